@@ -1,0 +1,239 @@
+//! The bytes of the v7 structures and of their companions.
+//!
+//! In each structure byte n holds n + 1, so a field that moved, shrank or swapped shows the bytes
+//! of another place.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
+
+use core::fmt::Debug;
+
+use pviommu_abi::companion::{XenReservedDeviceMemory, XenReservedDeviceMemoryMap};
+use pviommu_abi::{
+    AllocContext, AllocFlags, AllocNested, AttachPasid, Bfn, Capabilities, CapabilityFlags,
+    ContextId, DetachPasid, DomId, FlushPages, FreeContext, FreeFlags, Gfn, GuestPtr, Init,
+    MapFlags, MapPages, PciDevice, ReattachDevice, RemoteCmd, UnmapPages,
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Checks one structure both ways, and that it needs all of its bytes.
+fn golden<T>(value: T, bytes: &[u8])
+where
+    T: FromBytes + IntoBytes + Immutable + KnownLayout + Debug + PartialEq,
+{
+    assert_eq!(value.as_bytes(), bytes);
+    assert_eq!(T::read_from_bytes(bytes).unwrap(), value);
+    for len in 0..bytes.len() {
+        assert!(T::read_from_bytes(&bytes[..len]).is_err(), "{len} bytes are too few");
+        assert!(T::ref_from_bytes(&bytes[..len]).is_err(), "{len} bytes are too few");
+    }
+}
+
+#[test]
+fn pci_device() {
+    golden(PciDevice { seg: 0x0201, bus: 0x03, devfn: 0x04 }, &[0x01, 0x02, 0x03, 0x04]);
+}
+
+#[test]
+fn capabilities() {
+    golden(
+        Capabilities {
+            max_iova_addr: 0x0807_0605_0403_0201,
+            cap_flags: CapabilityFlags::from_bits_retain(0x0c0b_0a09),
+            pgsize_mask: 0x100f_0e0d,
+            max_pasid: 0x1413_1211,
+            max_ctx_no: 0x1615,
+            pad0: [0x17, 0x18],
+        },
+        &[
+            0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,
+            0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+        ],
+    );
+}
+
+#[test]
+fn init() {
+    golden(
+        Init { max_ctx_no: 0x0403_0201, arena_order: 0x0807_0605 },
+        &[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08],
+    );
+}
+
+#[test]
+fn alloc_context() {
+    golden(
+        AllocContext {
+            ctx_no: ContextId(0x0201),
+            pad0: [0x03, 0x04],
+            alloc_flags: AllocFlags::from_bits_retain(0x0807_0605),
+        },
+        &[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08],
+    );
+}
+
+#[test]
+fn free_context() {
+    golden(
+        FreeContext {
+            ctx_no: ContextId(0x0201),
+            pad0: [0x03, 0x04],
+            free_flags: FreeFlags::from_bits_retain(0x0807_0605),
+        },
+        &[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08],
+    );
+}
+
+#[test]
+fn reattach_device() {
+    golden(
+        ReattachDevice {
+            ctx_no: ContextId(0x0201),
+            dev: PciDevice { seg: 0x0403, bus: 0x05, devfn: 0x06 },
+            pad0: [0x07, 0x08],
+            pasid: 0x0c0b_0a09,
+        },
+        &[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c],
+    );
+}
+
+#[test]
+fn remote_cmd() {
+    golden(
+        RemoteCmd {
+            domid: DomId(0x0201),
+            subop: 0x0403,
+            pad0: [0x05, 0x06, 0x07, 0x08],
+            arg: GuestPtr(0x100f_0e0d_0c0b_0a09),
+        },
+        &[
+            0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,
+            0x0f, 0x10,
+        ],
+    );
+}
+
+#[test]
+fn map_pages() {
+    golden(
+        MapPages {
+            ctx_no: ContextId(0x0201),
+            pad0: [0x03, 0x04, 0x05, 0x06, 0x07, 0x08],
+            gfn: Gfn(0x100f_0e0d_0c0b_0a09),
+            dfn: Bfn(0x1817_1615_1413_1211),
+            map_flags: MapFlags::from_bits_retain(0x1c1b_1a19),
+            pgsize: 0x201f_1e1d,
+            nr_pages: 0x2423_2221,
+            mapped: 0x2827_2625,
+        },
+        &[
+            0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,
+            0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
+            0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28,
+        ],
+    );
+}
+
+#[test]
+fn unmap_pages() {
+    golden(
+        UnmapPages {
+            ctx_no: ContextId(0x0201),
+            pad0: [0x03, 0x04, 0x05, 0x06, 0x07, 0x08],
+            dfn: Bfn(0x100f_0e0d_0c0b_0a09),
+            pgsize: 0x1413_1211,
+            nr_pages: 0x1817_1615,
+            unmapped: 0x1c1b_1a19,
+            pad1: [0x1d, 0x1e, 0x1f, 0x20],
+        },
+        &[
+            0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,
+            0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c,
+            0x1d, 0x1e, 0x1f, 0x20,
+        ],
+    );
+}
+
+#[test]
+fn flush_pages() {
+    golden(
+        FlushPages {
+            ctx_no: ContextId(0x0201),
+            pad0: [0x03, 0x04, 0x05, 0x06, 0x07, 0x08],
+            dfn: Bfn(0x100f_0e0d_0c0b_0a09),
+            pgsize: 0x1413_1211,
+            nr_pages: 0x1817_1615,
+        },
+        &[
+            0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,
+            0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+        ],
+    );
+}
+
+#[test]
+fn alloc_nested() {
+    golden(
+        AllocNested {
+            ctx_no: ContextId(0x0201),
+            pad0: [0x03, 0x04, 0x05, 0x06, 0x07, 0x08],
+            pgtable_gfn: Gfn(0x100f_0e0d_0c0b_0a09),
+            nested_flags: 0x1817_1615_1413_1211,
+        },
+        &[
+            0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,
+            0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+        ],
+    );
+}
+
+#[test]
+fn attach_pasid() {
+    golden(
+        AttachPasid {
+            ctx_no: ContextId(0x0201),
+            dev: PciDevice { seg: 0x0403, bus: 0x05, devfn: 0x06 },
+            pad0: [0x07, 0x08],
+            pasid: 0x0c0b_0a09,
+        },
+        &[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c],
+    );
+}
+
+#[test]
+fn detach_pasid() {
+    golden(
+        DetachPasid { dev: PciDevice { seg: 0x0201, bus: 0x03, devfn: 0x04 }, pasid: 0x0807_0605 },
+        &[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08],
+    );
+}
+
+#[test]
+fn xen_reserved_device_memory() {
+    golden(
+        XenReservedDeviceMemory {
+            start_pfn: 0x0807_0605_0403_0201,
+            nr_pages: 0x100f_0e0d_0c0b_0a09,
+        },
+        &[
+            0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,
+            0x0f, 0x10,
+        ],
+    );
+}
+
+#[test]
+fn xen_reserved_device_memory_map() {
+    golden(
+        XenReservedDeviceMemoryMap {
+            flags: 0x0403_0201,
+            nr_entries: 0x0807_0605,
+            buffer: GuestPtr(0x100f_0e0d_0c0b_0a09),
+            dev: PciDevice { seg: 0x1211, bus: 0x13, devfn: 0x14 },
+            pad0: [0x15, 0x16, 0x17, 0x18],
+        },
+        &[
+            0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,
+            0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+        ],
+    );
+}

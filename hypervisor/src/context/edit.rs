@@ -1,0 +1,228 @@
+//! What every edit of a table shares: frames to build with, and the way out.
+
+use pviommu_abi::Errno;
+
+use super::Context;
+use crate::{
+    addr::{BfnRange, Mfn, MfnRange},
+    domain::DomainIommu,
+    flush::{PendingFlush, Released},
+    format::Format,
+    machine::{Gate, Iommu},
+    platform::{Invalidation, PageKind, Platform, Pool, Run, Runs, UnitError, UnitFeatures},
+    sync::full_fence,
+    table::{Stash, Table},
+};
+
+/// How a call on many pages came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// All of it is done.
+    Finished,
+    /// The rest is for another call.
+    Yield,
+    /// It stopped at the first error.
+    Failed(Errno),
+}
+
+/// What a call on many pages has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Progress {
+    /// Pages done, from the first on.
+    pub(crate) pages: u64,
+    pub(crate) end: End,
+}
+
+impl Progress {
+    pub(crate) fn nothing(end: End) -> Self {
+        Self { pages: 0, end }
+    }
+}
+
+/// One call: the service, the domain it is about, and the CPU's way in.
+pub(crate) struct Session<'s, P> {
+    pub(crate) iommu: &'s Iommu<'s, P>,
+    pub(crate) domain: &'s DomainIommu<'s>,
+    pub(crate) gate: Gate<'s>,
+}
+
+impl<'s, P: Platform> Session<'s, P> {
+    pub(crate) fn platform(&self) -> &'s P {
+        self.iommu.platform()
+    }
+
+    pub(crate) fn table<'t, F: Format>(&'t self, context: &'t Context) -> Table<'t, F, P> {
+        Table::new(self.platform(), context.root(), self.iommu.style(), &context.kept)
+    }
+
+    /// Flushes, then gives back what waited for it. The CPU is outside.
+    ///
+    /// # Errors
+    /// `-EIO` if a unit did not complete; what waited is then held for ever.
+    pub(crate) fn complete(
+        &self,
+        context: &Context,
+        pending: PendingFlush<'_>,
+    ) -> Result<(), Errno> {
+        let released = pending.complete(
+            |what, added| self.flush(context, what, added),
+            |pages, tables| self.domain.note_leak(pages, tables),
+        );
+        match released {
+            Ok(released) => {
+                self.release(released);
+                Ok(())
+            }
+            Err(UnitError) => Err(Errno::EIO),
+        }
+    }
+
+    /// Invalidates on every unit that serves the context, and waits for each.
+    fn flush(
+        &self,
+        context: &Context,
+        what: Option<Invalidation>,
+        added: Option<BfnRange>,
+    ) -> Result<(), UnitError> {
+        if what.is_none() && added.is_none() {
+            return Ok(());
+        }
+        // The stores to the table come before the look at who is attached: a device attached
+        // later sees them.
+        full_fence();
+        let needs_sync = UnitFeatures::CACHES_NOT_PRESENT | UnitFeatures::WRITE_BUFFER;
+        for user in context.users.iter() {
+            let unit = self.iommu.unit(user.unit).ok_or(UnitError)?;
+            if let Some(range) = added.filter(|_| unit.facts().features.intersects(needs_sync)) {
+                self.iommu.on_unit(user.unit, |hw| hw.sync_map(user.unit, user.tag, range))?;
+            }
+            if let Some(what) = what {
+                self.iommu.on_unit(user.unit, |hw| hw.invalidate(user.unit, user.tag, what))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&self, released: Released<'_>) {
+        let id = self.domain.id();
+        if let Some(runs) = released.runs {
+            for run in runs.as_slice() {
+                self.platform().release(id, run);
+            }
+            runs.clear();
+        }
+        if !released.tables.is_empty() {
+            // Units are done with them; a CPU may still be reading one.
+            self.gate.wait_for_others();
+        }
+        for frame in &released.tables {
+            self.platform().free(id, *frame, Pool::Open);
+            self.domain.tables().give(1);
+        }
+        if released.unreserved > 0 {
+            self.platform().unreserve(id, released.unreserved);
+            self.domain.tables().give(released.unreserved);
+        }
+    }
+
+    /// Fills the stash up to `frames` frames of `pool`. The CPU is outside.
+    ///
+    /// # Errors
+    /// `-ENOMEM` if the domain's share, or the embedder's memory, is used up even after the
+    /// context gave its empty tables back.
+    pub(crate) fn stock(
+        &self,
+        context: &Context,
+        stash: &mut Stash,
+        frames: u8,
+        pool: Pool,
+    ) -> Result<(), Errno> {
+        let mut trimmed = false;
+        while stash.len(pool) < usize::from(frames) {
+            match self.allocate(pool) {
+                Some(frame) => {
+                    if stash.put(frame, pool).is_err() {
+                        self.free(frame, pool);
+                        return Err(Errno::ENOMEM);
+                    }
+                }
+                None if trimmed => return Err(Errno::ENOMEM),
+                None => {
+                    trimmed = true;
+                    self.trim(context)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A zeroed frame charged to the domain.
+    pub(crate) fn allocate(&self, pool: Pool) -> Option<Mfn> {
+        let open = pool == Pool::Open;
+        if open && !self.domain.tables().take(1) {
+            return None;
+        }
+        let frame = self.platform().alloc(self.domain.id(), pool);
+        if open && frame.is_none() {
+            self.domain.tables().give(1);
+        }
+        frame
+    }
+
+    fn free(&self, frame: Mfn, pool: Pool) {
+        self.platform().free(self.domain.id(), frame, pool);
+        if pool == Pool::Open {
+            self.domain.tables().give(1);
+        }
+    }
+
+    /// Gives back a frame that no table ever pointed to.
+    pub(crate) fn free_unused(&self, frame: Mfn) {
+        self.free(frame, Pool::Open);
+    }
+
+    /// Gives back what an edit did not use.
+    pub(crate) fn empty(&self, mut stash: Stash) {
+        for pool in [Pool::Open, Pool::Reserved] {
+            while let Some(frame) = stash.take(pool) {
+                self.free(frame, pool);
+            }
+        }
+    }
+
+    /// Puts frames aside for splitting a leaf; false if there are none to spare.
+    pub(crate) fn reserve(&self, frames: u32) -> bool {
+        if !self.domain.tables().take(frames) {
+            return false;
+        }
+        let reserved = self.platform().reserve(self.domain.id(), frames);
+        if !reserved {
+            self.domain.tables().give(frames);
+        }
+        reserved
+    }
+
+    pub(crate) fn unreserve(&self, frames: u32) {
+        self.platform().unreserve(self.domain.id(), frames);
+        self.domain.tables().give(frames);
+    }
+
+    /// Releases the pages of `runs` after the first `kept`: no entry ever named them.
+    pub(crate) fn release_unmapped(&self, runs: &Runs, kept: u64) {
+        let mut skip = kept;
+        for run in runs.as_slice() {
+            let pages = run.frames.pages();
+            if let Some(rest) = rest_of(run, skip).filter(|rest| rest.kind == PageKind::Ram) {
+                self.platform().release(self.domain.id(), &rest);
+            }
+            skip = skip.saturating_sub(pages);
+        }
+    }
+}
+
+/// `run` without its first `skip` pages.
+fn rest_of(run: &Run, skip: u64) -> Option<Run> {
+    let first = run.frames.first().checked_add(skip)?;
+    let frames = MfnRange::new(first, run.frames.last())?;
+    Some(Run { frames, ..*run })
+}

@@ -1,0 +1,193 @@
+//! A context: one address space of a domain, and the operations on it.
+//!
+//! A context is a table, a state, the units that have a device in it, and the ranges no guest may
+//! map there. It lives in memory lent by the embedder and is all atomics: a call that maps reads
+//! it without a lock.
+//!
+//! `epoch` makes that safe. It is odd while one CPU changes the context as a whole, and every such
+//! change leaves it larger. A call takes a snapshot ([`Facts`]), is validated against it, and goes
+//! inside only if the epoch is still the same ([`Context::enter`]); a change waits until all who
+//! are inside have left ([`Context::exclusively`]).
+
+mod edit;
+mod free;
+mod map;
+mod reserved;
+mod trim;
+mod unmap;
+mod users;
+
+pub(crate) use edit::{End, Progress, Session};
+pub(crate) use reserved::MAX_RESERVED;
+pub(crate) use users::{User, Users};
+
+use core::fmt;
+
+use crate::{
+    addr::{BfnRange, Mfn},
+    machine::{Gate, Inside},
+    platform::TableRoot,
+    sync::{AtomicU32, AtomicU64, Ordering, full_fence, relax},
+    table::KeptTables,
+};
+use reserved::ReservedRanges;
+
+/// What may be done with a context.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// Not in use.
+    Free,
+    /// In use.
+    Live,
+    /// Being freed: nothing is added any more.
+    Dying,
+}
+
+/// One address space of a domain, in memory lent by the embedder.
+pub struct Context {
+    epoch: AtomicU64,
+    state: AtomicU32,
+    root: AtomicU64,
+    levels: AtomicU32,
+    /// Where the pass that frees it has got to.
+    cursor: AtomicU64,
+    /// One CPU at a time does that pass.
+    sweeping: AtomicU32,
+    pub(crate) kept: KeptTables,
+    pub(crate) users: Users,
+    reserved: ReservedRanges,
+}
+
+/// What a call knows about a context: a snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) epoch: u64,
+    pub(crate) state: State,
+    pub(crate) reserved: heapless::Vec<BfnRange, MAX_RESERVED>,
+}
+
+/// The context changed since the call was validated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stale;
+
+impl Context {
+    /// A context that is not in use.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            epoch: AtomicU64::new(0),
+            state: AtomicU32::new(0),
+            root: AtomicU64::new(0),
+            levels: AtomicU32::new(0),
+            cursor: AtomicU64::new(0),
+            sweeping: AtomicU32::new(0),
+            kept: KeptTables::new(),
+            users: Users::new(),
+            reserved: ReservedRanges::new(),
+        }
+    }
+
+    /// A snapshot, taken while nobody changes the context as a whole.
+    pub(crate) fn facts(&self) -> Facts {
+        loop {
+            let epoch = self.epoch.load(Ordering::Acquire);
+            if epoch & 1 == 0 {
+                let facts =
+                    Facts { epoch, state: self.state(), reserved: self.reserved.snapshot() };
+                full_fence_between_loads();
+                if self.epoch.load(Ordering::Acquire) == epoch {
+                    return facts;
+                }
+            }
+            relax();
+        }
+    }
+
+    /// Goes inside, if the context is still as it was at `epoch`.
+    pub(crate) fn enter<'g>(&self, gate: Gate<'g>, epoch: u64) -> Result<Inside<'g>, Stale> {
+        let inside = gate.enter();
+        if self.epoch.load(Ordering::Acquire) == epoch { Ok(inside) } else { Err(Stale) }
+    }
+
+    /// Changes the context as a whole, with nobody inside. The caller holds the domain's
+    /// administration lock, and `change` calls no platform method but entry access.
+    pub(crate) fn exclusively<R>(&self, gate: Gate<'_>, change: impl FnOnce() -> R) -> R {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        full_fence();
+        gate.wait_for_others();
+        let result = change();
+        self.epoch.fetch_add(1, Ordering::Release);
+        result
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            1 => State::Live,
+            2 => State::Dying,
+            _ => State::Free,
+        }
+    }
+
+    fn set_state(&self, state: State) {
+        let word = match state {
+            State::Free => 0,
+            State::Live => 1,
+            State::Dying => 2,
+        };
+        self.state.store(word, Ordering::Release);
+    }
+
+    pub(crate) fn root(&self) -> TableRoot {
+        let levels = u8::try_from(self.levels.load(Ordering::Relaxed)).unwrap_or(0);
+        TableRoot { frame: Mfn(self.root.load(Ordering::Relaxed)), levels }
+    }
+
+    /// Puts an empty table into use. The caller holds the administration lock.
+    pub(crate) fn open(&self, root: TableRoot) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.root.store(root.frame.0, Ordering::Relaxed);
+        self.levels.store(u32::from(root.levels), Ordering::Relaxed);
+        self.cursor.store(0, Ordering::Relaxed);
+        self.set_state(State::Live);
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Lets nobody use the context any more. The caller holds the administration lock.
+    pub(crate) fn close(&self, gate: Gate<'_>) {
+        self.exclusively(gate, || self.set_state(State::Dying));
+    }
+
+    /// Adds the enforced ranges of a device. `false`, and nothing added, if there is no room.
+    pub(crate) fn add_reserved(&self, ranges: impl Iterator<Item = BfnRange> + Clone) -> bool {
+        self.reserved.add(ranges)
+    }
+
+    /// Takes the enforced ranges of a device away again.
+    pub(crate) fn remove_reserved(&self, ranges: impl Iterator<Item = BfnRange>) {
+        self.reserved.remove(ranges);
+    }
+}
+
+/// Orders the loads of a snapshot before the second look at the epoch.
+fn full_fence_between_loads() {
+    #[cfg(not(loom))]
+    core::sync::atomic::fence(Ordering::Acquire);
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::Acquire);
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("state", &self.state())
+            .field("root", &self.root())
+            .field("kept", &self.kept.count())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,100 @@
+//! Unmapping: take out a piece at a time, flush, and only then release.
+
+use pviommu_abi::Errno;
+
+use super::{Context, End, Progress, Session, map::WORK_UNIT};
+use crate::{
+    addr::BfnRange,
+    flush::PendingFlush,
+    format::Format,
+    machine::Scratch,
+    platform::{Platform, Runs},
+    policy::UnmapPlan,
+    table::{Edit, Stash, Stop},
+};
+
+impl<P: Platform> Session<'_, P> {
+    /// Unmaps what `plan` says, from the first page on, up to the first hole.
+    pub(crate) fn unmap<F: Format>(
+        &self,
+        context: &Context,
+        plan: &UnmapPlan,
+        scratch: &mut Scratch,
+    ) -> Progress {
+        let mut stash = Stash::new();
+        let mut done = 0u64;
+        let end = loop {
+            let piece =
+                self.unmap_piece::<F>(context, plan, done, &mut stash, &mut scratch.released);
+            done = done.saturating_add(piece.pages);
+            match piece.end {
+                // The flush had no room for more; it has been completed.
+                End::Finished if done < plan.bfns.pages() => {}
+                end => break end,
+            }
+        };
+        self.empty(stash);
+        Progress { pages: done, end }
+    }
+
+    /// Unmaps from page `done` on until one flush is full, or the call ends.
+    fn unmap_piece<F: Format>(
+        &self,
+        context: &Context,
+        plan: &UnmapPlan,
+        done: u64,
+        stash: &mut Stash,
+        released: &mut Runs,
+    ) -> Progress {
+        let mut edit = Edit::new(core::mem::take(stash), PendingFlush::new(released));
+        let mut pages = 0u64;
+        let mut since_look = 0u64;
+        let mut end = loop {
+            let rest = plan.bfns.pages().saturating_sub(done).saturating_sub(pages);
+            let at = plan.bfns.first().checked_add(done.saturating_add(pages));
+            let Some(at) = at.filter(|_| rest > 0) else { break End::Finished };
+            if since_look >= WORK_UNIT {
+                since_look = 0;
+                if self.platform().should_yield() {
+                    break End::Yield;
+                }
+            }
+            // A large leaf that is asked for whole goes in one piece.
+            let limit = self.piece_at::<F>(at.0, rest);
+            let Ok(inside) = context.enter(self.gate, plan.epoch) else { break End::Yield };
+            let unmapped = self.table::<F>(context).unmap(at, limit, &mut edit);
+            drop(inside);
+            pages = pages.saturating_add(unmapped.pages);
+            since_look = since_look.saturating_add(unmapped.pages);
+            match unmapped.stop {
+                None => {}
+                Some(Stop::PendingFull) => break End::Finished,
+                Some(Stop::NeedTables(frames, pool)) => {
+                    if let Err(errno) = self.stock(context, &mut edit.stash, frames, pool) {
+                        break End::Failed(errno);
+                    }
+                }
+                Some(Stop::Hole) => break End::Failed(Errno::ENOENT),
+                Some(_) => break End::Failed(Errno::EIO),
+            }
+        };
+        *stash = edit.stash;
+        if let Err(errno) = self.complete(context, edit.pending) {
+            end = End::Failed(errno);
+        }
+        Progress { pages, end }
+    }
+
+    /// How much to ask for at `at`: a large leaf's worth where one could be, else a work unit.
+    fn piece_at<F: Format>(&self, at: u64, rest: u64) -> u64 {
+        let levels = (1..=self.iommu.largest_leaf_level()).rev();
+        let sizes = levels.map(crate::format::pages_at::<F>);
+        let large = sizes.into_iter().find(|size| rest >= *size && at.is_multiple_of(*size));
+        large.unwrap_or_else(|| rest.min(WORK_UNIT))
+    }
+
+    /// True if nothing of `range` is mapped. The caller keeps everybody else out.
+    pub(crate) fn is_unmapped<F: Format>(&self, context: &Context, range: BfnRange) -> bool {
+        self.table::<F>(context).first_mapped(range).is_none()
+    }
+}

@@ -1,0 +1,87 @@
+//! What a domain may use, and what it uses.
+
+use crate::sync::{AtomicU32, Ordering};
+
+/// Upper bounds the embedder sets for a domain (INV-57).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Most contexts besides the default one; 0 refuses every call with `-ENODEV`.
+    pub max_contexts: u16,
+    /// Most table frames, as a power of two.
+    pub max_arena_order: u8,
+    /// What to do with v7 flag bits that mean nothing.
+    pub unknown_flags: UnknownFlags,
+}
+
+/// What to do with flag bits of a v7 call that mean nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UnknownFlags {
+    /// Ignore and count them, as the ABI's reference does.
+    Ignore,
+    /// Refuse the call with `-EINVAL`.
+    Refuse,
+}
+
+impl Default for Limits {
+    /// What the Linux driver asks for: 128 contexts, 4096 table frames.
+    fn default() -> Self {
+        Self { max_contexts: 128, max_arena_order: 12, unknown_flags: UnknownFlags::Ignore }
+    }
+}
+
+/// A share of something, and how much of it is used. Touched when a table comes or goes, never
+/// for a page.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    used: AtomicU32,
+    allowed: AtomicU32,
+}
+
+impl Quota {
+    /// Nothing used, nothing allowed.
+    pub(crate) fn new() -> Self {
+        Self { used: AtomicU32::new(0), allowed: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn allow(&self, amount: u32) {
+        self.allowed.store(amount, Ordering::Release);
+    }
+
+    pub(crate) fn allowed(&self) -> u32 {
+        self.allowed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn used(&self) -> u32 {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// Takes `amount`, all or nothing; false if there is not as much left.
+    pub(crate) fn take(&self, amount: u32) -> bool {
+        let allowed = self.allowed();
+        let more = |used: u32| used.checked_add(amount).filter(|sum| *sum <= allowed);
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
+    }
+
+    /// Gives `amount` back.
+    pub(crate) fn give(&self, amount: u32) {
+        self.used.fetch_sub(amount, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_gives_all_or_nothing_and_never_wraps() {
+        let quota = Quota::new();
+        assert!(!quota.take(1));
+        quota.allow(10);
+        assert!(quota.take(7));
+        assert!(!quota.take(4));
+        assert!(!quota.take(u32::MAX));
+        assert!(quota.take(3));
+        quota.give(10);
+        assert_eq!(quota.used(), 0);
+    }
+}

@@ -1,0 +1,154 @@
+//! The hypercall, on one page.
+//!
+//! ```text
+//!  copy in (once) → decode → policy hook → validate → apply → flush → release → copy out → status
+//!      bytes        Command                 plan       table   IOTLB   references  results
+//! ```
+//!
+//! After decode there are only types that cannot be wrong; after validate, nothing that the guest
+//! chose is trusted without having been checked against the facts; nothing is released before
+//! its flush; and the argument is never read a second time (INV-50).
+
+mod command;
+mod copy;
+mod decode;
+mod serve;
+
+pub(crate) use command::{Command, MapRequest, UnmapRequest};
+
+use pviommu_abi::{DomId, Errno, GuestPtr, PciDevice, Subop};
+
+use crate::{
+    context::{End, Session},
+    domain::{DomainIommu, Role},
+    machine::{Iommu, Scratch},
+    platform::{Operation, Platform},
+};
+use copy::Argument;
+use decode::decode;
+
+/// Who made the hypercall, besides the domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// Which of [`Machine::cpus`](crate::Machine) serves the call.
+    pub cpu: usize,
+    /// The width the caller runs at.
+    pub width: Width,
+}
+
+/// The width of a caller's registers and pointers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Width {
+    /// 32 bits: refused, because the structures are laid out otherwise.
+    Bits32,
+    /// 64 bits.
+    Bits64,
+}
+
+/// What the embedder does with the calling vCPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Outcome {
+    /// Put this into the result register: 0 or a negative errno.
+    Done(i64),
+    /// Have the instruction executed again with the same registers, after whatever is due.
+    Continue,
+}
+
+/// The only way in for a guest.
+pub(crate) fn iommu_op<P: Platform>(
+    iommu: &Iommu<'_, P>,
+    domain: &DomainIommu<'_>,
+    caller: Caller,
+    subop: u64,
+    arg: u64,
+) -> Outcome {
+    let Some(cpu) = iommu.cpu(caller.cpu) else { return Outcome::Done(Errno::EINVAL.to_ret()) };
+    if caller.width == Width::Bits32 {
+        return Outcome::Done(Errno::EOPNOTSUPP.to_ret());
+    }
+    let scratch = &mut cpu.claim();
+    // The subop is an `unsigned int`: what is above it in the register is not looked at.
+    let subop = Subop(u32::try_from(subop & 0xffff_ffff).unwrap_or(u32::MAX));
+    let arg = GuestPtr(arg);
+    let session = iommu.session(domain, cpu);
+    let end = if subop == Subop::REMOTE_CMD {
+        remote(&session, arg, scratch)
+    } else {
+        serve(&session, domain.id(), subop, arg, scratch)
+    };
+    match end {
+        Ok(End::Finished) => Outcome::Done(0),
+        Ok(End::Yield) => Outcome::Continue,
+        Ok(End::Failed(errno)) | Err(errno) => Outcome::Done(errno.to_ret()),
+    }
+}
+
+/// One call from its bytes to its status, on the contexts of the session's domain. `caller` is
+/// whose memory `arg` points into.
+fn serve<P: Platform>(
+    session: &Session<'_, P>,
+    caller: DomId,
+    subop: Subop,
+    arg: GuestPtr,
+    scratch: &mut Scratch,
+) -> Result<End, Errno> {
+    if session.domain.limits().max_contexts == 0 || session.domain.is_dying() {
+        return Err(Errno::ENODEV);
+    }
+    let mut argument = Argument::copy_in(session.platform(), caller, subop, arg)?;
+    let command = decode(&argument, session.domain)?;
+    allowed(session, caller, subop, &command)?;
+    let effect = session.run(command, scratch);
+    if argument.record(&effect) {
+        argument
+            .copy_out(session.platform(), caller, arg)
+            .inspect_err(|_| session.undo(&effect, scratch))?;
+    }
+    Ok(effect.end())
+}
+
+/// `remote_cmd`: the hardware domain acts for another one. The inner argument is in the caller's
+/// memory, and read once, too.
+fn remote<P: Platform>(
+    session: &Session<'_, P>,
+    arg: GuestPtr,
+    scratch: &mut Scratch,
+) -> Result<End, Errno> {
+    let caller = session.domain;
+    let command = copy::remote_command(session.platform(), caller.id(), arg)?;
+    if caller.role() != Role::Hardware {
+        return Err(Errno::EPERM);
+    }
+    let subop = Subop(u32::from(command.subop));
+    let mut serve_for = |target: &DomainIommu<'_>| {
+        if subop == Subop::REMOTE_CMD {
+            return Err(Errno::EINVAL);
+        }
+        let session = Session { iommu: session.iommu, domain: target, gate: session.gate };
+        serve(&session, caller.id(), subop, command.arg, scratch)
+    };
+    if command.domid == DomId::SELF || command.domid == caller.id() {
+        return serve_for(caller);
+    }
+    let mut end = Err(Errno::ENOENT);
+    let found =
+        session.platform().with_domain(command.domid, &mut |target| end = serve_for(target));
+    if found { end } else { Err(Errno::ENOENT) }
+}
+
+/// Asks the embedder's policy, before anything has happened (INV-58).
+fn allowed<P: Platform>(
+    session: &Session<'_, P>,
+    caller: DomId,
+    subop: Subop,
+    command: &Command,
+) -> Result<(), Errno> {
+    let target = session.domain.id();
+    let device: Option<PciDevice> = match command {
+        Command::Reattach { device, .. } => session.platform().resolve(target, *device),
+        _ => None,
+    };
+    let operation = Operation { caller, target, subop, device };
+    session.platform().allow(&operation).map_err(|_| Errno::EPERM)
+}

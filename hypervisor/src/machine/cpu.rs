@@ -1,0 +1,107 @@
+//! Who is inside a table: one word per CPU.
+//!
+//! A CPU that is *inside* may follow pointers in any context's table. A frame that was unlinked
+//! is freed, and a context is changed as a whole, only after every CPU that was inside at that
+//! moment has left. Nobody waits while inside, so waiting for the others ends.
+//!
+//! Each CPU writes its own word only: two that map at the same time share nothing here.
+
+use core::fmt;
+
+use crate::{
+    platform::Runs,
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering, announce, full_fence, relax},
+};
+
+/// What the service needs for each CPU that may call it: memory lent by the embedder.
+///
+/// One per physical or virtual CPU, whichever the embedder can keep apart: two calls with one
+/// `Cpu` take turns.
+#[repr(align(128))]
+pub struct Cpu {
+    /// Odd while the CPU is inside.
+    inside: AtomicU64,
+    scratch: Mutex<Scratch>,
+}
+
+/// Room for the pages of one call.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// Pages acquired and not yet mapped.
+    pub(crate) acquired: Runs,
+    /// Pages unmapped and not yet released.
+    pub(crate) released: Runs,
+}
+
+impl Cpu {
+    /// A CPU that is outside.
+    #[must_use]
+    pub fn new() -> Self {
+        let scratch = Scratch { acquired: Runs::new(), released: Runs::new() };
+        Self { inside: AtomicU64::new(0), scratch: Mutex::new(scratch) }
+    }
+
+    /// Takes this CPU's scratch room for a call.
+    pub(crate) fn claim(&self) -> MutexGuard<'_, Scratch> {
+        self.scratch.lock()
+    }
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inside = self.inside.load(Ordering::Relaxed) & 1 != 0;
+        f.debug_struct("Cpu").field("inside", &inside).finish_non_exhaustive()
+    }
+}
+
+/// The way in for one CPU, whose scratch room is claimed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gate<'g> {
+    pub(crate) cpus: &'g [Cpu],
+    pub(crate) own: &'g Cpu,
+}
+
+/// The CPU is inside until this is dropped.
+#[must_use]
+pub(crate) struct Inside<'g> {
+    word: &'g AtomicU64,
+    outside: u64,
+}
+
+impl<'g> Gate<'g> {
+    /// Goes inside. What it reads from now on is not freed before it leaves.
+    pub(crate) fn enter(self) -> Inside<'g> {
+        let word = &self.own.inside;
+        let now = word.load(Ordering::Relaxed);
+        announce(word, now.wrapping_add(1));
+        Inside { word, outside: now.wrapping_add(2) }
+    }
+
+    /// Waits until every other CPU that is inside now has left once.
+    ///
+    /// Must not be called from inside.
+    pub(crate) fn wait_for_others(self) {
+        full_fence();
+        for cpu in self.cpus {
+            if core::ptr::eq(cpu, self.own) {
+                continue;
+            }
+            let seen = cpu.inside.load(Ordering::Acquire);
+            while seen & 1 != 0 && cpu.inside.load(Ordering::Acquire) == seen {
+                relax();
+            }
+        }
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.word.store(self.outside, Ordering::Release);
+    }
+}

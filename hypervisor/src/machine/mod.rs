@@ -1,0 +1,263 @@
+//! What outlives a domain: units and their tags, devices and who has them.
+
+mod attach;
+mod cpu;
+mod device;
+mod geometry;
+mod unit;
+
+pub use cpu::Cpu;
+pub(crate) use cpu::{Gate, Inside, Scratch};
+pub use device::{Device, Reserved, ReservedKind};
+pub use geometry::FormatKind;
+pub(crate) use geometry::interrupt_range;
+pub use unit::Unit;
+
+use core::fmt;
+
+use pviommu_abi::{Errno, PciDevice};
+
+use crate::{
+    addr::{Mfn, MfnRange},
+    context::{End, Session},
+    domain::DomainIommu,
+    hypercall::{self, Caller, Outcome},
+    platform::{Platform, UnitError, UnitId},
+    table::TableStyle,
+};
+use geometry::Geometry;
+
+/// What the machine consists of, in memory the embedder lends.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine<'a> {
+    /// The IOMMUs; a [`UnitId`] is an index.
+    pub units: &'a [Unit<'a>],
+    /// The functions behind them, sorted by [`PciDevice::sbdf`], each once. Nothing lets them do DMA
+    /// yet: whoever brought the units up blocks what nobody was given.
+    pub devices: &'a [Device<'a>],
+    /// One for each CPU that may call.
+    pub cpus: &'a [Cpu],
+    /// Bus frames that no guest may map in any context, besides the x86 interrupt range.
+    pub reserved: &'a [Reserved],
+    /// Frames that no device may reach, whoever owns them (IOMMU registers, holes), besides the
+    /// x86 interrupt range and what lies above the units' address width.
+    pub unreachable: &'a [MfnRange],
+}
+
+/// Why a machine cannot be served. Nothing a guest can cause; the embedder's list is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// There is no unit.
+    NoUnit,
+    /// The units have no table depth in common.
+    NoCommonLevels,
+    /// This device names a unit that is not listed.
+    UnknownUnit(PciDevice, UnitId),
+    /// This device does not come after the one before it.
+    DevicesNotSorted(PciDevice),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUnit => f.write_str("the machine has no IOMMU"),
+            Self::NoCommonLevels => f.write_str("the units have no table depth in common"),
+            Self::UnknownUnit(device, unit) => {
+                write!(f, "device {device} is behind unit {}, which is not listed", unit.0)
+            }
+            Self::DevicesNotSorted(device) => {
+                write!(f, "device {device} does not come after the one before it")
+            }
+        }
+    }
+}
+
+impl core::error::Error for SetupError {}
+
+/// The service.
+pub struct Iommu<'a, P> {
+    platform: P,
+    machine: Machine<'a>,
+    geometry: Geometry,
+}
+
+impl<'a, P: Platform> Iommu<'a, P> {
+    /// The service for `machine`, on `platform`.
+    ///
+    /// # Errors
+    /// [`SetupError`] says what in the lists does not fit together.
+    pub fn new(platform: P, machine: Machine<'a>) -> Result<Self, SetupError> {
+        let mut previous = None;
+        for device in machine.devices {
+            let function = device.function();
+            if previous.is_some_and(|previous| previous >= function.sbdf()) {
+                return Err(SetupError::DevicesNotSorted(function));
+            }
+            previous = Some(function.sbdf());
+            if machine.units.get(usize::from(device.unit().0)).is_none() {
+                return Err(SetupError::UnknownUnit(function, device.unit()));
+            }
+        }
+        let geometry = Geometry::common(machine.units)?;
+        Ok(Self { platform, machine, geometry })
+    }
+
+    /// What the embedder provides.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// Serves one `iommu_op` hypercall of `domain`: `subop` and `arg` are the registers as the
+    /// guest left them. Never panics, whatever they and the memory they name hold.
+    pub fn iommu_op(
+        &self,
+        domain: &DomainIommu<'_>,
+        caller: Caller,
+        subop: u64,
+        arg: u64,
+    ) -> Outcome {
+        hypercall::iommu_op(self, domain, caller, subop, arg)
+    }
+
+    /// Gives the device `function` to `domain`. It is in the default context, which blocks DMA.
+    ///
+    /// # Errors
+    /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner. `-EBADF`: it is broken.
+    /// `-EIO`: its unit has failed.
+    pub fn assign(&self, domain: &DomainIommu<'_>, function: PciDevice) -> Result<(), Errno> {
+        let device = self.device(function).ok_or(Errno::ENODEV)?;
+        self.give(domain, device)
+    }
+
+    /// Takes the device `function` away from `domain`; its DMA is blocked and drained.
+    ///
+    /// # Errors
+    /// `-ENODEV`: the domain does not have it. `-EINVAL`: no such CPU. `-EIO`: its unit has
+    /// failed; the device then counts as broken.
+    pub fn unassign(
+        &self,
+        domain: &DomainIommu<'_>,
+        cpu: usize,
+        function: PciDevice,
+    ) -> Result<(), Errno> {
+        let device = self.device(function).ok_or(Errno::ENODEV)?;
+        let own = self.machine.cpus.get(cpu).ok_or(Errno::EINVAL)?;
+        let _claimed = own.claim();
+        self.session(domain, own).take_away(device)
+    }
+
+    /// Gives back every table of `domain` that has no entries.
+    ///
+    /// # Errors
+    /// `-EINVAL`: no such CPU. `-EIO`: a unit has failed.
+    pub fn trim(&self, domain: &DomainIommu<'_>, cpu: usize) -> Result<(), Errno> {
+        let own = self.machine.cpus.get(cpu).ok_or(Errno::EINVAL)?;
+        let _claimed = own.claim();
+        let session = self.session(domain, own);
+        for (_, context) in domain.granted_contexts() {
+            session.trim(context)?;
+        }
+        Ok(())
+    }
+
+    /// Does a piece of taking everything from a dying domain: devices, contexts, pages, tables.
+    ///
+    /// [`Outcome::Continue`] asks to be called again; when it is done, calling it again does
+    /// nothing. No other call for the domain has an effect from the first one on (INV-61).
+    pub fn teardown(&self, domain: &DomainIommu<'_>, cpu: usize) -> Outcome {
+        let Some(own) = self.machine.cpus.get(cpu) else {
+            return Outcome::Done(Errno::EINVAL.to_ret());
+        };
+        let mut scratch = own.claim();
+        match self.session(domain, own).tear_down(&mut scratch) {
+            End::Finished => Outcome::Done(0),
+            End::Yield => Outcome::Continue,
+            End::Failed(errno) => Outcome::Done(errno.to_ret()),
+        }
+    }
+
+    pub(crate) fn session<'s>(
+        &'s self,
+        domain: &'s DomainIommu<'s>,
+        own: &'s Cpu,
+    ) -> Session<'s, P> {
+        Session { iommu: self, domain, gate: Gate { cpus: self.machine.cpus, own } }
+    }
+
+    pub(crate) fn cpu(&self, cpu: usize) -> Option<&Cpu> {
+        self.machine.cpus.get(cpu)
+    }
+
+    pub(crate) fn device(&self, function: PciDevice) -> Option<&Device<'a>> {
+        let devices = self.machine.devices;
+        let index = devices
+            .binary_search_by_key(&function.sbdf(), |device| device.function().sbdf())
+            .ok()?;
+        devices.get(index)
+    }
+
+    pub(crate) fn devices(&self) -> &'a [Device<'a>] {
+        self.machine.devices
+    }
+
+    pub(crate) fn unit(&self, id: UnitId) -> Option<&Unit<'a>> {
+        self.machine.units.get(usize::from(id.0))
+    }
+
+    /// Has a unit do something, unless it has failed; if it fails now, it stays failed.
+    pub(crate) fn on_unit(
+        &self,
+        id: UnitId,
+        act: impl FnOnce(&P) -> Result<(), UnitError>,
+    ) -> Result<(), UnitError> {
+        let unit = self.unit(id).ok_or(UnitError)?;
+        if unit.has_failed() {
+            return Err(UnitError);
+        }
+        let result = act(&self.platform);
+        if result.is_err() && unit.fail() {
+            log::error!("pviommu: unit {} failed; contexts behind it are frozen", id.0);
+            self.platform.unit_failed(id);
+        }
+        result
+    }
+
+    pub(crate) fn format(&self) -> FormatKind {
+        self.geometry.format
+    }
+
+    pub(crate) fn levels(&self) -> u8 {
+        self.geometry.levels
+    }
+
+    pub(crate) fn largest_leaf_level(&self) -> u8 {
+        self.geometry.largest_leaf_level
+    }
+
+    pub(crate) fn style(&self) -> TableStyle {
+        self.geometry.style
+    }
+
+    pub(crate) fn aperture(&self) -> crate::addr::BfnRange {
+        self.geometry.aperture
+    }
+
+    pub(crate) fn reserved(&self) -> &'a [Reserved] {
+        self.machine.reserved
+    }
+
+    /// The first of `frames` that no device may reach, whoever owns it.
+    pub(crate) fn first_unreachable(&self, frames: MfnRange) -> Option<Mfn> {
+        let listed = self.machine.unreachable.iter().copied();
+        let own = self.geometry.unreachable;
+        let hits = listed.chain(own).filter(|range| range.overlaps(frames));
+        hits.map(|range| range.first().max(frames.first())).min()
+    }
+}
+
+impl<P> fmt::Debug for Iommu<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iommu").field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! Memory for page tables.
+#![expect(unsafe_code, reason = "the embedder vouches for its implementation")]
+
+use pviommu_abi::DomId;
+
+use crate::{addr::Mfn, sync::AtomicU64};
+
+/// Entries of a table that fills one 4 KiB frame.
+pub const TABLE_ENTRIES: usize = 512;
+
+/// Where a table frame comes from, and goes back to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pool {
+    /// What is free: an allocation can fail.
+    Open,
+    /// What was put aside with [`TableFrames::reserve`]: an allocation cannot fail.
+    Reserved,
+}
+
+/// Page-table memory, charged to a domain.
+///
+/// # Safety
+///
+/// The implementer promises that [`table`](Self::table) of an allocated frame is that frame's
+/// memory, as the IOMMU sees it, and that nobody else writes it or is given it between
+/// [`alloc`](Self::alloc) and [`free`](Self::free).
+///
+/// The service promises to free a frame only when no IOMMU can still walk it (INV-07) and no
+/// other CPU is inside it.
+pub unsafe trait TableFrames {
+    /// A zeroed frame, or `None` if there is none left for `domain`.
+    ///
+    /// From [`Pool::Reserved`] it always succeeds while a reserved frame is left.
+    fn alloc(&self, domain: DomId, pool: Pool) -> Option<Mfn>;
+
+    /// Takes a frame back; into [`Pool::Reserved`] it counts as reserved again.
+    fn free(&self, domain: DomId, frame: Mfn, pool: Pool);
+
+    /// Puts `frames` frames aside for [`Pool::Reserved`], all or none; false if there are none.
+    fn reserve(&self, domain: DomId, frames: u32) -> bool;
+
+    /// Gives up `frames` reserved frames that were not allocated.
+    fn unreserve(&self, domain: DomId, frames: u32);
+
+    /// The entries of an allocated frame; a whole table. Empty if `frame` is not one.
+    ///
+    /// Looked up once a table, not once an entry.
+    fn table(&self, frame: Mfn) -> &[AtomicU64];
+
+    /// Makes entries `first..=last` visible to IOMMUs that do not snoop CPU caches.
+    ///
+    /// Called after each change when a unit of the context is not coherent
+    /// ([`UnitFeatures::COHERENT`](super::UnitFeatures)).
+    fn publish(&self, frame: Mfn, first: usize, last: usize) {
+        let _ = (frame, first, last);
+    }
+}

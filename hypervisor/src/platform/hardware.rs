@@ -1,0 +1,135 @@
+//! The IOMMU units: what they can do, and what they are asked to do.
+#![expect(unsafe_code, reason = "the embedder vouches for its implementation")]
+
+use pviommu_abi::PciDevice;
+
+use crate::addr::{BfnRange, Mfn};
+
+/// One IOMMU of the machine: its place in the list of units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnitId(pub u16);
+
+/// The id under which a unit caches a context's translations (VT-d: domain id).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tag(pub u16);
+
+/// The id a request carries on the bus. Functions are told apart by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SourceId(pub PciDevice);
+
+/// A page table as a device entry names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableRoot {
+    /// The frame of the top table.
+    pub frame: Mfn,
+    /// Number of levels a walk takes from it.
+    pub levels: u8,
+}
+
+bitflags::bitflags! {
+    /// What a unit does, or needs to have done for it.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct UnitFeatures: u16 {
+        /// Page walks snoop CPU caches (VT-d: ECAP.C); without it tables are published.
+        const COHERENT = 1 << 0;
+        /// Entries that are not present may be cached too (VT-d: CAP.CM).
+        const CACHES_NOT_PRESENT = 1 << 1;
+        /// Its write buffer must be flushed when a table changes (VT-d: CAP.RWBF).
+        const WRITE_BUFFER = 1 << 2;
+        /// Leaves can force snooping (VT-d: ECAP.SC).
+        const SNOOP_CONTROL = 1 << 3;
+        /// 2 MiB leaves (VT-d: CAP.SLLPS bit 0).
+        const LEAF_2M = 1 << 4;
+        /// 1 GiB leaves (VT-d: CAP.SLLPS bit 1).
+        const LEAF_1G = 1 << 5;
+        /// Tables of 3 levels, 39 bits (VT-d: CAP.SAGAW bit 1).
+        const LEVELS_3 = 1 << 8;
+        /// Tables of 4 levels, 48 bits (VT-d: CAP.SAGAW bit 2).
+        const LEVELS_4 = 1 << 9;
+        /// Tables of 5 levels, 57 bits (VT-d: CAP.SAGAW bit 3).
+        const LEVELS_5 = 1 << 10;
+    }
+}
+
+/// The capabilities of a unit, read once by whoever drives it. Facts, not policy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnitFacts {
+    /// What it does and needs.
+    pub features: UnitFeatures,
+    /// Width of the addresses it accepts from devices, in bits (VT-d: MGAW).
+    pub bus_address_bits: u8,
+    /// Width of the addresses it puts out, in bits (VT-d: host address width).
+    pub host_address_bits: u8,
+    /// Number of tags it tells apart; tag 0 is not used.
+    pub tags: u32,
+}
+
+/// What to forget: an argument of [`IommuHw::invalidate`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Invalidation {
+    /// Translations of these bus frames. Tables that led to them may stay cached, because no
+    /// present entry above the leaves has changed (VT-d: IH = 1).
+    Leaves(BfnRange),
+    /// Translations of these bus frames and everything on the way to them (VT-d: IH = 0).
+    Tables(BfnRange),
+    /// All that is cached under the tag.
+    Everything,
+}
+
+/// A unit did not do what it was asked in time, or reported an error it cannot recover from.
+///
+/// The whole unit has failed: its queue is shared and ordered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnitError;
+
+/// The IOMMUs.
+///
+/// # Safety
+///
+/// The implementer promises that when a method returns `Ok`, the change or invalidation is in
+/// force in the unit and every DMA that used what was there before has drained (INV-03, INV-11);
+/// and that no unit lets a device through that was never given a table.
+///
+/// Calls for one device are not concurrent; all others may be.
+pub unsafe trait IommuHw {
+    /// Points the device entry of `source` at `root` under `tag`, in one atomic step, whatever it
+    /// was before, and forgets the cached entry. Does not invalidate the former tag.
+    ///
+    /// # Errors
+    /// [`UnitError`]: which of the two entries is in force is then unknown.
+    fn attach(
+        &self,
+        unit: UnitId,
+        source: SourceId,
+        root: TableRoot,
+        tag: Tag,
+    ) -> Result<(), UnitError>;
+
+    /// Makes the device entry of `source` refuse all DMA and forgets the cached entry. Does not
+    /// invalidate the former tag.
+    ///
+    /// # Errors
+    /// [`UnitError`]: the device may still reach what it could before.
+    fn block(&self, unit: UnitId, source: SourceId) -> Result<(), UnitError>;
+
+    /// Forgets translations cached under `tag`, drains, and waits (bounded) until it is done.
+    ///
+    /// # Errors
+    /// [`UnitError`]: anything may still be cached.
+    fn invalidate(&self, unit: UnitId, tag: Tag, what: Invalidation) -> Result<(), UnitError>;
+
+    /// Makes entries of `range` that turned from not present to present visible to the unit.
+    ///
+    /// Called for units with [`UnitFeatures::CACHES_NOT_PRESENT`] or
+    /// [`UnitFeatures::WRITE_BUFFER`] only.
+    ///
+    /// # Errors
+    /// [`UnitError`]: the device may not see the new entries.
+    fn sync_map(&self, unit: UnitId, tag: Tag, range: BfnRange) -> Result<(), UnitError>;
+
+    /// Told once when the service gives up on a unit: nothing behind it is edited any more.
+    fn unit_failed(&self, unit: UnitId) {
+        let _ = unit;
+    }
+}

@@ -1,0 +1,42 @@
+//! What the hypervisor that embeds this crate provides.
+//!
+//! Seven small traits, implemented on one object. Three of them are `unsafe`: a wrong
+//! implementation lets a device reach memory it must not, so each says what the implementer
+//! promises, and what the service promises in return.
+//!
+//! **Locks.** `acquire` may take the embedder's P2M lock. So the service calls no method but
+//! [`TableFrames::table`], [`TableFrames::publish`] and those of [`IommuHw`] while a lock of its
+//! own is held or while it is inside a table; an embedder may take one and the same lock, not
+//! even a reentrant one, in every other method.
+
+mod frames;
+mod hardware;
+mod host;
+mod ownership;
+
+pub use frames::{Pool, TABLE_ENTRIES, TableFrames};
+pub use hardware::{
+    Invalidation, IommuHw, SourceId, TableRoot, Tag, UnitError, UnitFacts, UnitFeatures, UnitId,
+};
+pub use host::{
+    AccessPolicy, CopyFault, Devices, Domains, GuestMemory, Operation, PolicyDenied, Preempt,
+};
+pub use ownership::{Access, AcquireError, MAX_RUNS, PageKind, PageOwnership, Run, Runs, RunsFull};
+
+/// Everything the embedder provides, as one bound.
+pub trait Platform:
+    GuestMemory + PageOwnership + TableFrames + IommuHw + Devices + Domains + Preempt + AccessPolicy
+{
+}
+
+impl<T> Platform for T where
+    T: GuestMemory
+        + PageOwnership
+        + TableFrames
+        + IommuHw
+        + Devices
+        + Domains
+        + Preempt
+        + AccessPolicy
+{
+}

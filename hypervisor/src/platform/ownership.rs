@@ -1,0 +1,194 @@
+//! Who owns a page, and the reference that keeps it.
+#![expect(unsafe_code, reason = "the embedder vouches for its implementation")]
+
+use core::fmt;
+
+use pviommu_abi::DomId;
+
+use crate::addr::{GfnRange, MfnRange};
+
+bitflags::bitflags! {
+    /// What a device may do with a page.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Access: u8 {
+        /// The device may read it.
+        const READ = 1 << 0;
+        /// The device may write it.
+        const WRITE = 1 << 1;
+    }
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PageKind {
+    /// The caller's own memory: a reference is held until the flush after its removal.
+    Ram,
+    /// Registers of a device the caller may use: no reference is taken or given back.
+    Mmio,
+}
+
+/// Frames that follow each other and were acquired alike.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// The frames.
+    pub frames: MfnRange,
+    /// What they are.
+    pub kind: PageKind,
+    /// The access they were acquired for.
+    pub access: Access,
+}
+
+impl Run {
+    /// Joins `next` to the end of this run, or says that it does not follow on.
+    fn join(&mut self, next: &Self) -> bool {
+        let follows = self.frames.last().checked_add(1) == Some(next.frames.first());
+        let alike = self.kind == next.kind && self.access == next.access;
+        if follows && alike {
+            self.frames = self.frames.union(next.frames);
+        }
+        follows && alike
+    }
+}
+
+/// Most runs that [`Runs`] holds: a call acquires and releases at most this many at a time.
+pub const MAX_RUNS: usize = 256;
+
+/// The list of runs is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RunsFull;
+
+/// A bounded list of runs; one that follows on the last is joined to it.
+#[derive(Default)]
+pub struct Runs {
+    runs: heapless::Vec<Run, MAX_RUNS>,
+}
+
+impl Runs {
+    /// An empty list.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { runs: heapless::Vec::new() }
+    }
+
+    /// Appends a run.
+    ///
+    /// # Errors
+    /// [`RunsFull`] if it does not follow on the last and there is no room; nothing is appended.
+    pub fn push(&mut self, run: Run) -> Result<(), RunsFull> {
+        let joined = self.runs.last_mut().is_some_and(|last| last.join(&run));
+        if joined { Ok(()) } else { self.runs.push(run).map_err(|_| RunsFull) }
+    }
+
+    /// The runs, in the order they were appended.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// True if [`push`](Self::push) can fail.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.runs.is_full()
+    }
+
+    /// Number of frames in all runs.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.runs.iter().fold(0, |sum, run| sum.saturating_add(run.frames.pages()))
+    }
+
+    /// Forgets all runs; what they stand for must have been handed on.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+    }
+}
+
+impl fmt::Debug for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.as_slice()).finish()
+    }
+}
+
+/// Why a page could not be acquired. The caller gets the errno named with each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// Nothing backs the guest frame: `-ENOENT`.
+    NotBacked,
+    /// The caller may not use the page this way (owner, type, access): `-EPERM`.
+    NotPermitted,
+    /// The page is paged out or shared just now; the caller should try again: `-EAGAIN`.
+    Retry,
+    /// The page's reference count would overflow: `-EBUSY` (INV-24).
+    Saturated,
+}
+
+/// Ownership, type and references of pages.
+///
+/// # Safety
+///
+/// The implementer promises that from a successful [`acquire`](Self::acquire) until the matching
+/// [`release`](Self::release) a frame of kind [`PageKind::Ram`] keeps its owner, its contents'
+/// owner and a type that permits the access, and is not given to anyone else; that owner check,
+/// type check and reference are one atomic step (INV-22); and that a frame used as a page table
+/// or by the hypervisor itself is never acquired for writing (INV-23).
+///
+/// The service promises to release every run it was given once, in whole or in parts, and not
+/// before no device and no cache can reach it.
+pub unsafe trait PageOwnership {
+    /// Acquires the pages of `gfns`, owned by `domain`, from the first on, and appends their
+    /// frames to `out` in order.
+    ///
+    /// Stops without an error when `out` is full. An embedder may hold a run by one operation or
+    /// by one a page.
+    ///
+    /// # Errors
+    /// Why the page after those appended could not be acquired. Those appended stay acquired.
+    fn acquire(
+        &self,
+        domain: DomId,
+        gfns: GfnRange,
+        access: Access,
+        out: &mut Runs,
+    ) -> Result<(), AcquireError>;
+
+    /// Gives back one reference on each frame of `run`, which `domain` acquired: one of the runs
+    /// [`acquire`](Self::acquire) returned, a part of one, or several joined.
+    ///
+    /// Called for [`PageKind::Ram`] only.
+    fn release(&self, domain: DomId, run: &Run);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::Mfn;
+
+    fn run(first: u64, pages: u64, kind: PageKind) -> Run {
+        let frames = MfnRange::of_pages(Mfn(first), pages).unwrap();
+        Run { frames, kind, access: Access::READ }
+    }
+
+    #[test]
+    fn runs_join_only_when_they_follow_on_and_are_alike() {
+        let mut runs = Runs::new();
+        runs.push(run(10, 2, PageKind::Ram)).unwrap();
+        runs.push(run(12, 1, PageKind::Ram)).unwrap();
+        runs.push(run(13, 1, PageKind::Mmio)).unwrap();
+        runs.push(run(20, 1, PageKind::Mmio)).unwrap();
+        let pages: Vec<u64> = runs.as_slice().iter().map(|r| r.frames.pages()).collect();
+        assert_eq!(pages, [3, 1, 1]);
+        assert_eq!(runs.pages(), 5);
+    }
+
+    #[test]
+    fn a_full_list_refuses_and_keeps_what_it_has() {
+        let mut runs = Runs::new();
+        for i in 0..MAX_RUNS as u64 {
+            runs.push(run(i * 2, 1, PageKind::Ram)).unwrap();
+        }
+        assert_eq!(runs.push(run(10_000, 1, PageKind::Ram)), Err(RunsFull));
+        assert_eq!(runs.pages(), MAX_RUNS as u64);
+    }
+}

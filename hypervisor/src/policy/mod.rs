@@ -1,0 +1,13 @@
+//! What is allowed: facts and a request in, a plan or a refusal out.
+//!
+//! Nothing here touches memory, hardware or a lock, so that every rule can be read and tested by
+//! itself. What is checked page by page (who owns a page, whether a bus frame is mapped already)
+//! is not here: those are atomic with the entry.
+
+mod context;
+mod device;
+mod mapping;
+
+pub(crate) use context::{may_be_freed, may_init};
+pub(crate) use device::{may_be_given, may_be_moved};
+pub(crate) use mapping::{Area, MapPlan, UnmapPlan, may_map, may_unmap};

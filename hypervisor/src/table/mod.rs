@@ -1,0 +1,155 @@
+//! The BFN→MFN table of a context: a radix tree in the hardware's own format.
+//!
+//! ```text
+//!  root ─► level 3 ─► level 2 ─► level 1 ─┬─► leaf table (level 0) ─► 512 pages of 4 KiB
+//!                                         └─► leaf, 2 MiB
+//! ```
+//!
+//! **Who may write what.** Several CPUs are inside at a time, and units walk at any instant:
+//!
+//! * Every change is one aligned 64-bit store or compare-exchange (INV-01).
+//! * An entry of a *leaf table* changes only under the lock bit in the entry that points to the
+//!   table ([`leaf_lock`]). One lock serves a whole run of entries.
+//! * An entry *above* changes only by compare-exchange from a value without the lock bit. So a
+//!   leaf there has one CPU that removes it, and its references are given back once.
+//! * A *leaf table* is unlinked under its lock; a table above, by an exclusive pass only
+//!   ([`prune`]). Its frame is freed after a flush and after every CPU that was inside has left.
+//!
+//! What is done here is mechanism: ranges were checked by `policy`, references are taken and
+//! given back by the caller, and what must be flushed goes into a [`PendingFlush`](crate::flush::PendingFlush).
+
+mod leaf_lock;
+mod map;
+mod prune;
+mod split;
+mod stash;
+mod unmap;
+mod walk;
+
+pub use map::{Mapped, SplitPaid, split_cost};
+pub use prune::{Cursor, Prune, Pruned};
+pub use stash::{Edit, Stash};
+pub use unmap::Unmapped;
+
+use core::{fmt, marker::PhantomData};
+
+use pviommu_abi::Bfn;
+
+use crate::{
+    addr::{BfnRange, Mfn},
+    format::{Format, Leaf, LeafAttributes, pages_at},
+    platform::{Pool, TableFrames, TableRoot},
+    sync::{AtomicU32, AtomicU64},
+};
+
+/// What all entries of a table have in common, for the units it serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableStyle {
+    /// Attributes of every leaf.
+    pub attributes: LeafAttributes,
+    /// Changes are published for walkers that do not snoop.
+    pub publish: bool,
+}
+
+/// Why an operation stopped before its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// The page is mapped already.
+    Occupied,
+    /// The page is not mapped.
+    Hole,
+    /// This many table frames must be put into the [`Stash`] first.
+    NeedTables(u8, Pool),
+    /// The [`PendingFlush`](crate::flush::PendingFlush) must be completed first.
+    PendingFull,
+    /// There are tables where a large leaf was to go.
+    NotALeaf,
+    /// The page is beyond the table, or a table frame is not one: nothing a guest can cause.
+    BadTable,
+}
+
+/// What a bus frame leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Translation {
+    /// The leaf that maps it; its frame is the leaf's first.
+    pub leaf: Leaf,
+    /// Number of pages the leaf maps.
+    pub pages: u64,
+}
+
+/// One table, as seen by a CPU that is inside. Cheap to make; holds nothing.
+pub struct Table<'t, F, T> {
+    frames: &'t T,
+    root: TableRoot,
+    style: TableStyle,
+    kept: &'t KeptTables,
+    format: PhantomData<F>,
+}
+
+/// Leaf tables without entries that stay linked: the next map at the same place is spared a
+/// table and a flush.
+#[derive(Debug, Default)]
+pub struct KeptTables(AtomicU32);
+
+/// Most empty leaf tables a context keeps.
+pub const MAX_KEPT_TABLES: u32 = 8;
+
+/// An entry, and where it stands.
+pub(crate) struct Place<'t> {
+    table: Mfn,
+    index: usize,
+    entry: &'t AtomicU64,
+}
+
+impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
+    /// The table at `root`.
+    ///
+    /// The caller keeps its frames allocated meanwhile: it is inside (see
+    /// [`Cpu`](crate::machine::Cpu)), or the only one who knows the table.
+    #[must_use]
+    pub fn new(frames: &'t T, root: TableRoot, style: TableStyle, kept: &'t KeptTables) -> Self {
+        Self { frames, root, style, kept, format: PhantomData }
+    }
+
+    fn top_level(&self) -> u8 {
+        self.root.levels.saturating_sub(1)
+    }
+
+    /// The entry for `bfn` in `table`, which is of `level`. `None` beyond the top table's end.
+    fn place(&self, table: Mfn, level: u8, bfn: Bfn) -> Option<Place<'t>> {
+        let shift = F::INDEX_BITS.saturating_mul(u32::from(level));
+        let number = bfn.0.checked_shr(shift).unwrap_or(0);
+        // The top index is not cut off, so that no page beyond the table aliases one inside.
+        let index = if level == self.top_level() { number } else { number & Self::INDEX_MASK };
+        let index = usize::try_from(index).ok()?;
+        let entry = self.frames.table(table).get(index)?;
+        Some(Place { table, index, entry })
+    }
+
+    const INDEX_MASK: u64 = (1 << F::INDEX_BITS) - 1;
+
+    /// The bus frames under the entry for `bfn` in a table of `level`.
+    fn span(bfn: Bfn, level: u8) -> BfnRange {
+        let pages = pages_at::<F>(level);
+        let first = Bfn(bfn.0 & !pages.wrapping_sub(1));
+        // Spans are aligned, so only one of all 2^64 frames could fail, and none is that large.
+        BfnRange::of_pages(first, pages).unwrap_or_else(|| BfnRange::single(bfn))
+    }
+
+    fn publish(&self, table: Mfn, first: usize, last: usize) {
+        if self.style.publish {
+            self.frames.publish(table, first, last);
+        }
+    }
+
+    /// Publishes a new table, all of it, before anything points to it (INV-02).
+    fn publish_new(&self, table: Mfn) {
+        self.publish(table, 0, self.frames.table(table).len().saturating_sub(1));
+    }
+}
+
+impl<F, T> fmt::Debug for Table<'_, F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("root", &self.root).field("style", &self.style).finish()
+    }
+}

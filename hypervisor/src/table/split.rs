@@ -1,0 +1,61 @@
+//! Replacing a large leaf by a table of smaller ones that say the same.
+
+use pviommu_abi::Bfn;
+
+use super::{Edit, Place, Stop, Table};
+use crate::{
+    addr::Mfn,
+    format::{Format, Leaf, TableSoft, pages_at},
+    platform::{Pool, TableFrames},
+    sync::Ordering,
+};
+
+impl<F: Format, T: TableFrames> Table<'_, F, T> {
+    /// Splits the leaf `raw` at `place`, of `level`, into leaves one level down, in one store.
+    ///
+    /// Each page keeps frame, access and record at every instant (INV-06). The frame comes from
+    /// the reservation if the split was paid for. Returns without doing anything if the entry
+    /// has changed meanwhile.
+    pub(crate) fn split(
+        &self,
+        bfn: Bfn,
+        place: &Place<'_>,
+        level: u8,
+        raw: u64,
+        leaf: Leaf,
+        edit: &mut Edit<'_>,
+    ) -> Result<(), Stop> {
+        let pool = if leaf.soft.split_paid() { Pool::Reserved } else { Pool::Open };
+        let child = edit.stash.take(pool).ok_or(Stop::NeedTables(1, pool))?;
+        let below = level.saturating_sub(1);
+        self.fill(child, below, raw, leaf);
+        self.publish_new(child);
+        let record = if below == 0 { TableSoft::occupied_at(0) } else { TableSoft::EMPTY };
+        let table = F::table(child, record);
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        match place.entry.compare_exchange(raw, table, order.0, order.1) {
+            Ok(_) => {
+                self.publish(place.table, place.index, place.index);
+                edit.pending.changed_tables(Self::span(bfn, level));
+            }
+            Err(_) => {
+                // It was full of leaves: whoever takes it next expects a zeroed frame.
+                for entry in self.frames.table(child) {
+                    entry.store(F::EMPTY, Ordering::Relaxed);
+                }
+                let _ = edit.stash.put(child, pool);
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&self, child: Mfn, level: u8, raw: u64, leaf: Leaf) {
+        let step = pages_at::<F>(level);
+        let soft = leaf.soft.with_split_paid(leaf.soft.split_paid() && level > 0);
+        let mut part = Leaf { soft, ..leaf };
+        for entry in self.frames.table(child) {
+            entry.store(F::leaf(part, level, F::attributes(raw)), Ordering::Relaxed);
+            part.frame = Mfn(part.frame.0.wrapping_add(step));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Table frames allocated beforehand, because nothing is allocated inside a table.
+
+use crate::{addr::Mfn, flush::PendingFlush, platform::Pool};
+
+/// What an edit of a table uses up, and what it leaves to be done.
+#[derive(Debug)]
+pub struct Edit<'r> {
+    /// Frames for new tables.
+    pub stash: Stash,
+    /// What must be flushed, and what is released after that.
+    pub pending: PendingFlush<'r>,
+}
+
+impl<'r> Edit<'r> {
+    /// An edit with these frames at hand and nothing to flush yet.
+    #[must_use]
+    pub fn new(stash: Stash, pending: PendingFlush<'r>) -> Self {
+        Self { stash, pending }
+    }
+}
+
+/// Most tables one page can need: one a level below the top.
+const MAX_TABLES: usize = 5;
+
+/// Zeroed table frames that an operation may use up.
+#[derive(Debug, Default)]
+pub struct Stash {
+    open: heapless::Vec<Mfn, MAX_TABLES>,
+    reserved: heapless::Vec<Mfn, 1>,
+}
+
+impl Stash {
+    /// An empty stash.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { open: heapless::Vec::new(), reserved: heapless::Vec::new() }
+    }
+
+    /// Number of frames of `pool` it holds.
+    #[must_use]
+    pub fn len(&self, pool: Pool) -> usize {
+        match pool {
+            Pool::Open => self.open.len(),
+            Pool::Reserved => self.reserved.len(),
+        }
+    }
+
+    /// Adds a frame, or gives it back if there is no room.
+    ///
+    /// # Errors
+    /// The frame, which the caller still has.
+    pub fn put(&mut self, frame: Mfn, pool: Pool) -> Result<(), Mfn> {
+        match pool {
+            Pool::Open => self.open.push(frame),
+            Pool::Reserved => self.reserved.push(frame),
+        }
+    }
+
+    /// Takes a frame out.
+    pub fn take(&mut self, pool: Pool) -> Option<Mfn> {
+        match pool {
+            Pool::Open => self.open.pop(),
+            Pool::Reserved => self.reserved.pop(),
+        }
+    }
+}

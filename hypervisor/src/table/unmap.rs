@@ -1,0 +1,161 @@
+//! Taking mappings out.
+
+use pviommu_abi::Bfn;
+
+use super::{
+    Edit, Stop, Table,
+    leaf_lock::LeafLock,
+    map::{index_in_leaf_table, split_cost},
+    walk::Walk,
+};
+use crate::{
+    addr::{BfnRange, Mfn, MfnRange},
+    flush::PendingFlush,
+    format::{Entry, Format, Leaf},
+    platform::{PageKind, Run, TableFrames},
+    sync::Ordering,
+};
+
+/// What an unmap did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unmapped {
+    /// Pages that were mapped and are not any more, from the first on.
+    pub pages: u64,
+    /// Why not more, if more could have been in this leaf table.
+    pub stop: Option<Stop>,
+}
+
+impl Unmapped {
+    fn stopped(stop: Stop) -> Self {
+        Self { pages: 0, stop: Some(stop) }
+    }
+}
+
+impl<F: Format, T: TableFrames> Table<'_, F, T> {
+    /// Unmaps at most `limit` pages from `at` on.
+    ///
+    /// One call does one leaf table, or one large leaf: whole if all of it is asked for, else
+    /// split first. What held a reference goes into `pending`, with what must be flushed.
+    pub fn unmap(&self, at: Bfn, limit: u64, edit: &mut Edit<'_>) -> Unmapped {
+        loop {
+            match self.walk(at) {
+                Walk::Locked(lock) => return self.clear_run(lock, at, limit, &mut edit.pending),
+                Walk::Large { place, level, raw, leaf } => {
+                    let span = Self::span(at, level);
+                    if span.first() != at || span.pages() > limit {
+                        match self.split(at, &place, level, raw, leaf, edit) {
+                            Ok(()) => continue,
+                            Err(stop) => return Unmapped::stopped(stop),
+                        }
+                    }
+                    if edit.pending.runs_full() {
+                        return Unmapped::stopped(Stop::PendingFull);
+                    }
+                    let order = (Ordering::AcqRel, Ordering::Relaxed);
+                    let cleared =
+                        place.entry.compare_exchange(raw, F::EMPTY, order.0, order.1).is_ok();
+                    if cleared {
+                        self.publish(place.table, place.index, place.index);
+                        edit.pending.changed_leaves(span);
+                        gather(leaf, span.pages(), &mut edit.pending);
+                        if leaf.soft.split_paid() {
+                            edit.pending.unreserve(split_cost::<F>(level));
+                        }
+                        return Unmapped { pages: span.pages(), stop: None };
+                    }
+                }
+                Walk::Empty { .. } => return Unmapped::stopped(Stop::Hole),
+                Walk::Bad => return Unmapped::stopped(Stop::BadTable),
+            }
+        }
+    }
+
+    /// Clears up to `limit` leaves of a locked table, from that of `at` on.
+    fn clear_run(
+        &self,
+        mut lock: LeafLock<'_>,
+        at: Bfn,
+        limit: u64,
+        pending: &mut PendingFlush<'_>,
+    ) -> Unmapped {
+        let first = index_in_leaf_table::<F>(at);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let (cleared, stop) = clear_entries::<F>(lock.entries, first, limit, pending);
+        let pages = u64::try_from(cleared).unwrap_or(0);
+        if let Some(range) = BfnRange::of_pages(at, pages) {
+            let last = first.saturating_add(cleared).saturating_sub(1);
+            self.publish(lock.frame, first, last);
+            pending.changed_leaves(range);
+            if lock.emptied::<F>(first, last) && !self.kept.keep() {
+                self.unlink_empty(lock, at, pending);
+            }
+        }
+        Unmapped { pages, stop }
+    }
+
+    /// Unlinks an empty leaf table, or keeps it after all if `pending` has no room for its frame.
+    fn unlink_empty(&self, lock: LeafLock<'_>, at: Bfn, pending: &mut PendingFlush<'_>) {
+        if pending.tables_full() {
+            self.kept.keep_anyway();
+            return;
+        }
+        pending.changed_tables(Self::span(at, 1));
+        let frame = lock.unlink::<F>();
+        // There is room: asked just now.
+        let _ = pending.take_table(frame);
+    }
+}
+
+/// Clears present entries from `first` on, at most `limit`; how many, and why it stopped early.
+pub(crate) fn clear_entries<F: Format>(
+    entries: &[crate::sync::AtomicU64],
+    first: usize,
+    limit: usize,
+    pending: &mut PendingFlush<'_>,
+) -> (usize, Option<Stop>) {
+    let entries = entries.get(first..).unwrap_or_default();
+    let mut cleared = 0usize;
+    // The run of like leaves being cleared: its first word and its length.
+    let mut run: Option<(u64, u64)> = None;
+    let mut stop = None;
+    for entry in entries.iter().take(limit) {
+        let raw = entry.load(Ordering::Relaxed);
+        let follows = run.is_some_and(|(start, pages)| {
+            raw == start.wrapping_add(pages.wrapping_mul(F::NEXT_FRAME))
+        });
+        if !follows {
+            if !F::is_present(raw) {
+                stop = Some(Stop::Hole);
+                break;
+            }
+            gather_run::<F>(run.take(), pending);
+            if pending.runs_full() {
+                stop = Some(Stop::PendingFull);
+                break;
+            }
+        }
+        entry.store(F::EMPTY, Ordering::Release);
+        cleared = cleared.wrapping_add(1);
+        run = Some(run.map_or((raw, 1), |(start, pages)| (start, pages.wrapping_add(1))));
+    }
+    gather_run::<F>(run, pending);
+    (cleared, stop)
+}
+
+fn gather_run<F: Format>(run: Option<(u64, u64)>, pending: &mut PendingFlush<'_>) {
+    if let Some((raw, pages)) = run
+        && let Entry::Leaf(leaf) = F::decode(raw, 0)
+    {
+        gather(leaf, pages, pending);
+    }
+}
+
+/// Notes the references of a leaf that is not there any more. `pending` has room for a run.
+pub(crate) fn gather(leaf: Leaf, pages: u64, pending: &mut PendingFlush<'_>) {
+    if !leaf.soft.referenced() {
+        return;
+    }
+    if let Some(frames) = MfnRange::of_pages(Mfn(leaf.frame.0), pages) {
+        pending.take_run(Run { frames, kind: PageKind::Ram, access: leaf.access });
+    }
+}

@@ -1,0 +1,126 @@
+//! The way down: from the root to the entry that decides about a bus frame.
+
+use pviommu_abi::Bfn;
+
+use super::{Place, Table, Translation, leaf_lock::LeafLock};
+use crate::{
+    addr::{BfnRange, Mfn},
+    format::{Entry, Format, Leaf, TableSoft, pages_at},
+    platform::TableFrames,
+    sync::{Ordering, relax},
+};
+
+/// Where a walk ended.
+pub(crate) enum Walk<'t> {
+    /// At the leaf table, which is locked now.
+    Locked(LeafLock<'t>),
+    /// At a leaf above level 0.
+    Large { place: Place<'t>, level: u8, raw: u64, leaf: Leaf },
+    /// At an entry of `level` that is not present.
+    Empty { place: Place<'t>, level: u8 },
+    /// Beyond the table, or in one that is not there.
+    Bad,
+}
+
+/// What an entry above the leaves turned out to be.
+pub(crate) enum Step<'t> {
+    Table(Mfn),
+    Locked,
+    Large { place: Place<'t>, raw: u64, leaf: Leaf },
+    Empty { place: Place<'t> },
+    Bad,
+}
+
+impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
+    /// Looks at the entry for `bfn` in `table`, of `level` (1 or above).
+    pub(crate) fn step(&self, table: Mfn, level: u8, bfn: Bfn) -> Step<'t> {
+        let Some(place) = self.place(table, level, bfn) else { return Step::Bad };
+        let raw = place.entry.load(Ordering::Acquire);
+        match F::decode(raw, level) {
+            Entry::Empty => Step::Empty { place },
+            Entry::Leaf(leaf) => Step::Large { place, raw, leaf },
+            Entry::Table(_) if TableSoft::from_bits(F::soft(raw)).locked() => Step::Locked,
+            Entry::Table(next) => Step::Table(next),
+        }
+    }
+
+    /// Walks to the leaf table of `bfn` and locks it, or to what is there instead.
+    pub(crate) fn walk(&self, bfn: Bfn) -> Walk<'t> {
+        let mut level = self.top_level();
+        let mut table = self.root.frame;
+        while level > 1 {
+            match self.step(table, level, bfn) {
+                Step::Table(next) => table = next,
+                Step::Large { place, raw, leaf } => return Walk::Large { place, level, raw, leaf },
+                Step::Empty { place } => return Walk::Empty { place, level },
+                Step::Locked | Step::Bad => return Walk::Bad,
+            }
+            level = level.saturating_sub(1);
+        }
+        self.lock_leaf_table(table, bfn)
+    }
+
+    /// Locks the leaf table that the level 1 `table` has for `bfn`.
+    fn lock_leaf_table(&self, table: Mfn, bfn: Bfn) -> Walk<'t> {
+        loop {
+            let Some(place) = self.place(table, 1, bfn) else { return Walk::Bad };
+            let raw = place.entry.load(Ordering::Acquire);
+            match F::decode(raw, 1) {
+                Entry::Empty => return Walk::Empty { place, level: 1 },
+                Entry::Leaf(leaf) => return Walk::Large { place, level: 1, raw, leaf },
+                // The holder stores a bounded run and calls nobody: it will be gone soon.
+                Entry::Table(_) if TableSoft::from_bits(F::soft(raw)).locked() => relax(),
+                Entry::Table(leaf) => {
+                    let entries = self.frames.table(leaf);
+                    if let Some(lock) = LeafLock::try_take::<F>(place.entry, raw, leaf, entries) {
+                        return Walk::Locked(lock);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What `bfn` leads to. Takes no lock: the answer was true at some instant of the call.
+    #[must_use]
+    pub fn lookup(&self, bfn: Bfn) -> Option<Translation> {
+        let mut level = self.top_level();
+        let mut table = self.root.frame;
+        loop {
+            let raw = self.place(table, level, bfn)?.entry.load(Ordering::Acquire);
+            match F::decode(raw, level) {
+                Entry::Empty => return None,
+                Entry::Leaf(leaf) => {
+                    return Some(Translation { leaf, pages: pages_at::<F>(level) });
+                }
+                Entry::Table(next) => table = next,
+            }
+            level = level.checked_sub(1)?;
+        }
+    }
+
+    /// The first bus frame of `range` that is mapped.
+    ///
+    /// Skips what is empty by the table, so that a large range costs no more than its tables.
+    #[must_use]
+    pub fn first_mapped(&self, range: BfnRange) -> Option<Bfn> {
+        let mut at = range.first();
+        loop {
+            let mut level = self.top_level();
+            let mut table = self.root.frame;
+            loop {
+                let raw = self.place(table, level, at)?.entry.load(Ordering::Acquire);
+                match F::decode(raw, level) {
+                    Entry::Empty => break,
+                    Entry::Leaf(_) => return Some(at),
+                    Entry::Table(next) => table = next,
+                }
+                level = level.checked_sub(1)?;
+            }
+            let next = Self::span(at, level).last().checked_add(1)?;
+            if next > range.last() {
+                return None;
+            }
+            at = next;
+        }
+    }
+}
