@@ -10,6 +10,8 @@ pub mod flush;
 pub mod format;
 mod hypercall;
 pub mod machine;
+#[cfg(all(test, loom))]
+mod model;
 pub mod platform;
 mod policy;
 pub mod sync;

@@ -30,10 +30,10 @@ impl<'t> LeafLock<'t> {
         entries: &'t [AtomicU64],
     ) -> Option<Self> {
         let locked = F::with_soft(raw, TableSoft::from_bits(F::soft(raw)).lock().bits());
-        pointer
-            .compare_exchange(raw, locked, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
-            .then_some(Self { pointer, release: raw, frame, entries })
+        let order = (Ordering::Acquire, Ordering::Relaxed);
+        // Lazily: dropping a lock that was not taken would release somebody else's.
+        let taken = pointer.compare_exchange(raw, locked, order.0, order.1).is_ok();
+        taken.then(|| Self { pointer, release: raw, frame, entries })
     }
 
     /// Links `frame`, a zeroed table, where nothing was, locked already. `None` if something is
@@ -46,12 +46,8 @@ impl<'t> LeafLock<'t> {
         let release = F::table(frame, TableSoft::EMPTY);
         let locked = F::table(frame, TableSoft::EMPTY.lock());
         let order = (Ordering::AcqRel, Ordering::Relaxed);
-        place.entry.compare_exchange(F::EMPTY, locked, order.0, order.1).is_ok().then_some(Self {
-            pointer: place.entry,
-            release,
-            frame,
-            entries,
-        })
+        let linked = place.entry.compare_exchange(F::EMPTY, locked, order.0, order.1).is_ok();
+        linked.then(|| Self { pointer: place.entry, release, frame, entries })
     }
 
     /// What is recorded about the table.
