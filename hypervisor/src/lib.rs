@@ -18,7 +18,7 @@ pub mod sync;
 pub mod table;
 
 pub use context::Context;
-pub use domain::{DomainIommu, Limits, Role};
+pub use domain::{DomainIommu, DomainStats, Limits, Role, UnknownFlags};
 pub use hypercall::{Caller, Outcome, Width};
 pub use machine::{Cpu, Device, Iommu, Machine, Reserved, ReservedKind, SetupError, Unit};
 pub use pviommu_abi as abi;

@@ -148,7 +148,7 @@ impl Shared {
     fn unmap(&self, bfn: u64, pages: u64) -> (u64, u64, Vec<Mfn>) {
         let mut released = Runs::new();
         let mut edit = Edit::new(Stash::new(), PendingFlush::new(&mut released));
-        let unmapped = self.table().unmap(Bfn(bfn), pages, &mut edit);
+        let unmapped = self.table().unmap(Bfn(bfn), pages, pages, &mut edit);
         let done = edit.pending.complete(|_, _| Ok::<_, ()>(()), |_, _| {}).unwrap();
         let references = done.runs.map_or(0, |runs| runs.pages());
         (unmapped.pages, references, done.tables.to_vec())

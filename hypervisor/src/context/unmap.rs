@@ -59,10 +59,9 @@ impl<P: Platform> Session<'_, P> {
                     break End::Yield;
                 }
             }
-            // A large leaf that is asked for whole goes in one piece.
-            let limit = self.piece_at::<F>(at.0, rest);
+            let before_look = WORK_UNIT.saturating_sub(since_look);
             let Ok(inside) = context.enter(self.gate, plan.epoch) else { break End::Yield };
-            let unmapped = self.table::<F>(context).unmap(at, limit, &mut edit);
+            let unmapped = self.table::<F>(context).unmap(at, rest, before_look, &mut edit);
             drop(inside);
             pages = pages.saturating_add(unmapped.pages);
             since_look = since_look.saturating_add(unmapped.pages);
@@ -83,14 +82,6 @@ impl<P: Platform> Session<'_, P> {
             end = End::Failed(errno);
         }
         Progress { pages, end }
-    }
-
-    /// How much to ask for at `at`: a large leaf's worth where one could be, else a work unit.
-    fn piece_at<F: Format>(&self, at: u64, rest: u64) -> u64 {
-        let levels = (1..=self.iommu.largest_leaf_level()).rev();
-        let sizes = levels.map(crate::format::pages_at::<F>);
-        let large = sizes.into_iter().find(|size| rest >= *size && at.is_multiple_of(*size));
-        large.unwrap_or_else(|| rest.min(WORK_UNIT))
     }
 
     /// True if nothing of `range` is mapped. The caller keeps everybody else out.

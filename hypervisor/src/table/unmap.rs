@@ -32,17 +32,23 @@ impl Unmapped {
 }
 
 impl<F: Format, T: TableFrames> Table<'_, F, T> {
-    /// Unmaps at most `limit` pages from `at` on.
+    /// Unmaps at most `pages` pages from `at` on.
     ///
-    /// One call does one leaf table, or one large leaf: whole if all of it is asked for, else
-    /// split first. What held a reference goes into `pending`, with what must be flushed.
-    pub fn unmap(&self, at: Bfn, limit: u64, edit: &mut Edit<'_>) -> Unmapped {
+    /// One call does at most `small` small leaves of one leaf table, or one large leaf: whole if
+    /// all of it is asked for, else split first. What held a reference goes into the edit's
+    /// flush, with what must be invalidated.
+    pub fn unmap(&self, at: Bfn, pages: u64, small: u64, edit: &mut Edit<'_>) -> Unmapped {
+        if edit.pending.tables_full() {
+            return Unmapped::stopped(Stop::PendingFull);
+        }
         loop {
             match self.walk(at) {
-                Walk::Locked(lock) => return self.clear_run(lock, at, limit, &mut edit.pending),
+                Walk::Locked(lock) => {
+                    return self.clear_run(lock, at, pages.min(small), &mut edit.pending);
+                }
                 Walk::Large { place, level, raw, leaf } => {
                     let span = Self::span(at, level);
-                    if span.first() != at || span.pages() > limit {
+                    if span.first() != at || span.pages() > pages {
                         match self.split(at, &place, level, raw, leaf, edit) {
                             Ok(()) => continue,
                             Err(stop) => return Unmapped::stopped(stop),
@@ -93,16 +99,13 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         Unmapped { pages, stop }
     }
 
-    /// Unlinks an empty leaf table, or keeps it after all if `pending` has no room for its frame.
+    /// Unlinks an empty leaf table. `pending` has room for its frame.
     fn unlink_empty(&self, lock: LeafLock<'_>, at: Bfn, pending: &mut PendingFlush<'_>) {
-        if pending.tables_full() {
-            self.kept.keep_anyway();
-            return;
-        }
         pending.changed_tables(Self::span(at, 1));
-        let frame = lock.unlink::<F>();
-        // There is room: asked just now.
-        let _ = pending.take_table(frame);
+        if let Err(frame) = pending.take_table(lock.unlink::<F>()) {
+            // Not reached: asked before anything was cleared. Held for ever, if it were.
+            log::error!("pviommu: table frame {frame} is never given back");
+        }
     }
 }
 

@@ -1,0 +1,126 @@
+//! The service's own table, used as a call of the service uses it.
+
+use std::{convert::Infallible, hint::black_box};
+
+use pviommu_hypervisor::{
+    abi::{Bfn, DomId},
+    addr::{Mfn, MfnRange},
+    flush::PendingFlush,
+    format::{LeafAttributes, Origin, VtdSecondStage},
+    platform::{Access, PageKind, Pool, Run, Runs, TableFrames, TableRoot},
+    table::{Edit, KeptTables, Stash, Stop, Table, TableStyle},
+};
+
+use super::{arena::Arena, candidate::Candidate, work::RUN};
+
+const STYLE: TableStyle = TableStyle { attributes: LeafAttributes::empty(), publish: false };
+
+const DOMAIN: DomId = DomId(1);
+
+/// A VT-d second-stage table of four levels.
+pub(crate) struct Ours {
+    arena: Arena,
+    root: TableRoot,
+    kept: KeptTables,
+    released: Runs,
+}
+
+impl Ours {
+    pub(crate) fn new() -> Self {
+        let arena = Arena::new(64);
+        let frame = arena.alloc(DOMAIN, Pool::Open).unwrap();
+        let root = TableRoot { frame, levels: 4 };
+        Self { arena, root, kept: KeptTables::new(), released: Runs::new() }
+    }
+
+    /// One call that maps: what it built with is put aside, what it did is flushed.
+    fn map(&mut self, bfn: u64, mfn: u64, pages: u64) {
+        let frames = MfnRange::of_pages(Mfn(mfn), pages).unwrap();
+        let access = Access::READ | Access::WRITE;
+        let run = Run { frames, kind: PageKind::Ram, access };
+        let table = Table::<VtdSecondStage, _>::new(&self.arena, self.root, STYLE, &self.kept);
+        let mut edit = Edit::new(Stash::new(), PendingFlush::new(&mut self.released));
+        loop {
+            let mapped = table.map(Bfn(bfn), &[run], pages, Origin::Guest, &mut edit);
+            match mapped.stop {
+                None if mapped.pages == pages => break,
+                Some(Stop::NeedTables(frames, pool)) => stock(&self.arena, &mut edit, frames, pool),
+                _ => unmappable(bfn),
+            }
+        }
+        finish(&self.arena, edit);
+    }
+
+    /// One call that unmaps: what it took out is flushed, then given back.
+    fn unmap(&mut self, bfn: u64, pages: u64) {
+        let table = Table::<VtdSecondStage, _>::new(&self.arena, self.root, STYLE, &self.kept);
+        let mut edit = Edit::new(Stash::new(), PendingFlush::new(&mut self.released));
+        let unmapped = table.unmap(Bfn(bfn), pages, pages, &mut edit);
+        if unmapped.pages != pages {
+            unmappable(bfn);
+        }
+        finish(&self.arena, edit);
+    }
+}
+
+#[cold]
+fn stock(arena: &Arena, edit: &mut Edit<'_>, frames: u8, pool: Pool) {
+    while edit.stash.len(pool) < usize::from(frames) {
+        let frame = arena.alloc(DOMAIN, pool).expect("the arena is large enough");
+        edit.stash.put(frame, pool).expect("a stash has room for what it asks for");
+    }
+}
+
+#[cold]
+fn unmappable(bfn: u64) -> ! {
+    unreachable!("bus frame {bfn:#x} is not what the harness made it")
+}
+
+/// The flush itself costs nothing here; what it would be told, and what it releases, is looked at.
+fn finish(arena: &Arena, edit: Edit<'_>) {
+    let Edit { mut stash, pending } = edit;
+    while let Some(frame) = stash.take(Pool::Open) {
+        arena.free(DOMAIN, frame, Pool::Open);
+    }
+    let flush = |what, added| {
+        black_box(&what);
+        black_box(&added);
+        Ok::<(), Infallible>(())
+    };
+    let Ok(released) = pending.complete(flush, |_, _| ());
+    if let Some(runs) = released.runs {
+        for run in runs.as_slice() {
+            black_box(run);
+        }
+    }
+    for frame in released.tables {
+        arena.free(DOMAIN, frame, Pool::Open);
+    }
+}
+
+impl Candidate for Ours {
+    const NAME: &'static str = "pviommu-vtd";
+
+    fn map_one(&mut self, bfn: u64, mfn: u64) {
+        self.map(bfn, mfn, 1);
+    }
+
+    fn unmap_one(&mut self, bfn: u64) {
+        self.unmap(bfn, 1);
+    }
+
+    fn map_run(&mut self, bfn: u64, mfn: u64) {
+        self.map(bfn, mfn, RUN);
+    }
+
+    fn unmap_run(&mut self, bfn: u64) {
+        self.unmap(bfn, RUN);
+    }
+
+    fn lookup(&self, bfn: u64) -> Option<u64> {
+        let table = Table::<VtdSecondStage, _>::new(&self.arena, self.root, STYLE, &self.kept);
+        let found = table.lookup(Bfn(bfn))?;
+        // A large leaf is named by its first frame.
+        Some(found.leaf.frame.0 + (bfn & (found.pages - 1)))
+    }
+}

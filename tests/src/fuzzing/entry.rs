@@ -1,0 +1,176 @@
+//! One hypercall with everything that is checked about it.
+
+use pviommu_abi::{
+    DomId, Errno, FreeContext, FreeFlags, MapPages, ReattachDevice, RemoteCmd, Subop, UnmapPages,
+};
+use pviommu_hypervisor::{Caller, Outcome, Width};
+use zerocopy::FromBytes;
+
+use super::{
+    input::{Call, Place},
+    world::{DEVICES, DOMAINS, RAM, World},
+};
+use crate::machine::{Board, Copied, PAGE_SIZE};
+
+/// Continuations that no call on this machine needs: its pages at 256 a time, and its tables.
+pub(super) const CONTINUATIONS: u32 = 1024;
+
+/// Guest memory that is compared before and after.
+const WINDOW: usize = 64;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// A call as its target sees it.
+struct Request {
+    target: DomId,
+    subop: Subop,
+    argument: [u8; WINDOW],
+}
+
+/// Makes the call, continues it to its end, and checks it; the status.
+pub(super) fn call(world: &mut World<'_>, call: &Call) -> i64 {
+    let bed = world.bed;
+    let board = bed.board();
+    let domain = DOMAINS[usize::from(call.caller & 1)];
+    let caller = Caller {
+        cpu: usize::from(call.caller >> 1 & 3),
+        width: if call.caller & 8 == 0 { Width::Bits64 } else { Width::Bits32 },
+    };
+    let at = match call.place {
+        Place::Aligned => 2 * PAGE,
+        Place::Straddling => 4 * PAGE - 12,
+        Place::Leaving => RAM * PAGE - 12,
+        Place::Raw(address) => address,
+    };
+    if call.caller & 16 == 0 {
+        // Where no memory is, nothing is written; the call must cope with that, too.
+        let _ = board.guest_write(domain, at, &call.argument);
+    }
+    let subop = Subop(call.subop);
+    let request = request(board, domain, subop, at);
+    // What is above bit 31 of the register means nothing.
+    let register = 0x5eed_f00d << 32 | u64::from(call.subop);
+    for _ in 0..CONTINUATIONS {
+        let before = window(board, domain, at);
+        board.record_copies(true);
+        let outcome = bed.iommu().iommu_op(bed.domain(domain), caller, register, at);
+        board.record_copies(false);
+        check_copies(&board.take_copies(), subop, domain, at);
+        if subop != Subop::REMOTE_CMD {
+            check_window(subop, &before, &window(board, domain, at));
+        }
+        if let Outcome::Done(status) = outcome {
+            let known = status == 0 || Errno::from_ret(status).is_some();
+            assert!(known, "{subop:?} returned {status}");
+            if status == 0 {
+                succeeded(world, &request);
+            }
+            return status;
+        }
+    }
+    unreachable!("{subop:?} makes no progress");
+}
+
+/// Bytes of guest memory from `at` on, and zeros from where there is none.
+fn window(board: &Board, domain: DomId, at: u64) -> [u8; WINDOW] {
+    let mut bytes = [0; WINDOW];
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        let address = at.checked_add(i as u64);
+        let read =
+            address.map(|address| board.guest_read(domain, address, std::slice::from_mut(byte)));
+        if !matches!(read, Some(Ok(()))) {
+            break;
+        }
+    }
+    bytes
+}
+
+fn request(board: &Board, domain: DomId, subop: Subop, at: u64) -> Request {
+    let argument = window(board, domain, at);
+    if subop != Subop::REMOTE_CMD {
+        return Request { target: domain, subop, argument };
+    }
+    let remote = read::<RemoteCmd>(&argument);
+    let target = if remote.domid == DomId::SELF { domain } else { remote.domid };
+    let argument = window(board, domain, remote.arg.0);
+    Request { target, subop: Subop(u32::from(remote.subop)), argument }
+}
+
+fn read<T: FromBytes>(bytes: &[u8; WINDOW]) -> T {
+    let Ok((argument, _)) = T::read_from_prefix(bytes) else {
+        unreachable!("arguments are shorter than the window")
+    };
+    argument
+}
+
+/// INV-50: what is read is read once, and what is written is what was read, or was asked for.
+fn check_copies(copies: &[Copied], subop: Subop, domain: DomId, at: u64) {
+    let most = if subop == Subop::REMOTE_CMD { 2 } else { 1 };
+    let read: Vec<_> = copies.iter().filter(|copied| !copied.out).collect();
+    let written: Vec<_> = copies.iter().filter(|copied| copied.out).collect();
+    assert!(read.len() <= most, "{subop:?} reads guest memory {} times", read.len());
+    assert!(written.len() <= 1, "{subop:?} writes guest memory {} times", written.len());
+    assert!(copies.iter().all(|copied| copied.domain == domain), "in whose memory? {copies:?}");
+    if let [written] = written[..] {
+        let same = |read: &&Copied| (read.address, read.bytes) == (written.address, written.bytes);
+        let asked = (subop == Subop::QUERY_CAPABILITIES && written.address == at)
+            || subop == Subop::REMOTE_CMD;
+        assert!(asked || read.iter().any(same), "{subop:?} wrote elsewhere: {copies:?}");
+    }
+}
+
+/// INV-52: only what the subop writes has changed.
+fn check_window(subop: Subop, before: &[u8; WINDOW], after: &[u8; WINDOW]) {
+    let written = |i: usize| match subop {
+        Subop::QUERY_CAPABILITIES => i < 24,
+        Subop::ALLOC_CONTEXT => i < 2,
+        Subop::MAP_PAGES => (8..24).contains(&i) || (32..40).contains(&i),
+        Subop::UNMAP_PAGES => (8..16).contains(&i) || (20..28).contains(&i),
+        _ => false,
+    };
+    for (i, (before, after)) in before.iter().zip(after).enumerate() {
+        let may = written(i);
+        assert!(may || before == after, "{subop:?} changed byte {i} of its argument");
+    }
+}
+
+/// Follows a call that succeeded.
+fn succeeded(world: &mut World<'_>, request: &Request) {
+    let board = world.bed.board();
+    let owned = |index: usize| board.device_owner(DEVICES[index]) == Some(request.target);
+    match request.subop {
+        Subop::REATTACH_DEVICE => {
+            let moved: ReattachDevice = read(&request.argument);
+            let index = DEVICES.iter().position(|device| *device == moved.dev);
+            world.contexts[index.expect("only a device that exists is moved")] = moved.ctx_no.0;
+        }
+        Subop::FREE_CONTEXT => {
+            let freed: FreeContext = read(&request.argument);
+            let stays = !freed.free_flags.contains(FreeFlags::REATTACH_DEFAULT);
+            for index in 0..DEVICES.len() {
+                if owned(index) && world.contexts[index] == freed.ctx_no.0 {
+                    assert!(!stays, "a context was freed with a device in it (INV-45)");
+                    world.contexts[index] = 0;
+                }
+            }
+        }
+        Subop::UNMAP_PAGES => {
+            let gone: UnmapPages = read(&request.argument);
+            let devices = (0..DEVICES.len()).filter(|&i| owned(i));
+            let inside: Vec<_> = devices.filter(|&i| world.contexts[i] == gone.ctx_no.0).collect();
+            let last = u64::from(gone.nr_pages).saturating_sub(1);
+            for page in [0, last / 2, last].into_iter().filter(|_| gone.nr_pages > 0) {
+                for &index in &inside {
+                    let address = (gone.dfn.0 + page) << 12;
+                    let reached = world.bed.dma_read(DEVICES[index], address, &mut [0]);
+                    assert!(reached.is_err(), "bus address {address:#x} was unmapped (INV-03)");
+                }
+            }
+        }
+        Subop::MAP_PAGES => {
+            let map: MapPages = read(&request.argument);
+            assert_ne!(map.ctx_no.0, 0, "the default context was edited (INV-70)");
+        }
+        _ => {}
+    }
+}

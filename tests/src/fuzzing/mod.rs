@@ -1,0 +1,42 @@
+//! What a fuzzer feeds to the hypercall, and what must hold whatever it feeds.
+//!
+//! ```text
+//!  bytes ──► Input ──► Operation, Operation, ... ──► machine and service ──► oracles
+//! ```
+//!
+//! The bytes are read from front to back, so that a mutation changes one operation and leaves
+//! the others alone. Everything is here and not in the fuzz target, so that `cargo test` runs
+//! the seeds and a crash is reproduced without a fuzzer.
+//!
+//! The oracles, each a panic:
+//!
+//! * a status is 0 or a negative errno of the ABI (INV-55);
+//! * a call ends after a bounded number of continuations (INV-54);
+//! * an argument is read once per entry, and written back nowhere else (INV-50);
+//! * no byte changes that the subop does not write (INV-52);
+//! * the machine saw no violation (INV-03, INV-07, INV-20 and others);
+//! * a page that was unmapped in one call is out of the device's reach (INV-03);
+//! * after teardown no reference, table frame or reservation is left (INV-21, INV-60), unless a
+//!   unit has failed, whose pages stay held on purpose (INV-15).
+
+mod entry;
+mod input;
+mod printing;
+mod script;
+mod seeds;
+mod world;
+
+pub use input::{Call, Input, Operation, Place};
+pub use seeds::seeds;
+
+/// Name of the environment variable that has every operation printed with what came of it.
+pub const PRINT: &str = "PVIOMMU_FUZZ_PRINT";
+
+/// Runs one input.
+///
+/// # Panics
+/// If an oracle fails.
+pub fn hypercall(data: &[u8]) {
+    let print = std::env::var_os(PRINT).is_some();
+    world::run(&Input::from_bytes(data), print);
+}

@@ -1,0 +1,112 @@
+//! Forgetting, and the checks that belong to it: nothing may be given up before it is forgotten.
+
+use pviommu_abi::PciDevice;
+use pviommu_hypervisor::{
+    addr::{Mfn, MfnRange},
+    platform::{Invalidation, Tag},
+};
+
+use super::{
+    iotlb::{Cached, keys_in},
+    unit::{State, TagCache, UnitModel},
+};
+use crate::machine::{
+    frames::{Reach, lock},
+    memory::Memory,
+    violation::Violation,
+};
+
+impl UnitModel {
+    /// Forgets what is cached under `tag`, after it has checked that until now nothing of it was
+    /// given up: the device may have used it up to this instant.
+    pub fn invalidate(&self, memory: &Memory, tag: Tag, what: Invalidation) {
+        let (first, last, leaves_only) = span(what);
+        let mut state = lock(&self.state);
+        let State { tags, index, counters, .. } = &mut *state;
+        counters.iotlb_flushes += 1;
+        counters.leaf_flushes += u64::from(leaves_only);
+        let Some(cache) = tags.get_mut(&tag.0) else { return };
+        for cached in cache.iotlb.covered(first, last) {
+            self.check_held(memory, tag, &cached);
+            cache.iotlb.remove(&cached);
+            index.remove_page(&cached);
+        }
+        if !leaves_only {
+            for frame in cache.paging.take(first, last) {
+                index.remove_table(frame);
+                if !memory.tables.is_live(frame) {
+                    let unit = self.id;
+                    memory.violations.record(Violation::TableFreedBeforeFlush { unit, tag, frame });
+                }
+            }
+        }
+        forget_absent(cache, first, last);
+    }
+
+    /// A cached page must still be held when its flush begins; tells the first one that is not.
+    fn check_held(&self, memory: &Memory, tag: Tag, cached: &Cached) {
+        let mut frames = (0..cached.pages()).map(|i| (cached.bfn + i, Mfn(cached.frame.0 + i)));
+        let lost = frames
+            .find(|&(_, frame)| matches!(memory.frames.reach(frame), Reach::NotHeld | Reach::Free));
+        if let Some((bfn, frame)) = lost {
+            let unit = self.id;
+            memory.violations.record(Violation::ReleasedBeforeFlush { unit, tag, bfn, frame });
+        }
+    }
+
+    /// Makes entries visible that have become present.
+    pub fn sync_map(&self, tag: Tag, first: u64, last: u64) {
+        let mut state = lock(&self.state);
+        state.counters.map_syncs += 1;
+        if let Some(cache) = state.tags.get_mut(&tag.0) {
+            forget_absent(cache, first, last);
+        }
+    }
+
+    /// Called when references on `frames` were given back: those that no reference holds any
+    /// more must not be cached.
+    pub fn check_released(&self, memory: &Memory, frames: MfnRange) {
+        let state = lock(&self.state);
+        if state.index.has_no_pages() {
+            return;
+        }
+        for frame in (frames.first().0..=frames.last().0).map(Mfn) {
+            let lost = || matches!(memory.frames.reach(frame), Reach::NotHeld | Reach::Free);
+            if state.index.names_page(frame) && lost() {
+                let unit = self.id;
+                memory.violations.record(Violation::ReleasedWhileCached { unit, frame });
+            }
+        }
+    }
+
+    /// Called when the table in `frame` is about to be freed: nothing may name it.
+    pub fn check_table_freed(&self, memory: &Memory, frame: Mfn) {
+        if lock(&self.state).index.names_table(frame) {
+            let unit = self.id;
+            memory.violations.record(Violation::TableFreedWhileNamed { unit, frame });
+        }
+    }
+
+    /// The translations that `what` covers, and a device that could use them.
+    pub(crate) fn covered(&self, tag: Tag, what: Invalidation) -> Option<(PciDevice, Vec<Cached>)> {
+        let (first, last, _) = span(what);
+        let state = lock(&self.state);
+        let device = state.devices.with_tag(tag)?;
+        Some((device, state.tags.get(&tag.0)?.iotlb.covered(first, last)))
+    }
+}
+
+fn forget_absent(cache: &mut TagCache, first: u64, last: u64) {
+    for bfn in keys_in(&cache.absent, first, last) {
+        cache.absent.remove(&bfn);
+    }
+}
+
+/// First and last bus frame, and whether the tables on the way are left alone.
+fn span(what: Invalidation) -> (u64, u64, bool) {
+    match what {
+        Invalidation::Leaves(range) => (range.first().0, range.last().0, true),
+        Invalidation::Tables(range) => (range.first().0, range.last().0, false),
+        _ => (0, u64::MAX, false),
+    }
+}

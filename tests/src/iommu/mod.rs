@@ -1,0 +1,28 @@
+//! A model of IOMMU units, as unhelpful as the architecture allows.
+//!
+//! A unit reads the raw page tables by the walker in [`walker`], which is written from the
+//! specification (Intel Virtualization Technology for Directed I/O, revision 4.1, sections 3.7
+//! and 9.8) and shares no code with the service that writes them. What it has read it keeps,
+//! until it is told to forget it: translations in [`iotlb`], the way to them in
+//! [`paging_cache`], device entries in [`device_table`]. So a flush that is missing, or comes too
+//! late, shows as an access that [`unit`](mod@unit) does not let pass and records.
+//!
+//! ```text
+//!  DMA ─► device entry ─► IOTLB ─hit──────────────────────► frame ─► oracle ─► memory
+//!              │            └─miss─► paging-structure cache ─► walk ─┘
+//!              └─ blocked ─► fault
+//! ```
+
+pub mod device_table;
+pub mod fault;
+pub mod handmade;
+pub mod index;
+mod invalidate;
+pub mod iotlb;
+pub mod paging_cache;
+pub mod unit;
+pub mod walker;
+
+pub use fault::{Direction, FaultReason, FaultRecord};
+pub use unit::{UnitCounters, UnitModel};
+pub use walker::Rights;

@@ -1,0 +1,35 @@
+//! A machine in a process, to run the pviommu service on.
+//!
+//! ```text
+//!   guest code ──► Guest (hypercalls) ──► pviommu-hypervisor
+//!                                              │ platform traits
+//!                          ┌───────────────────┴──────────────────┐
+//!                          ▼                                      ▼
+//!                machine: frame table, P2M,              iommu: units with their
+//!                table frames, schedules                 own walker and caches
+//!                          ▲                                      ▲
+//!                          └────────────── DMA by bus address ────┘
+//! ```
+//!
+//! * [`machine`]: guest memory scattered over machine frames, who owns each frame and how often
+//!   it is referenced, page-table memory, and the platform traits on top of them.
+//! * [`iommu`]: a model of IOMMU units that reads the raw page tables by a walker of its own,
+//!   written from the specification, and keeps stale entries for as long as a unit may.
+//! * [`trace`]: IOMMU traces of real kernels, and [`replay`]: one of them done again on the
+//!   service, every mapping checked by DMA.
+//! * [`fuzzing`]: bytes to operations, and what must hold whatever they are.
+//!
+//! Machine and units check what they see, always: an access through a freed frame, or to a page
+//! that no reference holds, is recorded as a [`Violation`](machine::Violation).
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a check of the testbed fails"
+)]
+
+pub mod fuzzing;
+pub mod iommu;
+pub mod machine;
+pub mod replay;
+pub mod trace;

@@ -1,0 +1,206 @@
+//! The machine without the service: what the platform, the tests and the devices act on.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
+
+use pviommu_abi::{DomId, Gfn, PciDevice};
+use pviommu_hypervisor::{
+    addr::Mfn,
+    platform::{CopyFault, UnitId},
+};
+
+use super::{
+    config::Config,
+    frames::{FrameKind, PAGE_SIZE, lock},
+    layout::lay_out,
+    lock::PlatformLock,
+    memory::Memory,
+    p2m::P2m,
+    sabotage::Sabotage,
+    schedule::Schedule,
+};
+use crate::iommu::UnitModel;
+
+/// Owner word of a device that no domain has.
+const NOBODY: u32 = u32::MAX;
+
+/// A copy between the service and the memory of a guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Copied {
+    /// Whose memory.
+    pub domain: DomId,
+    /// Guest physical address of the first byte.
+    pub address: u64,
+    /// Number of bytes.
+    pub bytes: usize,
+    /// True if the service wrote them.
+    pub out: bool,
+}
+
+/// A device as the machine knows it.
+#[derive(Debug)]
+pub(crate) struct DeviceRecord {
+    pub(crate) function: PciDevice,
+    pub(crate) unit: UnitId,
+    owner: AtomicU32,
+}
+
+/// Memory, domains' P2Ms, units and devices.
+#[derive(Debug)]
+pub struct Board {
+    pub(crate) memory: Memory,
+    pub(crate) domains: Vec<(DomId, P2m)>,
+    pub(crate) units: Vec<UnitModel>,
+    pub(crate) devices: Vec<DeviceRecord>,
+    pub(crate) schedule: Schedule,
+    pub(crate) sabotage: Sabotage,
+    pub(crate) lock: PlatformLock,
+    pub(crate) failed: Mutex<Vec<UnitId>>,
+    pub(crate) spare: Mutex<Vec<Mfn>>,
+    recording: AtomicBool,
+    copies: Mutex<Vec<Copied>>,
+}
+
+impl Board {
+    /// The machine that `config` describes, with all devices blocked.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let layout = lay_out(config);
+        let unit = |(i, facts)| UnitModel::new(UnitId(u16::try_from(i).unwrap()), facts);
+        let device = |device: &super::config::DeviceConfig| DeviceRecord {
+            function: device.function,
+            unit: device.unit,
+            owner: AtomicU32::new(NOBODY),
+        };
+        Self {
+            memory: layout.memory,
+            domains: config.domains.iter().map(|d| d.id).zip(layout.p2ms).collect(),
+            units: config.units.iter().copied().enumerate().map(unit).collect(),
+            devices: config.devices.iter().map(device).collect(),
+            schedule: Schedule::default(),
+            sabotage: Sabotage::new(config.sabotage),
+            lock: PlatformLock::default(),
+            failed: Mutex::default(),
+            spare: Mutex::new(layout.spare),
+            recording: AtomicBool::new(false),
+            copies: Mutex::default(),
+        }
+    }
+
+    /// The machine's memory, tables and violations.
+    #[must_use]
+    pub const fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Failures on request.
+    #[must_use]
+    pub const fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// The unit with this number.
+    #[must_use]
+    pub fn unit(&self, unit: UnitId) -> Option<&UnitModel> {
+        self.units.get(usize::from(unit.0))
+    }
+
+    /// The units that the service has given up, in order.
+    #[must_use]
+    pub fn failed_units(&self) -> Vec<UnitId> {
+        lock(&self.failed).clone()
+    }
+
+    /// The P2M of `domain`.
+    #[must_use]
+    pub fn p2m(&self, domain: DomId) -> Option<&P2m> {
+        self.domains.iter().find(|(id, _)| *id == domain).map(|(_, p2m)| p2m)
+    }
+
+    pub(crate) fn device(&self, function: PciDevice) -> Option<&DeviceRecord> {
+        self.devices.iter().find(|d| d.function == function)
+    }
+
+    /// The domain that has `function`.
+    #[must_use]
+    pub fn device_owner(&self, function: PciDevice) -> Option<DomId> {
+        let owner = self.device(function)?.owner.load(Ordering::Acquire);
+        u16::try_from(owner).ok().map(DomId)
+    }
+
+    pub(crate) fn set_device_owner(&self, function: PciDevice, owner: Option<DomId>) {
+        if let Some(device) = self.device(function) {
+            let word = owner.map_or(NOBODY, |domain| u32::from(domain.0));
+            device.owner.store(word, Ordering::Release);
+        }
+    }
+
+    /// Starts or stops the record of what the service copies from and to guests.
+    pub fn record_copies(&self, on: bool) {
+        self.recording.store(on, Ordering::Relaxed);
+    }
+
+    /// Takes the record of copies.
+    pub fn take_copies(&self) -> Vec<Copied> {
+        std::mem::take(&mut lock(&self.copies))
+    }
+
+    pub(crate) fn note_copy(&self, copied: Copied) {
+        if self.recording.load(Ordering::Relaxed) {
+            lock(&self.copies).push(copied);
+        }
+    }
+
+    /// Reads guest memory as a CPU of `domain` does.
+    ///
+    /// # Errors
+    /// [`CopyFault`] if a byte is not in the domain's RAM.
+    pub fn guest_read(&self, domain: DomId, address: u64, to: &mut [u8]) -> Result<(), CopyFault> {
+        let mut rest = to;
+        self.each_page(domain, address, rest.len(), |frame, offset, bytes| {
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(bytes);
+            rest = later;
+            self.memory.frames.read(frame, offset, now).map_err(|_| CopyFault)
+        })
+    }
+
+    /// Writes guest memory as a CPU of `domain` does.
+    ///
+    /// # Errors
+    /// [`CopyFault`] if a byte is not in the domain's RAM; those before it are written.
+    pub fn guest_write(&self, domain: DomId, address: u64, from: &[u8]) -> Result<(), CopyFault> {
+        let mut rest = from;
+        self.each_page(domain, address, from.len(), |frame, offset, bytes| {
+            let (now, later) = rest.split_at(bytes);
+            rest = later;
+            self.memory.frames.write(frame, offset, now).map_err(|_| CopyFault)
+        })
+    }
+
+    /// Calls `act` with frame, offset and length of each page of a stretch of guest memory.
+    fn each_page(
+        &self,
+        domain: DomId,
+        address: u64,
+        bytes: usize,
+        mut act: impl FnMut(Mfn, usize, usize) -> Result<(), CopyFault>,
+    ) -> Result<(), CopyFault> {
+        let p2m = self.p2m(domain).ok_or(CopyFault)?;
+        let mut done = 0;
+        while done < bytes {
+            let at = address.checked_add(done as u64).ok_or(CopyFault)?;
+            let backed = p2m.lookup(Gfn(at >> 12)).filter(|b| !b.mmio).ok_or(CopyFault)?;
+            let info = self.memory.frames.info(backed.frame).ok_or(CopyFault)?;
+            if info.kind == FrameKind::Free {
+                return Err(CopyFault);
+            }
+            let offset = (at & 0xfff) as usize;
+            let now = (PAGE_SIZE - offset).min(bytes - done);
+            act(backed.frame, offset, now)?;
+            done += now;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! What a machine is made of.
+
+use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
+use pviommu_hypervisor::{
+    Limits, Reserved, ReservedKind, Role,
+    addr::{BfnRange, GfnRange},
+    platform::{UnitFacts, UnitFeatures, UnitId},
+};
+
+use super::sabotage::Break;
+
+/// A machine, its domains and its devices.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The IOMMU units; the place in the list is the unit's number.
+    pub units: Vec<UnitFacts>,
+    /// The devices, in any order.
+    pub devices: Vec<DeviceConfig>,
+    /// The domains, in any order.
+    pub domains: Vec<DomainConfig>,
+    /// Number of CPUs that may make hypercalls at a time.
+    pub cpus: usize,
+    /// Page-table memory of the whole machine, in frames.
+    pub table_frames: u32,
+    /// What is wrong with the platform, if anything.
+    pub sabotage: Option<Break>,
+    /// Chooses how guest memory is scattered.
+    pub seed: u64,
+    /// Bus frames no guest may map anywhere.
+    pub reserved: Vec<Reserved>,
+    /// References a frame can hold before an acquire is refused (INV-24).
+    pub max_references: u32,
+}
+
+/// A PCI function.
+#[derive(Clone, Debug)]
+pub struct DeviceConfig {
+    /// Its name, which is also the name guests know it by.
+    pub function: PciDevice,
+    /// The unit it is behind.
+    pub unit: UnitId,
+    /// Bus frames reserved for it; what `Direct` ranges name exists as firmware memory.
+    pub reserved: Vec<Reserved>,
+    /// The domain it is assigned to at the start.
+    pub owner: DomId,
+}
+
+/// A domain.
+#[derive(Clone, Debug)]
+pub struct DomainConfig {
+    /// Its number.
+    pub id: DomId,
+    /// What it may do.
+    pub role: Role,
+    /// Its quotas.
+    pub limits: Limits,
+    /// Guest frames that are RAM, scattered over the machine page by page.
+    pub ram: Vec<GfnRange>,
+    /// Guest frames that are device registers.
+    pub mmio: Vec<GfnRange>,
+    /// Parts of the RAM, naturally aligned blocks of 2 MiB or 1 GiB, whose machine frames follow
+    /// each other and are aligned alike.
+    pub contiguous: Vec<GfnRange>,
+    /// Most page-table frames it is given, or as many as there are.
+    pub table_frames: Option<u32>,
+}
+
+impl Default for Config {
+    /// One VT-d unit as [`vtd_facts`] has it, one CPU, the interrupt window reserved, 64 MiB of
+    /// page-table memory; no device and no domain.
+    fn default() -> Self {
+        let window = BfnRange::new(Bfn(0xfee00), Bfn(0xfeeff)).unwrap();
+        Self {
+            units: vec![vtd_facts()],
+            devices: Vec::new(),
+            domains: Vec::new(),
+            cpus: 1,
+            table_frames: 16384,
+            sabotage: None,
+            seed: 1,
+            reserved: vec![Reserved { range: window, kind: ReservedKind::Msi }],
+            max_references: 1 << 26,
+        }
+    }
+}
+
+impl Config {
+    /// The default machine with domain 1, which has `pages` pages of RAM from guest frame 0 on,
+    /// and one device, 00:03.0.
+    #[must_use]
+    pub fn one_guest(pages: u64) -> Self {
+        let domain = DomainConfig {
+            ram: vec![GfnRange::of_pages(Gfn(0), pages).unwrap()],
+            ..DomainConfig::default()
+        };
+        let function = PciDevice { seg: 0, bus: 0, devfn: 3 << 3 };
+        let device = DeviceConfig { function, ..DeviceConfig::default() };
+        Self { domains: vec![domain], devices: vec![device], ..Self::default() }
+    }
+}
+
+impl Default for DeviceConfig {
+    /// Function 00:00.0 behind unit 0, owned by domain 1.
+    fn default() -> Self {
+        let function = PciDevice { seg: 0, bus: 0, devfn: 0 };
+        Self { function, unit: UnitId(0), reserved: Vec::new(), owner: DomId(1) }
+    }
+}
+
+impl Default for DomainConfig {
+    /// Domain 1, a guest with default limits and without memory.
+    fn default() -> Self {
+        Self {
+            id: DomId(1),
+            role: Role::Guest,
+            limits: Limits::default(),
+            ram: Vec::new(),
+            mmio: Vec::new(),
+            contiguous: Vec::new(),
+            table_frames: None,
+        }
+    }
+}
+
+/// A usual VT-d unit: 4 levels of 48 bits, 46 bits of host addresses, leaves of 2 MiB and 1 GiB,
+/// snoop control, coherent walks, 256 tags.
+#[must_use]
+pub const fn vtd_facts() -> UnitFacts {
+    UnitFacts {
+        features: UnitFeatures::COHERENT
+            .union(UnitFeatures::SNOOP_CONTROL)
+            .union(UnitFeatures::LEAF_2M)
+            .union(UnitFeatures::LEAF_1G)
+            .union(UnitFeatures::LEVELS_4),
+        bus_address_bits: 48,
+        host_address_bits: 46,
+        tags: 256,
+    }
+}

@@ -1,0 +1,89 @@
+//! DMA: what devices do, by bus address.
+
+use pviommu_abi::PciDevice;
+use pviommu_hypervisor::addr::Mfn;
+
+use super::{board::Board, frames::PAGE_SIZE};
+use crate::iommu::{Direction, FaultReason};
+
+/// A transfer was stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DmaFault {
+    /// Bus address of the part that was refused, in bytes.
+    pub address: u64,
+    /// What was wanted there.
+    pub direction: Direction,
+    /// Why it was refused.
+    pub reason: FaultReason,
+    /// Bytes transferred before.
+    pub done: usize,
+}
+
+impl Board {
+    /// Lets `function` read `to.len()` bytes at bus address `address`, page by page.
+    ///
+    /// # Errors
+    /// [`DmaFault`] at the first page that is refused; the bytes before it are in `to`.
+    pub fn dma_read(
+        &self,
+        function: PciDevice,
+        address: u64,
+        to: &mut [u8],
+    ) -> Result<(), DmaFault> {
+        let mut rest = to;
+        let bytes = rest.len();
+        self.transfer(function, address, bytes, Direction::Read, |frame, offset, bytes| {
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(bytes);
+            rest = later;
+            self.memory.frames.read(frame, offset, now).unwrap();
+        })
+    }
+
+    /// Lets `function` write `from` at bus address `address`, page by page.
+    ///
+    /// # Errors
+    /// [`DmaFault`] at the first page that is refused; the bytes before it are written.
+    pub fn dma_write(
+        &self,
+        function: PciDevice,
+        address: u64,
+        from: &[u8],
+    ) -> Result<(), DmaFault> {
+        let mut rest = from;
+        let bytes = rest.len();
+        self.transfer(function, address, bytes, Direction::Write, |frame, offset, bytes| {
+            let (now, later) = rest.split_at(bytes);
+            rest = later;
+            self.memory.frames.write(frame, offset, now).unwrap();
+        })
+    }
+
+    /// Lets the unit of `function` load the translation of `address` now; true if there is one.
+    pub fn prefetch(&self, function: PciDevice, address: u64) -> bool {
+        let device = self.device(function).and_then(|d| self.unit(d.unit));
+        device.is_some_and(|unit| unit.prefetch(&self.memory, function, address))
+    }
+
+    fn transfer(
+        &self,
+        function: PciDevice,
+        address: u64,
+        bytes: usize,
+        direction: Direction,
+        mut act: impl FnMut(Mfn, usize, usize),
+    ) -> Result<(), DmaFault> {
+        let mut done = 0;
+        while done < bytes {
+            let at = address.wrapping_add(done as u64);
+            let fault = |reason| DmaFault { address: at, direction, reason, done };
+            let unit = self.device(function).and_then(|d| self.unit(d.unit));
+            let unit = unit.ok_or_else(|| fault(FaultReason::NoDevice))?;
+            let offset = (at & 0xfff) as usize;
+            let now = (PAGE_SIZE - offset).min(bytes - done);
+            unit.access(&self.memory, function, at, direction, |frame| act(frame, offset, now))
+                .map_err(fault)?;
+            done += now;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,320 @@
+//! The frame table: for every machine frame its owner, its type, the references held for
+//! devices, and its contents.
+//!
+//! Sparse twice over: the record of a frame exists from the first time a chunk of frames is
+//! touched, its contents from the first time they are written. All of it is reached through
+//! `&self` without a lock, because units, devices and CPUs use it at the same time.
+
+use std::sync::{
+    Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use pviommu_abi::DomId;
+use pviommu_hypervisor::{addr::Mfn, platform::AcquireError};
+use rustc_hash::FxHashMap;
+
+use super::{
+    cell::{self, Cell, State},
+    contents::Contents,
+};
+
+/// Bytes of a page.
+pub const PAGE_SIZE: usize = 4096;
+
+/// Frames whose records are allocated together.
+const CHUNK: usize = 512;
+
+/// What a RAM frame is used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrameKind {
+    /// Ordinary memory of its owner.
+    Ram,
+    /// A page table of its owner: devices may read it, never write it (INV-23).
+    GuestTable,
+    /// Memory of the hypervisor itself: not for devices.
+    Hypervisor,
+    /// Nobody's.
+    Free,
+}
+
+/// What a device finds at a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Device registers or firmware memory: no reference needed.
+    Mmio,
+    /// RAM that a reference holds.
+    Held,
+    /// RAM that no reference holds.
+    NotHeld,
+    /// A frame that was freed.
+    Free,
+    /// Not memory a device may use: the hypervisor's, a page table, or nothing at all.
+    Forbidden,
+}
+
+impl Reach {
+    /// True if a device may be there.
+    #[must_use]
+    pub const fn is_allowed(self) -> bool {
+        matches!(self, Self::Mmio | Self::Held)
+    }
+}
+
+/// The record of a frame, for tests to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameInfo {
+    /// Its owner; meaningless for a frame that is free.
+    pub owner: DomId,
+    /// What it is used for.
+    pub kind: FrameKind,
+    /// References held for devices.
+    pub references: u32,
+}
+
+/// A change of a frame was refused because references are held on it, or it is not such a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused;
+
+/// A stretch of machine frames backed alike.
+#[derive(Debug)]
+struct Region {
+    first: u64,
+    last: u64,
+    backing: Backing,
+}
+
+#[derive(Debug)]
+enum Backing {
+    /// RAM at every `stride`-th frame; what lies between is nobody's.
+    Ram { stride: u64, chunks: Box<[OnceLock<Box<[Cell]>>]> },
+    /// Registers, or memory that firmware keeps for a device.
+    Mmio(Mutex<FxHashMap<u64, Contents>>),
+}
+
+/// The frame table. Regions are added while the machine is built and never change.
+#[derive(Debug)]
+pub struct Frames {
+    regions: Vec<Region>,
+    max_references: u32,
+    references: AtomicU64,
+}
+
+impl Frames {
+    /// A table without frames, whose reference counts stop at `max_references`.
+    #[must_use]
+    pub const fn new(max_references: u32) -> Self {
+        Self { regions: Vec::new(), max_references, references: AtomicU64::new(0) }
+    }
+
+    /// Adds RAM: `pages` frames, the first at `first`, each `stride` after the one before.
+    ///
+    /// # Panics
+    /// If the range overlaps another.
+    pub fn add_ram(&mut self, first: Mfn, pages: u64, stride: u64) {
+        if pages > 0 {
+            let chunks = usize::try_from(pages).unwrap().div_ceil(CHUNK);
+            let chunks = (0..chunks).map(|_| OnceLock::new()).collect();
+            self.add(first, pages * stride, Backing::Ram { stride, chunks });
+        }
+    }
+
+    /// Adds `pages` frames of registers or of firmware memory.
+    ///
+    /// # Panics
+    /// If the range overlaps another.
+    pub fn add_mmio(&mut self, first: Mfn, pages: u64) {
+        self.add(first, pages, Backing::Mmio(Mutex::default()));
+    }
+
+    fn add(&mut self, first: Mfn, pages: u64, backing: Backing) {
+        let region = Region { first: first.0, last: first.0 + pages - 1, backing };
+        let at = self.regions.partition_point(|r| r.last < region.first);
+        assert!(
+            self.regions.get(at).is_none_or(|next| next.first > region.last),
+            "machine frames {:#x}..={:#x} are backed twice",
+            region.first,
+            region.last
+        );
+        self.regions.insert(at, region);
+    }
+
+    fn region(&self, frame: Mfn) -> Option<&Region> {
+        let at = self.regions.partition_point(|r| r.last < frame.0);
+        self.regions.get(at).filter(|r| r.first <= frame.0)
+    }
+
+    /// The record of a RAM frame.
+    fn cell(&self, frame: Mfn) -> Option<&Cell> {
+        let region = self.region(frame)?;
+        let Backing::Ram { stride, chunks } = &region.backing else { return None };
+        let offset = frame.0 - region.first;
+        if !offset.is_multiple_of(*stride) {
+            return None;
+        }
+        let index = usize::try_from(offset / stride).unwrap();
+        let chunk = chunks[index / CHUNK].get_or_init(|| cell::row(CHUNK));
+        Some(&chunk[index % CHUNK])
+    }
+
+    /// Takes a reference on a frame of `domain` for a device that reads, and writes if `write`:
+    /// owner check, type check and reference in one step (INV-22).
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn acquire(&self, frame: Mfn, domain: DomId, write: bool) -> Result<(), AcquireError> {
+        let cell = self.cell(frame).ok_or(AcquireError::NotBacked)?;
+        let max = self.max_references;
+        cell.update(|state| {
+            let mut state = state.or_first_owner(domain);
+            let permits = match state.kind {
+                FrameKind::Ram => true,
+                FrameKind::GuestTable => !write,
+                FrameKind::Hypervisor | FrameKind::Free => false,
+            };
+            if state.owner != domain || !permits {
+                return Err(AcquireError::NotPermitted);
+            }
+            if state.references >= max {
+                return Err(AcquireError::Saturated);
+            }
+            state.references += 1;
+            Ok(state)
+        })
+    }
+
+    /// Gives back a reference that `domain` took.
+    ///
+    /// # Errors
+    /// [`Refused`] if none is held.
+    pub fn release(&self, frame: Mfn, domain: DomId) -> Result<(), Refused> {
+        self.cell(frame).ok_or(Refused)?.update(|mut state| {
+            if state.owner != domain {
+                return Err(Refused);
+            }
+            state.references = state.references.checked_sub(1).ok_or(Refused)?;
+            Ok(state)
+        })
+    }
+
+    /// Keeps the machine's count of references; by range, since one word is shared by all CPUs.
+    pub(crate) fn count_references(&self, taken: u64, given_back: u64) {
+        self.references.fetch_add(taken.wrapping_sub(given_back), Ordering::Relaxed);
+    }
+
+    /// References held on all frames together.
+    #[must_use]
+    pub fn references_live(&self) -> u64 {
+        self.references.load(Ordering::Relaxed)
+    }
+
+    /// What a device finds at `frame`.
+    #[must_use]
+    pub fn reach(&self, frame: Mfn) -> Reach {
+        let Some(region) = self.region(frame) else { return Reach::Forbidden };
+        if matches!(region.backing, Backing::Mmio(_)) {
+            return Reach::Mmio;
+        }
+        let Some(cell) = self.cell(frame) else { return Reach::Forbidden };
+        let state = cell.load();
+        match state.kind {
+            FrameKind::Free => Reach::Free,
+            FrameKind::Hypervisor => Reach::Forbidden,
+            _ if state.references > 0 => Reach::Held,
+            _ => Reach::NotHeld,
+        }
+    }
+
+    /// The record of a RAM frame, or `None` if `frame` is not one. A frame that nothing has
+    /// touched yet is told as RAM of domain 0.
+    #[must_use]
+    pub fn info(&self, frame: Mfn) -> Option<FrameInfo> {
+        let State { owner, kind, references, .. } = self.cell(frame)?.load();
+        Some(FrameInfo { owner, kind, references })
+    }
+
+    /// Frees a frame and fills it with a pattern, so that a late reader notices.
+    ///
+    /// # Errors
+    /// [`Refused`] while references are held: the last of them delays the freeing.
+    pub fn free(&self, frame: Mfn) -> Result<(), Refused> {
+        self.change(frame, |state| state.kind = FrameKind::Free)?;
+        *self.cell(frame).ok_or(Refused)?.page() = Contents::filled(0xd5);
+        Ok(())
+    }
+
+    /// Gives a frame to `owner`, as ordinary memory of zeros.
+    ///
+    /// # Errors
+    /// [`Refused`] while references are held.
+    pub fn give(&self, frame: Mfn, owner: DomId) -> Result<(), Refused> {
+        self.change(frame, |state| {
+            state.owner = owner;
+            state.kind = FrameKind::Ram;
+        })?;
+        *self.cell(frame).ok_or(Refused)?.page() = Contents::default();
+        Ok(())
+    }
+
+    /// Changes what a frame of `owner` is used for.
+    ///
+    /// # Errors
+    /// [`Refused`] while references are held: they hold the type, too.
+    pub fn set_kind(&self, frame: Mfn, owner: DomId, kind: FrameKind) -> Result<(), Refused> {
+        self.change(frame, |state| {
+            *state = state.or_first_owner(owner);
+            state.kind = kind;
+        })
+    }
+
+    fn change(&self, frame: Mfn, edit: impl Fn(&mut State)) -> Result<(), Refused> {
+        self.cell(frame).ok_or(Refused)?.update(|mut state| {
+            if state.references > 0 {
+                return Err(Refused);
+            }
+            edit(&mut state);
+            state.touched = true;
+            Ok(state)
+        })
+    }
+
+    /// Reads bytes of a frame; nothing is backed outside RAM and registers.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no such frame.
+    ///
+    /// # Panics
+    /// If the bytes reach over the end of the page.
+    pub fn read(&self, frame: Mfn, offset: usize, to: &mut [u8]) -> Result<(), Refused> {
+        match &self.region(frame).ok_or(Refused)?.backing {
+            Backing::Ram { .. } => self.cell(frame).ok_or(Refused)?.page().read(offset, to),
+            Backing::Mmio(pages) => match lock(pages).get(&frame.0) {
+                Some(page) => page.read(offset, to),
+                None => to.fill(0),
+            },
+        }
+        Ok(())
+    }
+
+    /// Writes bytes of a frame.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no such frame.
+    ///
+    /// # Panics
+    /// If the bytes reach over the end of the page.
+    pub fn write(&self, frame: Mfn, offset: usize, from: &[u8]) -> Result<(), Refused> {
+        match &self.region(frame).ok_or(Refused)?.backing {
+            Backing::Ram { .. } => self.cell(frame).ok_or(Refused)?.page().write(offset, from),
+            Backing::Mmio(pages) => {
+                lock(pages).entry(frame.0).or_default().write(offset, from);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Locks; a check that failed in another thread must not hide behind a poisoned lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

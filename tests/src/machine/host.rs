@@ -1,0 +1,67 @@
+//! The safe platform traits: guest memory, names of devices and domains, preemption, policy.
+
+use std::sync::atomic::Ordering;
+
+use pviommu_abi::{DomId, GuestPtr, PciDevice};
+use pviommu_hypervisor::{
+    DomainIommu,
+    platform::{
+        AccessPolicy, CopyFault, Devices, Domains, GuestMemory, Operation, PolicyDenied, Preempt,
+    },
+};
+
+use super::{board::Copied, platform::Platform, schedule::Step};
+
+impl GuestMemory for Platform<'_> {
+    fn copy_in(&self, domain: DomId, from: GuestPtr, to: &mut [u8]) -> Result<(), CopyFault> {
+        let _held = self.board.lock.enter("copy_in");
+        if self.board.schedule.hit(Step::CopyIn) {
+            return Err(CopyFault);
+        }
+        self.board.note_copy(Copied { domain, address: from.0, bytes: to.len(), out: false });
+        self.board.guest_read(domain, from.0, to)
+    }
+
+    fn copy_out(&self, domain: DomId, to: GuestPtr, from: &[u8]) -> Result<(), CopyFault> {
+        let _held = self.board.lock.enter("copy_out");
+        if self.board.schedule.hit(Step::CopyOut) {
+            return Err(CopyFault);
+        }
+        self.board.note_copy(Copied { domain, address: to.0, bytes: from.len(), out: true });
+        self.board.guest_write(domain, to.0, from)
+    }
+}
+
+impl Devices for Platform<'_> {
+    fn resolve(&self, domain: DomId, name: PciDevice) -> Option<PciDevice> {
+        let _held = self.board.lock.enter("resolve");
+        let device = self.board.device(name)?;
+        let all = self.slot(domain).is_some_and(|slot| slot.sees_all_devices);
+        (all || self.board.device_owner(name) == Some(domain)).then_some(device.function)
+    }
+}
+
+impl Domains for Platform<'_> {
+    fn with_domain(&self, domain: DomId, act: &mut dyn FnMut(&DomainIommu<'_>)) -> bool {
+        let found = {
+            let _held = self.board.lock.enter("with_domain");
+            self.slot(domain).filter(|slot| !slot.dying.load(Ordering::Acquire))
+        };
+        // Domains live as long as the machine, so nothing has to be held while `act` runs.
+        found.inspect(|slot| act(&slot.iommu)).is_some()
+    }
+}
+
+impl Preempt for Platform<'_> {
+    fn should_yield(&self) -> bool {
+        let _held = self.board.lock.enter("should_yield");
+        self.board.schedule.hit(Step::Yield)
+    }
+}
+
+impl AccessPolicy for Platform<'_> {
+    fn allow(&self, _operation: &Operation) -> Result<(), PolicyDenied> {
+        let _held = self.board.lock.enter("allow");
+        if self.board.schedule.hit(Step::Policy) { Err(PolicyDenied) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,151 @@
+//! Where everything lies in the machine's frame space.
+//!
+//! From 4 GiB on, each at a multiple of 1 GiB: table frames, scattered RAM, contiguous RAM,
+//! registers. Firmware memory lies where its direct range says, which is below.
+
+use std::collections::BTreeMap;
+
+use pviommu_abi::Gfn;
+use pviommu_hypervisor::{
+    ReservedKind,
+    addr::{GfnRange, Mfn},
+    platform::UnitFeatures,
+};
+
+use super::{
+    config::{Config, DomainConfig},
+    frames::Frames,
+    memory::Memory,
+    p2m::{Backing, P2m, SCATTER_STRIDE, Scramble, Segment},
+    tables::Tables,
+    violation::Violations,
+};
+
+const GIB: u64 = 1 << 18;
+const MIB2: u64 = 1 << 9;
+
+/// Guest frames that hold hypercall arguments: above all memory a guest can have.
+const ARGUMENTS: u64 = 1 << 40;
+
+/// Pages of arguments of one CPU.
+pub(crate) const ARGUMENT_PAGES: u64 = 256;
+
+/// First guest frame of the arguments of `cpu`.
+pub(crate) const fn argument_frame(cpu: usize) -> Gfn {
+    Gfn(ARGUMENTS + cpu as u64 * ARGUMENT_PAGES)
+}
+
+/// Memory, a P2M for each domain of the configuration, and spare scattered frames.
+pub(crate) struct Layout {
+    pub(crate) memory: Memory,
+    pub(crate) p2ms: Vec<P2m>,
+    pub(crate) spare: Vec<Mfn>,
+}
+
+pub(crate) fn lay_out(config: &Config) -> Layout {
+    let mut frames = Frames::new(config.max_references);
+    let tables = Mfn(4 * GIB);
+    let scattered = Mfn(tables.0 + u64::from(config.table_frames).next_multiple_of(GIB));
+
+    // First the number of scattered pages, since the permutation is of all of them.
+    let mut pages = 0;
+    let ram: Vec<Vec<Segment>> =
+        config.domains.iter().map(|d| scattered_ram(d, config.cpus, &mut pages)).collect();
+    let slots = pages + pages / 4 + 1024;
+    let scramble = Scramble::new(slots, config.seed);
+    frames.add_ram(scattered, slots, SCATTER_STRIDE);
+    let spare = (pages..slots).take(4096).map(|place| scramble.apply(place));
+    let spare = spare.map(|slot| Mfn(scattered.0 + slot * SCATTER_STRIDE)).collect();
+
+    let mut next = (scattered.0 + slots * SCATTER_STRIDE).next_multiple_of(GIB);
+    let mut p2ms = Vec::new();
+    for (domain, mut segments) in config.domains.iter().zip(ram) {
+        for &gfns in &domain.contiguous {
+            let first = place(&mut next, gfns);
+            frames.add_ram(first, gfns.pages(), 1);
+            segments.push(Segment { gfns, backing: Backing::Contiguous(first) });
+        }
+        for &gfns in &domain.mmio {
+            let first = place(&mut next, gfns);
+            frames.add_mmio(first, gfns.pages());
+            segments.push(Segment { gfns, backing: Backing::Mmio(first) });
+        }
+        p2ms.push(P2m::new(segments, scramble, scattered));
+    }
+    for (first, last) in firmware(config) {
+        frames.add_mmio(Mfn(first), last - first + 1);
+    }
+
+    let coherent = config.units.iter().all(|u| u.features.contains(UnitFeatures::COHERENT));
+    let tables = Tables::new(tables, config.table_frames, !coherent);
+    for domain in &config.domains {
+        if let Some(limit) = domain.table_frames {
+            tables.limit(domain.id, limit);
+        }
+    }
+    Layout { memory: Memory { frames, tables, violations: Violations::default() }, p2ms, spare }
+}
+
+/// A place for `gfns` at or after `next`, aligned as they are, and not next to what was placed
+/// before.
+fn place(next: &mut u64, gfns: GfnRange) -> Mfn {
+    let align = if gfns.pages() < GIB { MIB2 } else { GIB };
+    let first = next.next_multiple_of(align) + gfns.first().0 % align;
+    *next = first + gfns.pages() + 1;
+    Mfn(first)
+}
+
+/// The RAM of `domain` that is not contiguous, and room for arguments; counts its pages.
+fn scattered_ram(domain: &DomainConfig, cpus: usize, pages: &mut u64) -> Vec<Segment> {
+    let mut holes = domain.contiguous.clone();
+    holes.sort_by_key(|r| r.first());
+    for hole in &holes {
+        let inside = domain.ram.iter().any(|r| r.union(*hole) == *r);
+        assert!(inside, "contiguous block {hole:?} is not RAM of {:?}", domain.id);
+    }
+    let arguments = GfnRange::of_pages(argument_frame(0), ARGUMENT_PAGES * cpus.max(1) as u64);
+    let mut segments = Vec::new();
+    let mut add = |first: u64, end: u64| {
+        if let Some(count) = end.checked_sub(first)
+            && let Some(gfns) = GfnRange::of_pages(Gfn(first), count)
+        {
+            segments.push(Segment { gfns, backing: Backing::Scattered(*pages) });
+            *pages += count;
+        }
+    };
+    for range in domain.ram.iter().copied().chain(arguments) {
+        let mut first = range.first().0;
+        for hole in holes.iter().filter(|hole| hole.overlaps(range)) {
+            add(first, hole.first().0);
+            first = hole.last().0 + 1;
+        }
+        add(first, range.last().0 + 1);
+    }
+    segments
+}
+
+/// The frames of all direct ranges, each once.
+fn firmware(config: &Config) -> BTreeMap<u64, u64> {
+    let of_devices = config.devices.iter().flat_map(|d| &d.reserved);
+    let mut ranges: Vec<(u64, u64)> = config
+        .reserved
+        .iter()
+        .chain(of_devices)
+        .filter(|r| matches!(r.kind, ReservedKind::Direct | ReservedKind::DirectRelaxable))
+        .map(|r| (r.range.first().0, r.range.last().0))
+        .collect();
+    ranges.sort_unstable();
+    let mut joined: BTreeMap<u64, u64> = BTreeMap::new();
+    for (first, last) in ranges {
+        match joined.last_entry() {
+            Some(mut before) if *before.get() >= first => {
+                let end = last.max(*before.get());
+                before.insert(end);
+            }
+            _ => {
+                joined.insert(first, last);
+            }
+        }
+    }
+    joined
+}

@@ -1,0 +1,51 @@
+//! The simulated machine: memory, who owns it, devices that do DMA, and the service on top.
+//!
+//! [`run`] builds a [`Board`] from a [`Config`], sets the service up on it and calls a closure
+//! with a [`Bed`], through which guests make hypercalls, CPUs touch memory and devices do DMA.
+//! The board is of use without the service, too.
+//!
+//! ```text
+//!  Bed ──► Iommu (service) ──► Platform ──► Board
+//!   └── dma, guest memory, page changes ──►  ├── Memory: Frames, Tables, Violations
+//!                                            ├── P2m of each domain
+//!                                            ├── UnitModel of each unit
+//!                                            └── Schedule, Sabotage
+//! ```
+//!
+//! Locks, outermost first: the platform's, a unit's, then those of pages and pools. What an
+//! access does happens under its unit's lock, so a completed invalidation has drained.
+
+mod bed;
+mod board;
+mod cell;
+mod config;
+mod contents;
+mod counters;
+mod dma;
+pub mod frames;
+mod guest;
+mod host;
+mod layout;
+mod lock;
+pub mod memory;
+pub mod p2m;
+mod pages;
+mod platform;
+mod sabotage;
+pub mod schedule;
+pub mod tables;
+pub mod violation;
+
+pub use bed::{Bed, run};
+pub use board::{Board, Copied};
+pub use config::{Config, DeviceConfig, DomainConfig, vtd_facts};
+pub use counters::Counters;
+pub use dma::DmaFault;
+pub use frames::{FrameInfo, FrameKind, PAGE_SIZE, Reach, Refused};
+pub use guest::Guest;
+pub use platform::{DomainSlot, Platform};
+pub use sabotage::Break;
+pub use schedule::{Half, Schedule, Step, When};
+pub use violation::Violation;
+
+pub use crate::iommu::{Direction, FaultReason, FaultRecord};

@@ -1,0 +1,193 @@
+//! What must never happen, as the machine saw it happen.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use pviommu_abi::{DomId, PciDevice};
+use pviommu_hypervisor::{
+    addr::Mfn,
+    platform::{Tag, UnitId},
+};
+
+use super::frames::Reach;
+
+/// Most violations kept in full; later ones are only counted.
+const KEPT: usize = 4096;
+
+/// One thing that must never happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A device was translated to a frame that it must not reach (INV-03, INV-20, INV-23). The
+    /// access was not carried out.
+    Access {
+        /// Unit that translated.
+        unit: UnitId,
+        /// Function that asked.
+        device: PciDevice,
+        /// Bus address, in bytes.
+        address: u64,
+        /// Frame it was translated to.
+        frame: Mfn,
+        /// What that frame is.
+        reach: Reach,
+    },
+    /// A walk read a table frame that is free (INV-07).
+    WalkedFreeTable {
+        /// Unit that walked.
+        unit: UnitId,
+        /// Tag it walked for.
+        tag: Tag,
+        /// Bus address, in bytes.
+        address: u64,
+        /// The free frame.
+        frame: Mfn,
+    },
+    /// A walk met an entry with reserved bits set.
+    ReservedBits {
+        /// Unit that walked.
+        unit: UnitId,
+        /// Bus address, in bytes.
+        address: u64,
+        /// Level of the table that holds the entry; 1 is the leaf level.
+        level: u8,
+        /// The entry as read.
+        entry: u64,
+    },
+    /// A page had lost its last reference when the flush of its translation began (INV-20).
+    ReleasedBeforeFlush {
+        /// Unit that was told to flush.
+        unit: UnitId,
+        /// Tag the translation was cached under.
+        tag: Tag,
+        /// Bus frame number of the translation.
+        bfn: u64,
+        /// The page.
+        frame: Mfn,
+    },
+    /// A table was free when the flush of what led to it began (INV-07).
+    TableFreedBeforeFlush {
+        /// Unit that was told to flush.
+        unit: UnitId,
+        /// Tag the walk was cached under.
+        tag: Tag,
+        /// The table.
+        frame: Mfn,
+    },
+    /// The last reference of a page was given back while a unit still had it cached (INV-20).
+    ReleasedWhileCached {
+        /// Unit that has it.
+        unit: UnitId,
+        /// The page.
+        frame: Mfn,
+    },
+    /// A table was freed while a paging-structure cache or a device entry named it (INV-07).
+    TableFreedWhileNamed {
+        /// Unit that names it.
+        unit: UnitId,
+        /// The table.
+        frame: Mfn,
+    },
+    /// Two device entries of a unit have one tag and different roots.
+    TagWithTwoRoots {
+        /// Unit of both entries.
+        unit: UnitId,
+        /// Their tag.
+        tag: Tag,
+    },
+    /// A tag got a new root while translations of its former one were cached (INV-10).
+    TagReusedBeforeFlush {
+        /// Unit that has them.
+        unit: UnitId,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A device entry has a tag the unit does not tell apart, or tag 0.
+    BadTag {
+        /// Unit of the entry.
+        unit: UnitId,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A device entry names a root that is no table, or levels the unit cannot walk (INV-08).
+    BadRoot {
+        /// Unit of the entry.
+        unit: UnitId,
+        /// Frame of the root.
+        frame: Mfn,
+        /// Levels asked for.
+        levels: u8,
+    },
+    /// A reference was given back that was not held (INV-21).
+    ReleaseWithoutReference {
+        /// Who gave it back.
+        domain: DomId,
+        /// The page.
+        frame: Mfn,
+    },
+    /// A table frame was freed that is not allocated, or is charged to another domain.
+    BadTableFree {
+        /// Who freed it.
+        domain: DomId,
+        /// The frame.
+        frame: Mfn,
+    },
+    /// A free table frame was looked up.
+    FreeTableLookup {
+        /// The frame.
+        frame: Mfn,
+    },
+    /// More was taken from a domain's reserve of table frames than was put there.
+    ReserveUnderflow {
+        /// The domain.
+        domain: DomId,
+    },
+    /// A unit was named that the machine does not have.
+    NoSuchUnit {
+        /// Its number.
+        unit: UnitId,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The variant's name and fields read well enough; a table of sentences would only repeat
+        // the docs above.
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// The list of violations of one machine.
+#[derive(Debug, Default)]
+pub struct Violations {
+    list: Mutex<Vec<Violation>>,
+    count: AtomicU64,
+}
+
+impl Violations {
+    /// Records one.
+    pub fn record(&self, violation: Violation) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.len() < KEPT {
+            list.push(violation);
+        }
+    }
+
+    /// The first ones, in the order they were seen; [`count`](Self::count) tells how many more.
+    #[must_use]
+    pub fn list(&self) -> Vec<Violation> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Number of all violations since the machine was started.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+}

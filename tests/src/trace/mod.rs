@@ -1,0 +1,102 @@
+//! IOMMU traces of real kernels: what a file holds, and how it is read.
+//!
+//! ```text
+//! file ── source ──► bytes ── lines ──► header ──► Header   (lines with `#` in column 1)
+//!         gzip?                    └──► record ──► Event    (everything else)
+//! ```
+//!
+//! The format is described in `tests/traces/README.md`. A trace is untrusted text: every number
+//! is checked before it is used, and what does not fit the format is an error that names the
+//! file, the line, what stood there and what was expected. Nothing here knows the service.
+
+mod error;
+mod event;
+mod fields;
+mod header;
+mod lines;
+mod record;
+mod source;
+
+pub use error::TraceError;
+pub use event::{Attach, Counts, DomainId, DomainType, Event, Map, Op, Prot, Unmap};
+pub use header::{ByteRange, Function, Group, Header, RegionKind, ReservedRegion};
+
+use std::io::Read;
+use std::path::Path;
+
+/// A whole trace in memory: what the replay works on.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// What the trace is called in messages: the path it came from.
+    pub file: String,
+    /// The lines that say what was traced.
+    pub header: Header,
+    /// The IOMMU-level events, in the order they happened.
+    pub events: Vec<Event>,
+    /// How many lines of each kind there were, those that are not kept included.
+    pub counts: Counts,
+}
+
+impl Trace {
+    /// The name its header gives it, or that of the file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.header.name.is_empty() { &self.file } else { &self.header.name }
+    }
+
+    /// Reads the file at `path`, plain or gzip (by its first bytes, whatever its name); `-` is
+    /// the standard input.
+    ///
+    /// # Errors
+    /// [`TraceError`] if it cannot be read or is no well-formed trace.
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        let file = path.display().to_string();
+        match path.as_os_str().to_str() {
+            Some("-") => Self::read("standard input", std::io::stdin().lock()),
+            _ => {
+                let bytes = std::fs::File::open(path)
+                    .map_err(|error| TraceError::Unreadable { file: file.clone(), error })?;
+                Self::read(&file, bytes)
+            }
+        }
+    }
+
+    /// Reads a trace from `bytes`, plain or gzip; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// [`TraceError`] if it cannot be read or is no well-formed trace.
+    pub fn read(file: &str, bytes: impl Read) -> Result<Self, TraceError> {
+        let text = source::text(bytes)
+            .map_err(|error| TraceError::Unreadable { file: file.to_owned(), error })?;
+        let mut lines = lines::Lines::new(file, text);
+        let mut trace = Self {
+            file: file.to_owned(),
+            header: Header::default(),
+            events: Vec::new(),
+            counts: Counts::default(),
+        };
+        lines.read_first()?;
+        let mut now = 0;
+        while let Some(line) = lines.next_line()? {
+            if let Some(comment) = line.text.strip_prefix('#') {
+                trace.header.take_line(comment).map_err(|fault| fault.at(file, line.number))?;
+                continue;
+            }
+            if line.text.trim().is_empty() {
+                continue;
+            }
+            let event = record::parse(line.text, line.number, now)
+                .map_err(|fault| fault.at(file, line.number))?;
+            now = event.ns;
+            trace.counts.add(&event.op);
+            if event.op.is_kept() {
+                trace.events.push(event);
+            }
+        }
+        if trace.counts.lines == 0 {
+            return Err(error::Fault::new("the end", "at least one event after the header")
+                .at(file, lines.number()));
+        }
+        Ok(trace)
+    }
+}

@@ -1,0 +1,186 @@
+//! One event line: `<ns> <cpu> <op> <args>`.
+
+use super::error::{Fault, quote};
+use super::event::{Attach, DomainType, Event, Map, Op, Prot, Unmap};
+use super::fields::{Fields, hex};
+
+/// Bits of a guest physical address on x86-64.
+const PHYSICAL_BITS: u32 = 52;
+
+/// Parses the event on line `number`; `now` is the time of the event before it.
+pub(super) fn parse(line: &str, number: u64, now: u64) -> Result<Event, Fault> {
+    let mut fields = Fields::new(line);
+    let ns: u64 = fields.decimal("time")?;
+    if ns < now {
+        let expected = format!("{now} or later: time never runs backwards");
+        return Err(Fault::field("time", &ns.to_string(), &expected));
+    }
+    let cpu = fields.decimal("cpu")?;
+    let op = op(&mut fields)?;
+    Ok(Event { line: number, ns, cpu, op })
+}
+
+/// The operation and its arguments, up to the end of the line.
+fn op(fields: &mut Fields<'_>) -> Result<Op, Fault> {
+    let letter = fields.word("operation")?;
+    let op = match letter {
+        "M" => Op::Map(map(fields)?),
+        "U" => Op::Unmap(unmap(fields)?),
+        "P" => {
+            let domain = fields.decimal("domain")?;
+            range(fields.hex("iova")?, fields.decimal("size")?, u64::MAX, "iova")?;
+            Op::MapBatch(domain)
+        }
+        "S" => sync(fields)?,
+        "A" => Op::FlushAll(fields.decimal("domain")?),
+        "D" => Op::Attach(attach(fields)?),
+        "X" => Op::Free(fields.decimal("domain")?),
+        "G" => Op::Arrive(group_member(fields)?),
+        "R" => Op::Leave(group_member(fields)?),
+        "#" => return Ok(Op::Mark),
+        _ => return dma_api(letter, fields),
+    };
+    fields.end()?;
+    Ok(op)
+}
+
+fn map(fields: &mut Fields<'_>) -> Result<Map, Fault> {
+    let domain = fields.decimal("domain")?;
+    let iova = fields.page_address("iova")?;
+    let paddr = fields.page_address("paddr")?;
+    let size = fields.page_size("size")?;
+    range(iova, size, u64::MAX, "iova")?;
+    range(paddr, size, (1 << PHYSICAL_BITS) - 1, "paddr")?;
+    let prot = prot(fields.word("prot")?)?;
+    Ok(Map { domain, iova, paddr, size, prot })
+}
+
+fn unmap(fields: &mut Fields<'_>) -> Result<Unmap, Fault> {
+    let domain = fields.decimal("domain")?;
+    let iova = fields.page_address("iova")?;
+    let size = fields.page_size("size")?;
+    range(iova, size, u64::MAX, "iova")?;
+    let unmapped: u64 = fields.decimal("unmapped")?;
+    if !unmapped.is_multiple_of(4096) {
+        let expected = "a multiple of 4096 bytes";
+        return Err(Fault::field("unmapped", &unmapped.to_string(), expected));
+    }
+    // More than was asked for is possible: some drivers always remove a whole large page.
+    range(iova, unmapped, u64::MAX, "iova")?;
+    Ok(Unmap { domain, iova, size, unmapped })
+}
+
+/// `S dom first last`, or `S dom - -` for everything that is queued.
+fn sync(fields: &mut Fields<'_>) -> Result<Op, Fault> {
+    let domain = fields.decimal("domain")?;
+    let (first, last) = (fields.word("first")?, fields.word("last")?);
+    // The order of the two is not checked: an empty gather reads `ffffffffffffffff 0`.
+    let valid = (first == "-" && last == "-") || (hex(first).is_some() && hex(last).is_some());
+    if valid {
+        return Ok(Op::Sync(domain));
+    }
+    Err(Fault::field("range", &format!("{first} {last}"), "two hexadecimal addresses, or - -"))
+}
+
+fn attach(fields: &mut Fields<'_>) -> Result<Attach, Fault> {
+    let domain = fields.decimal("domain")?;
+    let word = fields.word("type")?;
+    let kind = match word {
+        "DMA" => DomainType::Dma,
+        "DMA-FQ" => DomainType::DmaLazy,
+        "UNMANAGED" => DomainType::Unmanaged,
+        "IDENTITY" => DomainType::Identity,
+        "BLOCKED" => DomainType::Blocked,
+        _ => {
+            let expected = "DMA, DMA-FQ, UNMANAGED, IDENTITY or BLOCKED";
+            return Err(Fault::field("type", word, expected));
+        }
+    };
+    Ok(Attach { domain, kind, device: fields.function("dev")? })
+}
+
+fn group_member(fields: &mut Fields<'_>) -> Result<pviommu_abi::PciDevice, Fault> {
+    let _group: u64 = fields.decimal("group")?;
+    fields.function("dev")
+}
+
+/// Refuses `size` bytes at `first` that reach beyond `most`.
+fn range(first: u64, size: u64, most: u64, name: &str) -> Result<(), Fault> {
+    let last = first.checked_add(size.saturating_sub(1));
+    if last.is_some_and(|last| last <= most) {
+        return Ok(());
+    }
+    let found = format!("{name} {first:x} with size {size}");
+    Err(Fault::new(found, format!("a range that ends at {most:x} or below")))
+}
+
+fn prot(word: &str) -> Result<Prot, Fault> {
+    word.chars().try_fold(Prot::empty(), |all, letter| {
+        let one = match letter {
+            'r' => Prot::READ,
+            'w' => Prot::WRITE,
+            'c' => Prot::CACHE,
+            'n' => Prot::NOEXEC,
+            'm' => Prot::MMIO,
+            'p' => Prot::PRIVILEGED,
+            _ => return Err(Fault::field("prot", word, "letters out of r w c n m p")),
+        };
+        Ok(all | one)
+    })
+}
+
+/// The lines of the DMA API are checked, so that a damaged trace is found, and then forgotten.
+fn dma_api(letter: &str, fields: &mut Fields<'_>) -> Result<Op, Fault> {
+    match letter {
+        "m" => {
+            target(fields)?;
+            fields.hex("dma")?;
+            fields.hex("phys")?;
+            fields.decimal::<u64>("size")?;
+        }
+        "u" | "a" | "f" => {
+            target(fields)?;
+            fields.hex("dma")?;
+            fields.decimal::<u64>("size")?;
+        }
+        "g" => {
+            target(fields)?;
+            fields.decimal::<u64>("nents")?;
+            fields.decimal::<u64>("ents")?;
+            list(fields, "dma:size", |one| {
+                one.split_once(':').is_some_and(|(dma, size)| hex(dma).and(hex(size)).is_some())
+            })?;
+            list(fields, "phys", |one| hex(one).is_some())?;
+        }
+        "h" => {
+            target(fields)?;
+            fields.decimal::<u64>("nents")?;
+            fields.hex("phys0")?;
+        }
+        // Variants whose arguments the format leaves open.
+        "ap" | "fp" | "as" | "fs" | "mr" | "ur" | "e" => {}
+        _ => {
+            let found = format!("operation {}", quote(letter));
+            return Err(Fault::new(found, "M U P S A D X G R # or an operation of the DMA API"));
+        }
+    }
+    Ok(Op::DmaApi)
+}
+
+/// Device and direction.
+fn target(fields: &mut Fields<'_>) -> Result<(), Fault> {
+    fields.function("dev")?;
+    match fields.word("dir")? {
+        "T" | "F" | "B" => Ok(()),
+        word => Err(Fault::field("dir", word, "T, F or B")),
+    }
+}
+
+/// A list with commas.
+fn list(fields: &mut Fields<'_>, name: &str, valid: fn(&str) -> bool) -> Result<(), Fault> {
+    let word = fields.word(name)?;
+    match word.split(',').find(|one| !valid(one)) {
+        None => Ok(()),
+        Some(one) => Err(Fault::field(name, one, "hexadecimal numbers in a list with commas")),
+    }
+}

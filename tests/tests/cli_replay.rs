@@ -1,0 +1,153 @@
+//! The program as people and scripts run it: exit status, output, messages.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pviommu")).args(arguments).output().unwrap()
+}
+
+fn trace(name: &str) -> String {
+    format!("{}/traces/{name}.trace.gz", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn without_arguments_a_trace_is_replayed_that_is_built_in() {
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("operations            39475 (30741 maps, 8734 unmaps)"), "{text}");
+    assert!(text.contains("mismatches            0"), "{text}");
+    assert_eq!(stderr(&output), "", "no progress bar where there is no terminal");
+}
+
+#[test]
+fn json_is_one_object_with_the_promised_keys() {
+    let file = trace("d0-small-strict");
+    for arguments in [vec!["replay", &file, "--json"], vec!["--json", &file]] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let number = |key: &str| value.get(key).and_then(Value::as_u64);
+        let expected = [
+            ("ops", 8251),
+            ("maps", 4553),
+            ("unmaps", 3698),
+            ("map_batches", 3709),
+            ("mismatches", 0),
+            ("violations", 0),
+            ("faults", 0),
+            ("refused_reserved", 0),
+            ("peak_live_maps", 145),
+            ("leaked_refs", 0),
+            ("leaked_frames", 0),
+            ("devices", 7),
+            ("contexts", 6),
+        ];
+        for (key, count) in expected {
+            assert_eq!(number(key), Some(count), "{key} in {value}");
+        }
+        let counted =
+            ["hypercalls", "dma_checked", "faults_expected", "iotlb_flushes", "table_frames_peak"];
+        for key in counted {
+            assert!(number(key).is_some_and(|count| count > 0), "{key} in {value}");
+        }
+        assert!(value.get("ns_per_op").and_then(Value::as_f64).is_some_and(|ns| ns > 0.0));
+        assert_eq!(value.get("name").and_then(Value::as_str), Some("d0-small-strict"));
+    }
+}
+
+#[test]
+fn every_breakage_ends_in_status_1() {
+    for how in ["skip-flush", "early-release", "first-page-only"] {
+        let output = run(&["replay", &trace("d0-small-strict"), "--break", how, "--json"]);
+        assert_eq!(output.status.code(), Some(1), "{how}: {}", stderr(&output));
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(value.get("mismatches").and_then(Value::as_u64) > Some(0), "{how}: {value}");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_ends_in_status_2_and_one_line() {
+    let file = trace("d0-small-strict");
+    let cases: [(&[&str], &str); 7] = [
+        (&["replay", "/nonexistent.trace"], "/nonexistent.trace: cannot be read"),
+        (&["/nonexistent.trace"], "/nonexistent.trace: cannot be read"),
+        (&["replay", env!("CARGO_MANIFEST_DIR")], "cannot be read"),
+        (
+            &["replay", &file, "--unit", "amdvi"],
+            "--unit amdvi is not built yet; expected --unit vtd",
+        ),
+        (&["replay", &file, "--background", "scratch"], "--background scratch is not built yet"),
+        (&["--batch", "16"], "--batch 16 is not built yet; expected --batch 1"),
+        (&["replay", "--lazy"], "--lazy is not built yet; expected --strict"),
+    ];
+    for (arguments, expected) in cases {
+        let output = run(arguments);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_in_status_2() {
+    let cases: [&[&str]; 5] = [
+        &["--unit", "smmu"],
+        &["--batch", "0"],
+        &["--break", "everything"],
+        &["--lazy", "--strict"],
+        &["replay", "--no-such-option"],
+    ];
+    for arguments in cases {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_options_that_are_built_are_accepted_by_name() {
+    let file = trace("d0-small-strict");
+    let named = ["--unit", "vtd", "--background", "fault", "--batch", "1", "--strict"];
+    let output = run(&[&["replay", file.as_str()], named.as_slice()].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+/// Runs the program on `text` as its standard input.
+fn run_on(text: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pviommu"))
+        .args(["replay", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn standard_input_is_a_trace_too() {
+    let first = "# IOMMU trace of a real Linux kernel, format 1\n";
+    let good = run_on(&format!("{first}1 0 D 1 DMA 00:01.0\n2 0 M 1 fffff000 1000 4096 r\n"));
+    assert_eq!(good.status.code(), Some(0), "{}", stderr(&good));
+    let bad = run_on(&format!("{first}1 0 D 1 DMA 00:01.0\n2 0 M 1 fffff001 1000 4096 r\n"));
+    assert_eq!(bad.status.code(), Some(2));
+    assert_eq!(
+        stderr(&bad),
+        "error: standard input:3: found iova \"fffff001\", expected an address at a 4096-byte boundary\n"
+    );
+    assert_eq!(stdout(&bad), "");
+}

@@ -1,0 +1,49 @@
+//! The seeds of the fuzz target, and the inputs that once failed: each must pass.
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use pviommu_testbed::fuzzing::{hypercall, seeds};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/hypercall")
+}
+
+#[test]
+fn every_seed_passes() {
+    let mut files: Vec<_> =
+        fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= seeds().len(), "seeds are missing");
+    for file in files {
+        // Shown when a check fails.
+        println!("{}", file.display());
+        hypercall(&fs::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn the_files_are_the_seeds_the_code_has() {
+    for (name, input) in seeds() {
+        let file = fs::read(directory().join(name)).unwrap();
+        assert!(
+            file == input.to_bytes(),
+            "{name} differs; write the seeds again with `cargo run -p pviommu-testbed --example \
+             fuzz_seeds -- fuzz/seeds/hypercall`"
+        );
+    }
+}
+
+/// Every seed cut off at every byte: what is missing counts as zero.
+#[test]
+fn every_beginning_of_a_seed_passes() {
+    for (_, input) in seeds() {
+        let bytes = input.to_bytes();
+        for end in (0..bytes.len()).step_by(7) {
+            hypercall(&bytes[..end]);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Devices between contexts, domains and failed units.
+
+use pviommu_abi::{Bfn, ContextId, DomId, Errno, FreeFlags, PciDevice};
+use pviommu_hypervisor::{Reserved, ReservedKind, addr::BfnRange, platform::UnitId};
+use pviommu_testbed::machine::{Config, DeviceConfig, Half, Step, When, vtd_facts};
+
+use crate::kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest};
+
+const SECOND: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 4 << 3 };
+
+/// Two devices behind two units.
+fn two_units() -> Config {
+    let mut config = Config::one_guest(64);
+    config.units.push(vtd_facts());
+    config.devices.push(DeviceConfig {
+        function: SECOND,
+        unit: UnitId(1),
+        ..DeviceConfig::default()
+    });
+    config
+}
+
+fn reserve(config: &mut Config, first: u64, pages: u64, kind: ReservedKind) {
+    let range = BfnRange::of_pages(Bfn(first), pages).unwrap();
+    config.devices[0].reserved.push(Reserved { range, kind });
+}
+
+#[test]
+fn a_device_sees_the_context_it_is_in_and_no_other() {
+    with_guest(16, |vm| {
+        let first = vm.attached_context();
+        let second = vm.context();
+        assert_eq!(vm.map(first, 10, 1, 1, RW), (0, 1));
+        assert_eq!(vm.map(second, 10, 2, 1, RW), (0, 1));
+        assert!(vm.lands_in(DEVICE, 10, 1));
+        assert_eq!(vm.attach(DEVICE, second), 0);
+        assert!(vm.lands_in(DEVICE, 10, 2));
+        assert_eq!(vm.attach(DEVICE, ContextId::DEFAULT), 0);
+        assert!(!vm.reads(DEVICE, 10));
+        assert_eq!(vm.attach(DEVICE, first), 0);
+        assert!(vm.lands_in(DEVICE, 10, 1));
+        vm.end();
+    });
+}
+
+#[test]
+fn an_unmap_is_flushed_on_every_unit_that_serves_the_context() {
+    with(&two_units(), |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.attach(SECOND, context), 0);
+        assert_eq!(vm.map(context, 10, 1, 1, RW), (0, 1));
+        assert!(vm.lands_in(DEVICE, 10, 1) && vm.lands_in(SECOND, 10, 1));
+        assert_eq!(vm.unmap(context, 10, 1), (0, 1));
+        assert!(!vm.writes(DEVICE, 10) && !vm.writes(SECOND, 10));
+        vm.end();
+    });
+}
+
+#[test]
+fn a_context_with_several_devices_is_busy_until_the_last_has_left() {
+    with(&two_units(), |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.attach(SECOND, context), 0);
+        for device in [DEVICE, SECOND] {
+            assert_eq!(vm.free(context, FreeFlags::empty()), err(Errno::EBUSY));
+            assert_eq!(vm.attach(device, ContextId::DEFAULT), 0);
+        }
+        assert_eq!(vm.free(context, FreeFlags::empty()), 0);
+        vm.end();
+    });
+}
+
+/// INV-30, in either order of events.
+#[test]
+fn a_range_reserved_for_a_device_is_nobodys_where_the_device_is() {
+    let mut config = Config::one_guest(16);
+    reserve(&mut config, 0x8000, 4, ReservedKind::Reserved);
+    reserve(&mut config, 0x9000, 4, ReservedKind::DirectRelaxable);
+    with(&config, |vm| {
+        let context = vm.context();
+        assert_eq!(vm.map(context, 0x7ffc, 0, 8, RW), (0, 8), "no device, nothing reserved");
+        assert_eq!(vm.attach(DEVICE, context), err(Errno::EADDRINUSE));
+        assert_eq!(vm.unmap(context, 0x7ffc, 8), (0, 8));
+        assert_eq!(vm.attach(DEVICE, context), 0);
+        for first in 0x7ff9..0x8004 {
+            assert_eq!(vm.map(context, first, 0, 8, RW), (err(Errno::EADDRNOTAVAIL), 0));
+            assert_eq!(vm.unmap(context, first, 8), (err(Errno::EADDRNOTAVAIL), 0));
+        }
+        assert_eq!(vm.map(context, 0x9000, 0, 4, RW), (0, 4), "relaxable: told, not enforced");
+        assert_eq!(vm.attach(DEVICE, ContextId::DEFAULT), 0);
+        assert_eq!(vm.map(context, 0x8000, 0, 4, RW), (0, 4), "it went with the device");
+        vm.end();
+    });
+}
+
+#[test]
+fn a_device_has_one_owner_at_a_time() {
+    with_guest(16, |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 10, 1, 1, RW), (0, 1));
+        assert_eq!(vm.bed.assign(GUEST, DEVICE), Err(Errno::EBUSY));
+        assert!(vm.lands_in(DEVICE, 10, 1));
+        assert_eq!(vm.bed.unassign(GUEST, 0, DEVICE), Ok(()));
+        assert!(!vm.reads(DEVICE, 10));
+        assert_eq!(vm.attach(DEVICE, context), err(Errno::ENODEV));
+        assert_eq!(vm.bed.assign(GUEST, DEVICE), Ok(()));
+        assert!(!vm.reads(DEVICE, 10), "it comes back blocked");
+        vm.end();
+    });
+}
+
+/// INV-61, INV-43: nothing is given to a dying domain, and its devices are blocked.
+#[test]
+fn a_dying_domain_gets_nothing_and_its_devices_reach_nothing() {
+    with_guest(16, |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 10, 1, 4, RW), (0, 4));
+        assert!(vm.lands_in(DEVICE, 10, 1));
+        assert_eq!(vm.bed.teardown(GUEST, 0), 0);
+        assert!(!vm.reads(DEVICE, 10));
+        assert_eq!(vm.map(context, 20, 1, 1, RW), (err(Errno::ENODEV), 0));
+        assert_eq!(vm.alloc(), Err(err(Errno::ENODEV)));
+        assert_eq!(vm.bed.assign(GUEST, DEVICE), Err(Errno::ESRCH));
+        vm.end();
+    });
+}
+
+/// INV-15: what an incomplete flush covers is held for ever, and nothing behind the unit changes.
+fn unit_fails_at(step: Step, half: Half, act: impl Fn(&Vm<'_>, ContextId) -> i64) {
+    with(&two_units(), |vm| {
+        let context = vm.attached_context();
+        let other = vm.context();
+        assert_eq!(vm.attach(SECOND, other), 0);
+        assert_eq!(vm.map(context, 10, 1, 4, RW), (0, 4));
+        assert!(vm.lands_in(DEVICE, 10, 1));
+        vm.bed.schedule().hardware_fails(half);
+        vm.bed.schedule().set(step, When::Nth(1));
+        assert_eq!(act(vm, context), err(Errno::EIO));
+        vm.bed.schedule().clear();
+        assert_eq!(vm.bed.failed_units(), [UnitId(0)], "told once");
+        assert_eq!(vm.map(context, 50, 5, 1, RW), (err(Errno::EIO), 0));
+        assert_eq!(vm.unmap(context, 12, 1), (err(Errno::EIO), 0));
+        assert!(vm.bed.counters().references_live >= 4, "nothing that may be reached is released");
+        // Contexts on other units go on.
+        assert_eq!(vm.map(other, 10, 9, 1, RW), (0, 1));
+        assert!(vm.lands_in(SECOND, 10, 9));
+        assert_eq!(vm.unmap(other, 10, 1), (0, 1));
+        assert!(!vm.reads(SECOND, 10));
+        assert_eq!(vm.bed.violations(), []);
+    });
+}
+
+#[test]
+fn a_flush_that_does_not_complete_fails_the_unit_and_releases_nothing() {
+    unit_fails_at(Step::Invalidate, Half::Nothing, |vm, context| vm.unmap(context, 10, 2).0);
+    with_guest(16, |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 10, 1, 4, RW), (0, 4));
+        vm.bed.schedule().set(Step::Invalidate, When::Nth(1));
+        assert_eq!(vm.unmap(context, 10, 4).0, err(Errno::EIO));
+        let stats = vm.bed.domain(GUEST).stats();
+        assert_eq!((stats.leaked_pages, vm.bed.counters().references_live), (4, 4));
+    });
+}
+
+#[test]
+fn a_device_entry_that_cannot_be_switched_fails_the_unit() {
+    for half in [Half::Nothing, Half::Done] {
+        unit_fails_at(Step::Block, half, |vm, _| vm.attach(DEVICE, ContextId::DEFAULT));
+        unit_fails_at(Step::Attach, half, |vm, _| {
+            let third = vm.context();
+            vm.attach(DEVICE, third)
+        });
+    }
+}
+
+#[test]
+fn a_broken_device_is_given_to_nobody() {
+    let mut config = Config::one_guest(16);
+    config.domains.push(pviommu_testbed::machine::DomainConfig {
+        id: DomId(2),
+        ..pviommu_testbed::machine::DomainConfig::default()
+    });
+    with(&config, |vm| {
+        let context = vm.context();
+        vm.bed.schedule().set(Step::Attach, When::Nth(1));
+        assert_eq!(vm.attach(DEVICE, context), err(Errno::EIO));
+        vm.bed.schedule().clear();
+        assert_eq!(vm.bed.unassign(GUEST, 0, DEVICE), Ok(()));
+        assert_eq!(vm.bed.assign(DomId(2), DEVICE), Err(Errno::EBADF));
+    });
+}
+
+#[test]
+fn tags_run_out_with_an_error_and_come_back() {
+    let mut config = Config::one_guest(16);
+    config.units[0].tags = 3;
+    config.devices.push(DeviceConfig { function: SECOND, ..DeviceConfig::default() });
+    let third = PciDevice { seg: 0, bus: 0, devfn: 5 << 3 };
+    config.devices.push(DeviceConfig { function: third, ..DeviceConfig::default() });
+    with(&config, |vm| {
+        let contexts: Vec<ContextId> = (0..3).map(|_| vm.context()).collect();
+        assert_eq!(vm.attach(DEVICE, contexts[0]), 0);
+        assert_eq!(vm.attach(SECOND, contexts[1]), 0);
+        assert_eq!(vm.attach(third, contexts[2]), err(Errno::ENOSPC));
+        assert_eq!(vm.attach(third, contexts[1]), 0, "a context has one tag a unit");
+        assert_eq!(vm.attach(DEVICE, ContextId::DEFAULT), 0);
+        assert_eq!(vm.attach(third, contexts[2]), 0);
+        vm.end();
+    });
+}

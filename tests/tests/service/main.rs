@@ -1,0 +1,17 @@
+//! The service on the simulated machine, at the level of its hypercalls.
+//!
+//! Every test ends with a teardown and a look at what is left: no reference, no table frame, no
+//! access through anything that was given back.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
+
+mod devices;
+mod failures;
+mod kit;
+mod ownership;
+mod preemption;
+mod remote;
+mod sharing;
+mod superpages;
+mod tables;
+mod v7;

@@ -1,0 +1,114 @@
+//! Calls that give way: the same result as without, progress each time, nothing trusted.
+
+use pviommu_abi::{Errno, FreeFlags, Gfn, Subop};
+use pviommu_hypervisor::{Outcome, addr::GfnRange};
+use pviommu_testbed::machine::{Config, Step, When};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::kit::{DEVICE, GUEST, RW, Vm, err, map_argument, with, with_guest};
+
+const PAGES: u32 = 2000;
+
+fn yielding_every(vm: &Vm<'_>, n: u64) {
+    vm.bed.schedule().set(Step::Yield, When::Every(n));
+}
+
+/// INV-54: every call makes progress, however often it gives way.
+#[test]
+fn a_long_call_gives_way_and_ends_as_if_it_had_not() {
+    for every in [1, 2, 3] {
+        with_guest(u64::from(PAGES), |vm| {
+            let context = vm.attached_context();
+            yielding_every(vm, every);
+            let before = vm.guest.entries();
+            assert_eq!(vm.map(context, 77, 0, PAGES, RW), (0, PAGES));
+            assert!(vm.guest.entries() - before > 2, "it gave way");
+            assert!((0..u64::from(PAGES)).step_by(97).all(|i| vm.lands_in(DEVICE, 77 + i, i)));
+            assert_eq!(vm.unmap(context, 77, PAGES), (0, PAGES));
+            assert!((0..u64::from(PAGES)).all(|i| !vm.reads(DEVICE, 77 + i)));
+            assert_eq!(vm.map(context, 0, 0, PAGES, RW), (0, PAGES));
+            let before = vm.guest.entries();
+            assert_eq!(vm.free(context, FreeFlags::REATTACH_DEFAULT), 0);
+            assert!(vm.guest.entries() - before > 2, "freeing gives way, too");
+            vm.end();
+        });
+    }
+}
+
+#[test]
+fn it_is_asked_at_least_every_256_pages_whether_to_give_way() {
+    with_guest(u64::from(PAGES), |vm| {
+        let context = vm.attached_context();
+        let asked = |vm: &Vm<'_>| vm.bed.schedule().calls(Step::Yield);
+        let start = asked(vm);
+        assert_eq!(vm.map(context, 5, 0, PAGES, RW), (0, PAGES));
+        let mapped = asked(vm);
+        assert_eq!(vm.unmap(context, 5, PAGES), (0, PAGES));
+        let least = u64::from(PAGES) / 256;
+        assert!(mapped - start >= least && asked(vm) - mapped >= least);
+        vm.end();
+    });
+}
+
+#[test]
+fn a_1_gib_map_that_gives_way_is_mapped_all_the_same() {
+    let pages = 512 * 512;
+    let mut config = Config::one_guest(u64::from(pages));
+    config.domains[0].contiguous = vec![GfnRange::of_pages(Gfn(0), u64::from(pages)).unwrap()];
+    with(&config, |vm| {
+        let context = vm.attached_context();
+        yielding_every(vm, 700);
+        assert_eq!(vm.map(context, 0, 0, pages, RW), (0, pages));
+        assert!((0..u64::from(pages)).step_by(9973).all(|i| vm.lands_in(DEVICE, i, i)));
+        assert_eq!(vm.unmap(context, 0, pages), (0, pages));
+        assert_eq!(vm.bed.counters().references_live, 0);
+        vm.end();
+    });
+}
+
+/// INV-50: what a continuation finds in guest memory is checked like a first call.
+#[test]
+fn a_guest_that_changes_the_argument_between_continuations_hurts_only_itself() {
+    with_guest(u64::from(PAGES), |vm| {
+        let context = vm.attached_context();
+        yielding_every(vm, 1);
+        let at = vm.guest.argument_address();
+        let mut map = map_argument(context, 100, 0, PAGES, RW);
+        vm.bed.guest_write(GUEST, at, map.as_bytes());
+        let call = || vm.bed.hypercall(GUEST, 0, u64::from(Subop::MAP_PAGES.0), at);
+        assert_eq!(call(), Outcome::Continue);
+        vm.bed.guest_read(GUEST, at, map.as_mut_bytes());
+        assert!(map.mapped > 0 && map.dfn.0 == 100 + u64::from(map.mapped));
+        assert_eq!(map.nr_pages, PAGES - map.mapped);
+        let done = map.mapped;
+        // Into the interrupt range; around the end; back over what is mapped.
+        for (bfn, pages, errno) in [
+            (0xfedf0, 0x20, Errno::EADDRNOTAVAIL),
+            (u64::MAX - 1, 3, Errno::EINVAL),
+            (100, 1, Errno::EADDRINUSE),
+        ] {
+            (map.dfn.0, map.nr_pages) = (bfn, pages);
+            vm.bed.guest_write(GUEST, at, map.as_bytes());
+            assert_eq!(call(), Outcome::Done(err(errno)));
+        }
+        let mut bytes = [0; 40];
+        vm.bed.guest_read(GUEST, at, &mut bytes);
+        let seen = pviommu_abi::MapPages::read_from_bytes(&bytes).unwrap();
+        assert_eq!(seen.mapped, done);
+        assert_eq!(vm.bed.counters().references_live, u64::from(done));
+        vm.bed.schedule().clear();
+        vm.end();
+    });
+}
+
+#[test]
+fn a_teardown_that_gives_way_can_be_called_until_it_is_done() {
+    with_guest(u64::from(PAGES), |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 5, 0, PAGES, RW), (0, PAGES));
+        let second = vm.context();
+        assert_eq!(vm.map(second, 5, 0, PAGES, RW), (0, PAGES));
+        yielding_every(vm, 1);
+        vm.end();
+    });
+}

@@ -1,0 +1,75 @@
+//! `remote_cmd`: the hardware domain acts for another one.
+
+use pviommu_abi::{ContextId, DomId, Errno, Gfn, GuestPtr, MapPages, RemoteCmd, Subop};
+use pviommu_hypervisor::{Role, addr::GfnRange};
+use pviommu_testbed::machine::{Config, DomainConfig};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::kit::{DEVICE, GUEST, RW, Vm, err, map_argument, with};
+
+const DOM0: DomId = DomId(0);
+
+fn config() -> Config {
+    let mut config = Config::one_guest(64);
+    config.domains.push(DomainConfig {
+        id: DOM0,
+        role: Role::Hardware,
+        ram: vec![GfnRange::of_pages(Gfn(0), 64).unwrap()],
+        ..DomainConfig::default()
+    });
+    config
+}
+
+/// Where the inner argument lies in the caller's memory.
+const INNER: u64 = 0x3ff0;
+
+fn remote(caller: &Vm<'_>, domid: DomId, subop: Subop, arg: u64) -> i64 {
+    let subop = u16::try_from(subop.0).unwrap();
+    let mut command = RemoteCmd { domid, subop, arg: GuestPtr(arg), ..RemoteCmd::default() };
+    caller.op(Subop::REMOTE_CMD, &mut command)
+}
+
+#[test]
+fn the_hardware_domain_maps_for_a_guest_with_an_argument_of_its_own() {
+    with(&config(), |vm| {
+        let context = vm.attached_context();
+        let dom0 = Vm::new(vm.bed, DOM0, 0);
+        let map = map_argument(context, 100, 5, 3, RW);
+        vm.bed.guest_write(DOM0, INNER, map.as_bytes());
+        assert_eq!(remote(&dom0, GUEST, Subop::MAP_PAGES, INNER), 0);
+        let mut seen = [0; 40];
+        vm.bed.guest_read(DOM0, INNER, &mut seen);
+        assert_eq!(MapPages::read_from_bytes(&seen).unwrap().mapped, 3);
+        assert!(vm.lands_in(DEVICE, 101, 6), "the guest's own page is mapped");
+        vm.end();
+    });
+}
+
+#[test]
+fn only_the_hardware_domain_may_and_only_for_domains_there_are() {
+    with(&config(), |vm| {
+        vm.context();
+        let dom0 = Vm::new(vm.bed, DOM0, 0);
+        assert_eq!(remote(vm, DOM0, Subop::NOOP, 0), err(Errno::EPERM));
+        assert_eq!(remote(vm, DomId(99), Subop::REMOTE_CMD, 0), err(Errno::EPERM));
+        assert_eq!(remote(&dom0, DomId(99), Subop::NOOP, 0), err(Errno::ENOENT));
+        assert_eq!(remote(&dom0, GUEST, Subop::REMOTE_CMD, 0), err(Errno::EINVAL));
+        assert_eq!(remote(&dom0, GUEST, Subop::NOOP, 0), 0);
+        assert_eq!(remote(&dom0, DomId::SELF, Subop::NOOP, 0), 0);
+        assert_eq!(remote(&dom0, GUEST, Subop(0x40), 0), err(Errno::EOPNOTSUPP));
+        assert_eq!(remote(&dom0, GUEST, Subop::MAP_PAGES, u64::MAX), err(Errno::EFAULT));
+        vm.end();
+    });
+}
+
+/// D19: a domain that is dying is not there any more.
+#[test]
+fn a_dying_domain_is_not_acted_for() {
+    with(&config(), |vm| {
+        vm.context();
+        let dom0 = Vm::new(vm.bed, DOM0, 0);
+        vm.end();
+        assert_eq!(remote(&dom0, GUEST, Subop::NOOP, 0), err(Errno::ENOENT));
+        assert_eq!(vm.attach(DEVICE, ContextId(1)), err(Errno::ENODEV));
+    });
+}

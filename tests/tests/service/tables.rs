@@ -1,0 +1,115 @@
+//! Tables without entries: a few stay, the others go, and nothing goes too early.
+
+use pviommu_testbed::machine::Config;
+
+use crate::kit::{DEVICE, GUEST, RW, with, with_guest};
+
+#[test]
+fn up_to_eight_empty_leaf_tables_stay_until_a_trim() {
+    with_guest(16, |vm| {
+        let context = vm.attached_context();
+        let empty = vm.bed.counters().table_frames_live;
+        for i in 0..40 {
+            assert_eq!(vm.map(context, i * 512, i % 16, 1, RW), (0, 1));
+        }
+        assert_eq!(vm.bed.counters().table_frames_live, empty + 2 + 40);
+        for i in 0..40 {
+            assert_eq!(vm.unmap(context, i * 512, 1), (0, 1));
+        }
+        assert_eq!(vm.bed.counters().table_frames_live, empty + 2 + 8);
+        assert_eq!(vm.bed.iommu().trim(vm.bed.domain(GUEST), 0), Ok(()));
+        assert_eq!(vm.bed.counters().table_frames_live, empty);
+        assert_eq!(vm.map(context, 7, 3, 1, RW), (0, 1));
+        assert!(vm.lands_in(DEVICE, 7, 3));
+        vm.end();
+    });
+}
+
+#[test]
+fn one_call_over_many_leaf_tables_leaves_no_more_than_eight() {
+    with_guest(40 * 512, |vm| {
+        let context = vm.attached_context();
+        let empty = vm.bed.counters().table_frames_live;
+        assert_eq!(vm.map(context, 100, 0, 40 * 512, RW), (0, 40 * 512));
+        assert!(vm.lands_in(DEVICE, 100 + 40 * 512 - 1, 40 * 512 - 1));
+        assert_eq!(vm.unmap(context, 100, 40 * 512), (0, 40 * 512));
+        assert_eq!(vm.bed.counters().table_frames_live, empty + 2 + 8);
+        vm.end();
+    });
+}
+
+#[test]
+fn a_trim_keeps_what_is_mapped() {
+    with_guest(16, |vm| {
+        let context = vm.attached_context();
+        for i in 0..6 {
+            assert_eq!(vm.map(context, i * 512 * 512, i, 1, RW), (0, 1));
+        }
+        for i in [1, 3, 5] {
+            assert_eq!(vm.unmap(context, i * 512 * 512, 1), (0, 1));
+        }
+        assert_eq!(vm.bed.iommu().trim(vm.bed.domain(GUEST), 0), Ok(()));
+        assert!([0, 2, 4].iter().all(|i| vm.lands_in(DEVICE, i * 512 * 512, *i)));
+        // Root, one table at level 2, and a table of each level below for each of the three.
+        assert_eq!(vm.bed.counters().table_frames_live, 1 + 1 + 3 + 3);
+        vm.end();
+    });
+}
+
+/// A unit that goes on with a table it cached would miss a map in the table that replaced it.
+#[test]
+fn a_freed_leaf_table_is_not_walked_again() {
+    with_guest(16, |vm| {
+        let context = vm.attached_context();
+        for round in 0..3 {
+            for i in 0..20 {
+                assert_eq!(vm.map(context, i * 512 + round, i % 16, 1, RW), (0, 1));
+                assert!(vm.lands_in(DEVICE, i * 512 + round, i % 16));
+            }
+            for i in 0..20 {
+                assert_eq!(vm.unmap(context, i * 512 + round, 1), (0, 1));
+                assert!(!vm.reads(DEVICE, i * 512 + round));
+            }
+        }
+        assert_eq!(vm.bed.violations(), []);
+        vm.end();
+    });
+}
+
+#[test]
+fn tables_are_as_deep_as_the_unit_needs() {
+    use pviommu_hypervisor::platform::UnitFeatures;
+    for (feature, bits) in
+        [(UnitFeatures::LEVELS_3, 39), (UnitFeatures::LEVELS_4, 48), (UnitFeatures::LEVELS_5, 57)]
+    {
+        let mut config = Config::one_guest(16);
+        let unit = &mut config.units[0];
+        unit.features.remove(UnitFeatures::LEVELS_4);
+        unit.features.insert(feature);
+        unit.bus_address_bits = bits;
+        with(&config, |vm| {
+            let context = vm.attached_context();
+            assert_eq!(vm.capabilities().max_iova_addr, (1 << bits) - 1);
+            let top = (1u64 << (bits - 12)) - 1;
+            assert_eq!(vm.map(context, top, 5, 1, RW), (0, 1));
+            assert!(vm.lands_in(DEVICE, top, 5));
+            vm.end();
+        });
+    }
+}
+
+/// A walker that does not snoop sees what has been published only.
+#[test]
+fn units_that_cache_what_is_not_present_are_told_of_maps() {
+    use pviommu_hypervisor::platform::UnitFeatures;
+    let mut config = Config::one_guest(600);
+    config.units[0].features.insert(UnitFeatures::CACHES_NOT_PRESENT);
+    with(&config, |vm| {
+        let context = vm.attached_context();
+        assert!(!vm.reads(DEVICE, 1) && !vm.reads(DEVICE, 599));
+        assert_eq!(vm.map(context, 0, 0, 600, RW), (0, 600));
+        assert!(vm.lands_in(DEVICE, 1, 1) && vm.lands_in(DEVICE, 599, 599));
+        assert_eq!(vm.bed.counters().map_syncs, 1, "one call, one sync");
+        vm.end();
+    });
+}

@@ -1,0 +1,42 @@
+//! The bundled traces are what they are said to be.
+
+mod replay_text;
+
+use replay_text::{BUNDLED, bundled};
+
+/// `M`, `U`, `P`, `S`, `A`, `D`, `X`, `G`, `R` and all lines of each.
+const COUNTS: [(&str, [u64; 10]); 7] = [
+    ("d0-small-strict", [4553, 3698, 3709, 3698, 8, 8, 1, 8, 1, 23103]),
+    ("d1-nvme-strict", [31186, 11918, 11928, 11918, 6, 6, 0, 6, 0, 90822]),
+    ("d2-nvme-lazy", [16632, 8064, 8074, 0, 54, 6, 0, 6, 0, 48979]),
+    ("d3-ext4-virtioblk-strict", [13658, 13653, 13656, 13653, 6, 6, 0, 6, 0, 81953]),
+    ("d4-net-strict", [36217, 34931, 36215, 34931, 7, 7, 0, 7, 0, 213468]),
+    ("d5-usb-ahci-hotplug", [30741, 8734, 8741, 8734, 9, 9, 2, 9, 2, 74481]),
+    ("d6-mixed-lazy-4cpu", [45259, 43426, 43702, 0, 341, 7, 0, 7, 0, 219873]),
+];
+
+#[test]
+fn every_line_of_every_bundled_trace_is_understood() {
+    for (start, (name, expected)) in BUNDLED.into_iter().zip(COUNTS) {
+        let trace = bundled(start);
+        let c = trace.counts;
+        let counts = [
+            c.maps,
+            c.unmaps,
+            c.map_batches,
+            c.syncs,
+            c.flushes,
+            c.attaches,
+            c.frees,
+            c.arrivals,
+            c.departures,
+            c.lines,
+        ];
+        assert_eq!((trace.header.name.as_str(), counts), (name, expected));
+        assert_eq!(trace.header.ram.len(), 2, "{name}: two ranges of memory");
+        assert!(trace.header.functions.len() >= 6, "{name}: functions");
+        assert!(trace.header.groups.len() >= 4, "{name}: groups");
+        let kept = c.lines - c.marks - c.dma_api;
+        assert_eq!(trace.events.len() as u64, kept, "{name}: what a replay needs");
+    }
+}
