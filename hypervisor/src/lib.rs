@@ -1,4 +1,141 @@
-//! The hypervisor's side of a paravirtual IOMMU.
+//! The hypervisor's side of a paravirtual IOMMU: a service to link in.
+//!
+//! ```text
+//!  guest                      your hypervisor                           machine
+//! ┌──────────┐  iommu_op   ┌───────────────────────────────┐  MMIO   ┌────────────┐
+//! │ driver   │ ──────────► │ hypercall glue                │         │ IOMMU unit │
+//! │          │             │   ▼                           │ ──────► │ walks the  │
+//! │          │ ◄────────── │ Iommu::iommu_op (this crate)  │         │ tables     │
+//! └──────────┘   status    │   ▼                           │         └─────▲──────┘
+//!                          │ your platform traits          │               │ DMA
+//!                          └───────────────────────────────┘         ┌─────┴──────┐
+//!                                                                    │ device     │
+//!                                                                    └────────────┘
+//! ```
+//!
+//! A guest with a passed-through device asks to map a bus frame (BFN) to one of its pages. The
+//! service checks the request as hostile, takes a reference on the page, puts the translation
+//! into a table in the unit's own format, and gives the reference back only after the flush that
+//! follows the unmap.
+//!
+//! No standard library, no allocator, no global state: everything lives in memory you lend
+//! ([`Machine`], [`Context`]s, [`Cpu`]s), and everything it needs of you is in the traits of
+//! [`platform`]. It does not panic, whatever a guest does.
+//!
+//! # Embedding it
+//!
+//! Implement the traits, lend the memory, and call [`Iommu::iommu_op`] from your hypercall table:
+//!
+//! ```
+//! use core::sync::atomic::{AtomicU64, Ordering};
+//! use pviommu_hypervisor::{
+//!     Caller, Context, Cpu, Device, DomainIommu, Iommu, Limits, Machine, Outcome, Role, Unit, Width,
+//!     abi::{DomId, GuestPtr, PciDevice, Subop},
+//!     addr::{BfnRange, GfnRange, Mfn, MfnRange},
+//!     platform::*,
+//! };
+//!
+//! struct Hypervisor {
+//!     tables: Vec<[AtomicU64; TABLE_ENTRIES]>, // page-table memory, frame n at index n
+//!     used: AtomicU64,
+//! }
+//!
+//! impl GuestMemory for Hypervisor {
+//!     fn copy_in(&self, _: DomId, _: GuestPtr, to: &mut [u8]) -> Result<(), CopyFault> {
+//!         to.fill(0); // here: the guest's bytes at that address
+//!         Ok(())
+//!     }
+//!     fn copy_out(&self, _: DomId, _: GuestPtr, _: &[u8]) -> Result<(), CopyFault> {
+//!         Ok(())
+//!     }
+//! }
+//! // SAFETY: guest frames are the machine's frames from 0x1000 on, and nobody else's.
+//! unsafe impl PageOwnership for Hypervisor {
+//!     fn acquire(
+//!         &self, _: DomId, gfns: GfnRange, access: Access, out: &mut Runs,
+//!     ) -> Result<(), AcquireError> {
+//!         let first = Mfn(gfns.first().0.checked_add(0x1000).ok_or(AcquireError::NotBacked)?);
+//!         let frames = MfnRange::of_pages(first, gfns.pages()).ok_or(AcquireError::NotBacked)?;
+//!         let _ = out.push(Run { frames, kind: PageKind::Ram, access }); // and take a reference
+//!         Ok(())
+//!     }
+//!     fn release(&self, _: DomId, _: &Run) {}
+//! }
+//! // SAFETY: each table is handed out once and never written by anybody else.
+//! unsafe impl TableFrames for Hypervisor {
+//!     fn alloc(&self, _: DomId, _: Pool) -> Option<Mfn> {
+//!         let next = self.used.fetch_add(1, Ordering::Relaxed);
+//!         ((next as usize) < self.tables.len()).then_some(Mfn(next))
+//!     }
+//!     fn free(&self, _: DomId, _: Mfn, _: Pool) {}
+//!     fn reserve(&self, _: DomId, _: u32) -> bool { false } // so: 4 KiB leaves only
+//!     fn unreserve(&self, _: DomId, _: u32) {}
+//!     fn table(&self, frame: Mfn) -> &[AtomicU64] {
+//!         self.tables.get(frame.0 as usize).map_or(&[], |table| table)
+//!     }
+//! }
+//! // SAFETY: there is no unit, so there is no DMA.
+//! unsafe impl IommuHw for Hypervisor {
+//!     fn attach(&self, _: UnitId, _: SourceId, _: TableRoot, _: Tag) -> Result<(), UnitError> { Ok(()) }
+//!     fn block(&self, _: UnitId, _: SourceId) -> Result<(), UnitError> { Ok(()) }
+//!     fn invalidate(&self, _: UnitId, _: Tag, _: Invalidation) -> Result<(), UnitError> { Ok(()) }
+//!     fn sync_map(&self, _: UnitId, _: Tag, _: BfnRange) -> Result<(), UnitError> { Ok(()) }
+//! }
+//! impl Devices for Hypervisor {
+//!     fn resolve(&self, _: DomId, name: PciDevice) -> Option<PciDevice> { Some(name) }
+//! }
+//! impl Domains for Hypervisor {
+//!     fn with_domain(&self, _: DomId, _: &mut dyn FnMut(&DomainIommu<'_>)) -> bool { false }
+//! }
+//! impl Preempt for Hypervisor {}
+//! impl AccessPolicy for Hypervisor {}
+//!
+//! let facts = UnitFacts {
+//!     features: UnitFeatures::COHERENT | UnitFeatures::LEVELS_4,
+//!     bus_address_bits: 48, host_address_bits: 46, tags: 64,
+//! };
+//! let tags = [AtomicU64::new(0)];
+//! let units = [Unit::new(facts, &tags)];
+//! let devices = [Device::new(PciDevice::new(0, 0, 3, 0), UnitId(0), &[])];
+//! let cpus = [Cpu::new()];
+//! let machine =
+//!     Machine { units: &units, devices: &devices, cpus: &cpus, reserved: &[], unreachable: &[] };
+//! let zeroed = || core::array::from_fn(|_| AtomicU64::new(0));
+//! let hypervisor = Hypervisor { tables: (0..64).map(|_| zeroed()).collect(), used: AtomicU64::new(0) };
+//! let iommu = Iommu::new(hypervisor, machine).expect("the lists fit together");
+//!
+//! let contexts: Vec<Context> = (0..=8).map(|_| Context::new()).collect();
+//! let domain = DomainIommu::new(DomId(1), Role::Guest, &contexts, Limits::default());
+//! iommu.assign(&domain, PciDevice::new(0, 0, 3, 0)).expect("nobody has it");
+//!
+//! // In the handler of hypercall 43, with what the guest left in its registers:
+//! let caller = Caller { cpu: 0, width: Width::Bits64 };
+//! match iommu.iommu_op(&domain, caller, u64::from(Subop::NOOP.0), 0) {
+//!     Outcome::Done(status) => assert_eq!(status, 0), // into rax
+//!     Outcome::Continue => {}                         // let the guest execute it again
+//! }
+//! ```
+//!
+//! # Where to look
+//!
+//! | question | module |
+//! |---|---|
+//! | what happens in a hypercall, in order? | `hypercall` (private; one page) |
+//! | what must I provide? | [`platform`] |
+//! | what outlives a domain, and how do devices move? | [`machine`] |
+//! | what is kept for a domain, and what may it use? | [`domain`] |
+//! | how do several CPUs work in one table? | [`table`] |
+//! | what does an entry mean to hardware? | [`format`](mod@format) |
+//! | when is something given back? | [`flush`] |
+//!
+//! # Invariants
+//!
+//! 1. What a device or a cache can reach holds a reference, until the flush that ends that.
+//! 2. Every live entry changes by one aligned store.
+//! 3. A guest's bytes are read once, and nothing in them reaches a panic, an overflow or an
+//!    unbounded loop.
+//! 4. A flush that did not complete is an error, and what it covered is never reused.
+//! 5. A reserved bus frame is never a guest's to edit.
 
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test fails by a panic"))]

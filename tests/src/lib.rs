@@ -33,3 +33,8 @@ pub mod iommu;
 pub mod machine;
 pub mod replay;
 pub mod trace;
+
+/// The examples of the front page, which have to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -9,11 +9,11 @@
 //!
 //! * Every change is one aligned 64-bit store or compare-exchange (INV-01).
 //! * An entry of a *leaf table* changes only under the lock bit in the entry that points to the
-//!   table ([`leaf_lock`]). One lock serves a whole run of entries.
+//!   table (`leaf_lock`). One lock serves a whole run of entries.
 //! * An entry *above* changes only by compare-exchange from a value without the lock bit. So a
 //!   leaf there has one CPU that removes it, and its references are given back once.
 //! * A *leaf table* is unlinked under its lock; a table above, by an exclusive pass only
-//!   ([`prune`]). Its frame is freed after a flush and after every CPU that was inside has left.
+//!   (`prune`). Its frame is freed after a flush and after every CPU that was inside has left.
 //!
 //! What is done here is mechanism: ranges were checked by `policy`, references are taken and
 //! given back by the caller, and what must be flushed goes into a [`PendingFlush`](crate::flush::PendingFlush).

@@ -71,16 +71,16 @@ pub(super) fn call(world: &mut World<'_>, call: &Call) -> i64 {
     unreachable!("{subop:?} makes no progress");
 }
 
-/// Bytes of guest memory from `at` on, and zeros from where there is none.
+/// Bytes of guest memory from `at` on, and zeros from the page on that is none.
 fn window(board: &Board, domain: DomId, at: u64) -> [u8; WINDOW] {
     let mut bytes = [0; WINDOW];
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        let address = at.checked_add(i as u64);
-        let read =
-            address.map(|address| board.guest_read(domain, address, std::slice::from_mut(byte)));
-        if !matches!(read, Some(Ok(()))) {
-            break;
-        }
+    let in_page = usize::try_from(PAGE - at % PAGE).map_or(WINDOW, |rest| rest.min(WINDOW));
+    let (first, second) = bytes.split_at_mut(in_page);
+    if board.guest_read(domain, at, first).is_ok()
+        && let Some(next) = at.checked_add(first.len() as u64)
+    {
+        // Where no memory is, the zeros stay.
+        let _ = board.guest_read(domain, next, second);
     }
     bytes
 }
