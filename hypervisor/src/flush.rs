@@ -83,6 +83,11 @@ impl<'r> PendingFlush<'r> {
         self.released.as_ref().is_none_or(|runs| runs.is_full())
     }
 
+    /// True if table frames wait.
+    pub(crate) fn has_tables(&self) -> bool {
+        !self.freed.is_empty()
+    }
+
     /// True if no further table may be taken.
     pub(crate) fn tables_full(&self) -> bool {
         self.freed.is_full()

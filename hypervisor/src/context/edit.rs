@@ -129,28 +129,22 @@ impl<'s, P: Platform> Session<'s, P> {
     ///
     /// # Errors
     /// `-ENOMEM` if the domain's share, or the embedder's memory, is used up even after the
-    /// context gave its empty tables back.
+    /// context gave its empty tables back; [`End::Yield`] if it is time to give way meanwhile.
     pub(crate) fn stock(
         &self,
         context: &Context,
         stash: &mut Stash,
         frames: u8,
         pool: Pool,
-    ) -> Result<(), Errno> {
-        let mut trimmed = false;
+    ) -> Result<(), End> {
         while stash.len(pool) < usize::from(frames) {
-            match self.allocate(pool) {
-                Some(frame) => {
-                    if stash.put(frame, pool).is_err() {
-                        self.free(frame, pool);
-                        return Err(Errno::ENOMEM);
-                    }
-                }
-                None if trimmed => return Err(Errno::ENOMEM),
-                None => {
-                    trimmed = true;
-                    self.trim(context)?;
-                }
+            let Some(frame) = self.allocate(pool) else {
+                self.reclaim(context)?;
+                continue;
+            };
+            if stash.put(frame, pool).is_err() {
+                self.free(frame, pool);
+                return Err(End::Failed(Errno::ENOMEM));
             }
         }
         Ok(())

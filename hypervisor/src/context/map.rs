@@ -150,7 +150,7 @@ impl<P: Platform> Mapping<'_, '_, P> {
                 Some(Stop::NeedTables(frames, pool)) => {
                     match self.session.stock(self.context, &mut self.edit.stash, frames, pool) {
                         Ok(()) => continue,
-                        Err(errno) => Some(End::Failed(errno)),
+                        Err(end) => Some(end),
                     }
                 }
                 Some(Stop::Occupied) => Some(End::Failed(Errno::EADDRINUSE)),
@@ -240,7 +240,7 @@ impl<P: Platform> Mapping<'_, '_, P> {
                 Err(Stop::NeedTables(frames, pool)) => {
                     let stocked =
                         self.session.stock(self.context, &mut self.edit.stash, frames, pool);
-                    stocked.map_err(|errno| Some(End::Failed(errno)))?;
+                    stocked.map_err(Some)?;
                 }
                 Err(Stop::NotALeaf) => return Err(None),
                 Err(Stop::Occupied) => return Err(Some(End::Failed(Errno::EADDRINUSE))),

@@ -51,6 +51,8 @@ pub struct Context {
     levels: AtomicU32,
     /// Where the pass that frees it has got to.
     cursor: AtomicU64,
+    /// Where the last search for tables without entries has got to.
+    trimmed: AtomicU64,
     /// One CPU at a time does that pass.
     sweeping: AtomicU32,
     pub(crate) kept: KeptTables,
@@ -80,6 +82,7 @@ impl Context {
             root: AtomicU64::new(0),
             levels: AtomicU32::new(0),
             cursor: AtomicU64::new(0),
+            trimmed: AtomicU64::new(0),
             sweeping: AtomicU32::new(0),
             kept: KeptTables::new(),
             users: Users::new(),

@@ -69,8 +69,8 @@ impl<P: Platform> Session<'_, P> {
                 None => {}
                 Some(Stop::PendingFull) => break End::Finished,
                 Some(Stop::NeedTables(frames, pool)) => {
-                    if let Err(errno) = self.stock(context, &mut edit.stash, frames, pool) {
-                        break End::Failed(errno);
+                    if let Err(end) = self.stock(context, &mut edit.stash, frames, pool) {
+                        break end;
                     }
                 }
                 Some(Stop::Hole) => break End::Failed(Errno::ENOENT),

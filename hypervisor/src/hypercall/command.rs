@@ -76,6 +76,14 @@ impl Effect {
             Self::Opened(_) | Self::Capabilities(_) => End::Finished,
         }
     }
+
+    /// What went wrong, if anything did.
+    pub(crate) fn error(&self) -> Option<Errno> {
+        match self.end() {
+            End::Failed(errno) => Some(errno),
+            End::Finished | End::Yield => None,
+        }
+    }
 }
 
 impl From<Result<(), Errno>> for Effect {

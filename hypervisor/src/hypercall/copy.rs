@@ -7,7 +7,10 @@ use pviommu_abi::{
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::command::Effect;
-use crate::{context::End, platform::GuestMemory};
+use crate::{
+    context::{End, Progress},
+    platform::GuestMemory,
+};
 
 /// The argument of a call, as the guest wrote it.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +84,8 @@ impl Argument {
     /// the call is to be continued. Padding stays the guest's own.
     pub(crate) fn record(&mut self, effect: &Effect) -> bool {
         match (self, effect) {
+            // Nothing has changed, so nothing is written.
+            (_, Effect::Pages(Progress { pages: 0, .. })) => return false,
             (Self::Capabilities(out), Effect::Capabilities(capabilities)) => *out = *capabilities,
             (Self::AllocContext(out), Effect::Opened(context)) => out.ctx_no = *context,
             (Self::MapPages(out), Effect::Pages(progress)) => {

@@ -100,10 +100,11 @@ fn serve<P: Platform>(
     let command = decode(&argument, session.domain)?;
     allowed(session, caller, subop, &command)?;
     let effect = session.run(command, scratch);
-    if argument.record(&effect) {
-        argument
-            .copy_out(session.platform(), caller, arg)
-            .inspect_err(|_| session.undo(&effect, scratch))?;
+    if argument.record(&effect)
+        && let Err(fault) = argument.copy_out(session.platform(), caller, arg)
+    {
+        session.undo(&effect, scratch);
+        return Err(effect.error().unwrap_or(fault));
     }
     Ok(effect.end())
 }

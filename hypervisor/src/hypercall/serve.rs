@@ -110,7 +110,9 @@ impl<P: Platform> Session<'_, P> {
         let stays = devices == OnFree::Refuse && !context.users.is_empty();
         policy::may_be_freed(Some(context.state()), stays)?;
         if context.state() == State::Live {
-            self.evacuate(id)?;
+            if !context.users.is_empty() {
+                self.evacuate(id)?;
+            }
             context.close(self.gate);
         }
         Ok(())

@@ -15,6 +15,7 @@ use crate::{
     machine::{FormatKind, Reserved, Scratch},
     platform::{Invalidation, Platform, Tag},
     policy,
+    sync::full_fence,
 };
 
 fn enforced<'d>(device: &Device<'d>) -> impl Iterator<Item = BfnRange> + Clone + use<'d> {
@@ -130,6 +131,8 @@ impl<P: Platform> Session<'_, P> {
         if taken.is_err() {
             context.exclusively(self.gate, || context.remove_reserved(ranges));
         }
+        // An edit that does not see the unit yet was stored before the unit can walk the table.
+        full_fence();
         taken
     }
 
@@ -167,33 +170,39 @@ impl<P: Platform> Session<'_, P> {
         Ok(())
     }
 
+    /// Takes all devices away and lets nobody use a context any more; the first error.
+    fn let_everything_go(&self) -> Option<Errno> {
+        let _admin = self.domain.administer();
+        self.domain.set_dying();
+        let mut first_error = None;
+        for device in self.iommu.devices() {
+            let mut state = device.state.lock();
+            if state.owner == Some(self.domain.id()) {
+                first_error = first_error.or(self.let_go(device, &mut state).err());
+            }
+        }
+        let contexts = self.domain.granted_contexts();
+        for (_, context) in contexts.filter(|(_, context)| context.state() == State::Live) {
+            context.close(self.gate);
+        }
+        first_error
+    }
+
     /// A piece of taking everything from the domain.
     pub(super) fn tear_down(&self, scratch: &mut Scratch) -> End {
-        {
-            let _admin = self.domain.administer();
-            self.domain.set_dying();
-            for device in self.iommu.devices() {
-                let mut state = device.state.lock();
-                if state.owner != Some(self.domain.id()) {
-                    continue;
-                }
-                if let Err(errno) = self.let_go(device, &mut state) {
-                    return End::Failed(errno);
-                }
-            }
-            for (_, context) in self.domain.granted_contexts() {
-                if context.state() == State::Live {
-                    context.close(self.gate);
-                }
-            }
-        }
+        let mut first_error = self.let_everything_go();
         for (_, context) in self.domain.granted_contexts() {
+            if !context.users.is_empty() {
+                // Behind a failed unit: what it may still reach is never given back.
+                continue;
+            }
             match self.sweep(context, scratch) {
                 End::Finished => {}
-                end => return end,
+                End::Yield => return End::Yield,
+                End::Failed(errno) => first_error = first_error.or(Some(errno)),
             }
         }
-        End::Finished
+        first_error.map_or(End::Finished, End::Failed)
     }
 
     pub(crate) fn reserved_by_machine(&self) -> &[Reserved] {

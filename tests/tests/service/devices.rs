@@ -164,6 +164,27 @@ fn a_flush_that_does_not_complete_fails_the_unit_and_releases_nothing() {
 }
 
 #[test]
+fn a_domain_behind_a_failed_unit_dies_and_only_what_the_unit_may_reach_stays() {
+    with(&two_units(), |vm| {
+        let context = vm.attached_context();
+        let other = vm.context();
+        assert_eq!(vm.attach(SECOND, other), 0);
+        assert_eq!(vm.map(context, 10, 1, 4, RW), (0, 4));
+        assert_eq!(vm.map(other, 10, 5, 7, RW), (0, 7));
+        assert!(vm.lands_in(DEVICE, 10, 1) && vm.lands_in(SECOND, 10, 5));
+        vm.bed.schedule().set(Step::Invalidate, When::Nth(1));
+        assert_eq!(vm.unmap(context, 10, 1).0, err(Errno::EIO));
+        vm.bed.schedule().clear();
+        for _ in 0..2 {
+            assert_eq!(vm.bed.teardown(GUEST, 0), err(Errno::EIO));
+            assert_eq!(vm.bed.counters().references_live, 4);
+            assert!(!vm.reads(SECOND, 10), "the other unit's device is blocked");
+        }
+        assert_eq!(vm.bed.violations(), []);
+    });
+}
+
+#[test]
 fn a_device_entry_that_cannot_be_switched_fails_the_unit() {
     for half in [Half::Nothing, Half::Done] {
         unit_fails_at(Step::Block, half, |vm, _| vm.attach(DEVICE, ContextId::DEFAULT));

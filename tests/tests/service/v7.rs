@@ -256,6 +256,26 @@ fn a_bad_pointer_is_a_fault_and_changes_nothing() {
     });
 }
 
+/// INV-56: a result that cannot be told does not hide why the call failed.
+#[test]
+fn the_first_error_is_the_one_that_is_told() {
+    with_guest(16, |vm| {
+        let context = vm.context();
+        vm.bed.schedule().set(Step::CopyOut, When::From(1));
+        assert_eq!(vm.map(context, 0, 14, 4, RW).0, err(Errno::ENOENT));
+        assert_eq!(vm.map(context, 0, 14, 2, RW).0, err(Errno::EADDRINUSE));
+        assert_eq!(vm.unmap(context, 0, 3).0, err(Errno::ENOENT));
+        assert_eq!(
+            vm.unmap(context, 0, 3).0,
+            err(Errno::ENOENT),
+            "nothing is written, so no fault"
+        );
+        assert_eq!(vm.map(context, 5, 5, 1, RW).0, err(Errno::EFAULT));
+        vm.bed.schedule().clear();
+        vm.end();
+    });
+}
+
 /// INV-53: a context that the guest was never told of is not kept.
 #[test]
 fn a_context_whose_number_cannot_be_told_is_freed_again() {
