@@ -6,8 +6,7 @@ use super::{Context, End, Session, State, map::WORK_UNIT};
 use crate::{
     addr::Mfn,
     flush::PendingFlush,
-    format::VtdSecondStage,
-    machine::{FormatKind, Scratch},
+    machine::{Scratch, with_format},
     platform::{Platform, Pool, TableRoot},
     sync::Ordering,
     table::{Cursor, Prune, Pruned},
@@ -51,14 +50,9 @@ impl<P: Platform> Session<'_, P> {
         loop {
             let from = Cursor(context.cursor.load(Ordering::Relaxed));
             let mut pending = PendingFlush::new(&mut scratch.released);
-            let pruned = match self.iommu.format() {
-                FormatKind::VtdSecondStage => self.table::<VtdSecondStage>(context).prune(
-                    Prune::Everything,
-                    from,
-                    WORK_UNIT,
-                    &mut pending,
-                ),
-            };
+            let pruned = with_format!(self.iommu.format(), F => {
+                self.table::<F>(context).prune(Prune::Everything, from, WORK_UNIT, &mut pending)
+            });
             if let Err(errno) = self.complete(context, pending) {
                 return End::Failed(errno);
             }

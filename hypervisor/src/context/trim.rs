@@ -5,8 +5,7 @@ use pviommu_abi::Errno;
 use super::{Context, End, Session, State, map::WORK_UNIT};
 use crate::{
     flush::PendingFlush,
-    format::VtdSecondStage,
-    machine::FormatKind,
+    machine::with_format,
     platform::Platform,
     sync::Ordering,
     table::{Cursor, Prune, Pruned},
@@ -63,13 +62,11 @@ impl<P: Platform> Session<'_, P> {
             if context.state() != State::Live {
                 return Ok(Piece { pruned: Pruned::Finished, gained: false });
             }
-            context.exclusively(self.gate, || match self.iommu.format() {
-                FormatKind::VtdSecondStage => self.table::<VtdSecondStage>(context).prune(
-                    Prune::EmptyTables,
-                    from,
-                    WORK_UNIT,
-                    &mut pending,
-                ),
+            context.exclusively(self.gate, || {
+                with_format!(self.iommu.format(), F => {
+                    let table = self.table::<F>(context);
+                    table.prune(Prune::EmptyTables, from, WORK_UNIT, &mut pending)
+                })
             })
         };
         let gained = pending.has_tables();

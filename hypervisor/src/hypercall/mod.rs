@@ -9,51 +9,26 @@
 //! chose is trusted without having been checked against the facts; nothing is released before
 //! its flush; and the argument is never read a second time (INV-50).
 
+mod caller;
 mod command;
 mod copy;
 mod decode;
+mod remote;
 mod serve;
 
+pub use caller::{Caller, Outcome, Width};
 pub(crate) use command::{Command, MapRequest, UnmapRequest};
 
 use pviommu_abi::{DomId, Errno, GuestPtr, PciDevice, Subop};
 
 use crate::{
     context::{End, Session},
-    domain::{DomainIommu, Role},
+    domain::DomainIommu,
     machine::{Iommu, Scratch},
     platform::{Operation, Platform},
 };
 use copy::Argument;
 use decode::decode;
-
-/// Who made the hypercall, besides the domain.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Caller {
-    /// Which of [`Machine::cpus`](crate::Machine) serves the call.
-    pub cpu: usize,
-    /// The width the caller runs at.
-    pub width: Width,
-}
-
-/// The width of a caller's registers and pointers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Width {
-    /// 32 bits: refused, because the structures are laid out otherwise.
-    Bits32,
-    /// 64 bits.
-    Bits64,
-}
-
-/// What the embedder does with the calling vCPU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub enum Outcome {
-    /// Put this into the result register: 0 or a negative errno.
-    Done(i64),
-    /// Have the instruction executed again with the same registers, after whatever is due.
-    Continue,
-}
 
 /// The only way in for a guest.
 pub(crate) fn iommu_op<P: Platform>(
@@ -73,7 +48,7 @@ pub(crate) fn iommu_op<P: Platform>(
     let arg = GuestPtr(arg);
     let session = iommu.session(domain, cpu);
     let end = if subop == Subop::REMOTE_CMD {
-        remote(&session, arg, scratch)
+        remote::serve_for_another(&session, arg, scratch)
     } else {
         serve(&session, domain.id(), subop, arg, scratch)
     };
@@ -107,35 +82,6 @@ fn serve<P: Platform>(
         return Err(effect.error().unwrap_or(fault));
     }
     Ok(effect.end())
-}
-
-/// `remote_cmd`: the hardware domain acts for another one. The inner argument is in the caller's
-/// memory, and read once, too.
-fn remote<P: Platform>(
-    session: &Session<'_, P>,
-    arg: GuestPtr,
-    scratch: &mut Scratch,
-) -> Result<End, Errno> {
-    let caller = session.domain;
-    let command = copy::remote_command(session.platform(), caller.id(), arg)?;
-    if caller.role() != Role::Hardware {
-        return Err(Errno::EPERM);
-    }
-    let subop = Subop(u32::from(command.subop));
-    let mut serve_for = |target: &DomainIommu<'_>| {
-        if subop == Subop::REMOTE_CMD {
-            return Err(Errno::EINVAL);
-        }
-        let session = Session { iommu: session.iommu, domain: target, gate: session.gate };
-        serve(&session, caller.id(), subop, command.arg, scratch)
-    };
-    if command.domid == DomId::SELF || command.domid == caller.id() {
-        return serve_for(caller);
-    }
-    let mut end = Err(Errno::ENOENT);
-    let found =
-        session.platform().with_domain(command.domid, &mut |target| end = serve_for(target));
-    if found { end } else { Err(Errno::ENOENT) }
 }
 
 /// Asks the embedder's policy, before anything has happened (INV-58).

@@ -6,8 +6,8 @@ use super::command::{Command, Effect, MapRequest, OnFree, UnmapRequest};
 use crate::{
     addr::PAGE_SHIFT,
     context::{Context, End, Facts, Progress, Session, State},
-    format::{LeafAttributes, VtdSecondStage},
-    machine::{FormatKind, Scratch, interrupt_range},
+    format::LeafAttributes,
+    machine::{Scratch, interrupt_range, with_format},
     platform::Platform,
     policy::{self, Area},
 };
@@ -125,34 +125,39 @@ impl<P: Platform> Session<'_, P> {
     }
 
     fn map_pages(&self, request: &MapRequest, scratch: &mut Scratch) -> Progress {
-        let context = self.domain.context(request.context);
-        let facts = context.map(Context::facts);
-        let plan = match policy::may_map(&self.area(facts.as_ref()), request) {
-            Ok(plan) => plan,
-            Err(errno) => return Progress::nothing(End::Failed(errno)),
-        };
-        match (plan, context.filter(|context| !self.is_frozen(context))) {
-            (None, _) => Progress::nothing(End::Finished),
-            (Some(_), None) => Progress::nothing(End::Failed(Errno::EIO)),
-            (Some(plan), Some(context)) => match self.iommu.format() {
-                FormatKind::VtdSecondStage => self.map::<VtdSecondStage>(context, &plan, scratch),
+        self.edit(
+            request.context,
+            |area| policy::may_map(area, request),
+            |context, plan| {
+                with_format!(self.iommu.format(), F => self.map::<F>(context, &plan, scratch))
             },
-        }
+        )
     }
 
     fn unmap_pages(&self, request: &UnmapRequest, scratch: &mut Scratch) -> Progress {
-        let context = self.domain.context(request.context);
-        let facts = context.map(Context::facts);
-        let plan = match policy::may_unmap(&self.area(facts.as_ref()), request) {
-            Ok(plan) => plan,
-            Err(errno) => return Progress::nothing(End::Failed(errno)),
-        };
-        match (plan, context.filter(|context| !self.is_frozen(context))) {
-            (None, _) => Progress::nothing(End::Finished),
-            (Some(_), None) => Progress::nothing(End::Failed(Errno::EIO)),
-            (Some(plan), Some(context)) => match self.iommu.format() {
-                FormatKind::VtdSecondStage => self.unmap::<VtdSecondStage>(context, &plan, scratch),
+        self.edit(
+            request.context,
+            |area| policy::may_unmap(area, request),
+            |context, plan| {
+                with_format!(self.iommu.format(), F => self.unmap::<F>(context, &plan, scratch))
             },
+        )
+    }
+
+    /// Validates an edit against a snapshot of its context, then applies what was planned.
+    fn edit<Plan>(
+        &self,
+        id: ContextId,
+        validate: impl FnOnce(&Area<'_>) -> Result<Option<Plan>, Errno>,
+        apply: impl FnOnce(&Context, Plan) -> Progress,
+    ) -> Progress {
+        let context = self.domain.context(id);
+        let facts = context.map(Context::facts);
+        match (validate(&self.area(facts.as_ref())), context) {
+            (Err(errno), _) => Progress::nothing(End::Failed(errno)),
+            (Ok(None), _) => Progress::nothing(End::Finished),
+            (Ok(Some(plan)), Some(context)) if !self.is_frozen(context) => apply(context, plan),
+            (Ok(Some(_)), _) => Progress::nothing(End::Failed(Errno::EIO)),
         }
     }
 

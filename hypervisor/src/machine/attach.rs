@@ -11,8 +11,7 @@ use crate::{
     addr::BfnRange,
     context::{Context, End, Session, State, User},
     domain::DomainIommu,
-    format::VtdSecondStage,
-    machine::{FormatKind, Reserved, Scratch},
+    machine::{Reserved, Scratch, with_format},
     platform::{Invalidation, Platform, Tag},
     policy,
     sync::full_fence,
@@ -119,8 +118,8 @@ impl<P: Platform> Session<'_, P> {
         let ranges = enforced(device);
         context.exclusively(self.gate, || {
             // A range that a guest has mapped already cannot become the device's own.
-            let clear = ranges.clone().all(|range| match self.iommu.format() {
-                FormatKind::VtdSecondStage => self.is_unmapped::<VtdSecondStage>(context, range),
+            let clear = ranges.clone().all(|range| {
+                with_format!(self.iommu.format(), F => self.is_unmapped::<F>(context, range))
             });
             if !clear {
                 return Err(Errno::EADDRINUSE);

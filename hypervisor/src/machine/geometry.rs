@@ -18,6 +18,20 @@ pub enum FormatKind {
     VtdSecondStage,
 }
 
+/// Runs `$body` with `$format` standing for the type of the format `$kind`. The only place that
+/// lists them.
+macro_rules! with_format {
+    ($kind:expr, $format:ident => $body:expr) => {
+        match $kind {
+            $crate::machine::FormatKind::VtdSecondStage => {
+                type $format = $crate::format::VtdSecondStage;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_format;
+
 /// Depth, leaf sizes and address widths that every unit has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {

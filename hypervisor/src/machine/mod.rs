@@ -10,7 +10,7 @@ pub use cpu::Cpu;
 pub(crate) use cpu::{Gate, Inside, Scratch};
 pub use device::{Device, Reserved, ReservedKind};
 pub use geometry::FormatKind;
-pub(crate) use geometry::interrupt_range;
+pub(crate) use geometry::{interrupt_range, with_format};
 pub use unit::Unit;
 
 use core::fmt;
