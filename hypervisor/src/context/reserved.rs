@@ -38,7 +38,12 @@ impl ReservedRanges {
     }
 
     pub(crate) fn snapshot(&self) -> heapless::Vec<BfnRange, MAX_RESERVED> {
-        self.0.iter().filter_map(Slot::range).collect()
+        let mut ranges = heapless::Vec::new();
+        for range in self.0.iter().filter_map(Slot::range) {
+            // There is room for as many as there are slots; collecting would panic without.
+            let _ = ranges.push(range);
+        }
+        ranges
     }
 
     /// Adds one use of each range, of all or none; false if there is no room for all.
