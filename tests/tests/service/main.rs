@@ -8,6 +8,7 @@
 mod devices;
 mod failures;
 mod kit;
+mod model;
 mod ownership;
 mod preemption;
 mod remote;
