@@ -1,0 +1,257 @@
+#!/usr/bin/env bash
+# Every check there is. `./ci.sh` runs all of them, `./ci.sh fmt test` some, `./ci.sh --list` names
+# them. Each step fetches what it needs, so a machine with rustup, git and bash will do.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+exec < /dev/null
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+
+readonly CARGO_FUZZ=0.13.2 CARGO_DENY=0.20.2
+readonly NO_STD=(-p pviommu-abi -p pviommu-hypervisor -p pviommu-guest)
+readonly BARE=x86_64-unknown-none
+
+# Cheap ones first, so that most mistakes show within a minute or two.
+readonly STEPS=(
+    "fmt       formatting of the workspace and of what is outside it"
+    "clippy    lints, on the host and for bare metal"
+    "test      all tests, doc tests included"
+    "doc       documentation without warnings"
+    "nostd     release builds for bare metal"
+    "header    the C header is what the Rust says, and both lay structures out alike"
+    "nopanic   no panic can be reached from the service's entry points"
+    "loom      the table's races, in every interleaving of two CPUs"
+    "bench     the benchmark runs and prints JSON"
+    "replay    every bundled trace, and every breakage noticed"
+    "fuzz      the hypercall with arbitrary registers and memory, for FUZZ_SECONDS (30)"
+    "msrv      the crates with the oldest compiler they promise"
+    "deny      licences, sources and duplicates of dependencies"
+    "sabotage  every patch that breaks the service makes its test fail"
+)
+
+# --- what steps need ---
+
+retry() {
+    local attempt
+    for attempt in 1 2 3; do
+        "$@" && return
+        echo "ci: attempt $attempt failed: $*" >&2
+        sleep $((attempt * 5))
+    done
+    return 1
+}
+
+# The pinned compiler, where rustup has not fetched it by itself.
+need_rust() {
+    local channel
+    channel=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
+    { cargo fmt --version && cargo clippy --version; } > /dev/null 2>&1 ||
+        retry rustup toolchain install "$channel" --profile minimal -c clippy -c rustfmt
+}
+
+need_bare_metal() {
+    rustup target list --installed | grep -qx "$BARE" || retry rustup target add "$BARE"
+}
+
+need_toolchain() {
+    cargo "+$1" --version > /dev/null 2>&1 ||
+        retry rustup toolchain install "$1" --profile minimal
+}
+
+need_c() {
+    if command -v cc > /dev/null && command -v c++ > /dev/null; then
+        return
+    fi
+    local root=()
+    [ "$(id -u)" = 0 ] || root=(sudo -n)
+    retry "${root[@]}" apt-get update
+    retry "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc g++ libc6-dev
+}
+
+need_cargo_fuzz() {
+    [ "$(cargo fuzz --version 2> /dev/null)" = "cargo-fuzz $CARGO_FUZZ" ] ||
+        retry cargo install cargo-fuzz --locked --version "$CARGO_FUZZ" --force
+}
+
+# Compiled without optimisation: it runs for a second, and takes minutes to optimise.
+need_cargo_deny() {
+    [ "$(cargo deny --version 2> /dev/null)" = "cargo-deny $CARGO_DENY" ] ||
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+            CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+            retry cargo install cargo-deny --locked --version "$CARGO_DENY" --force
+}
+
+# --- the steps ---
+
+step_fmt() {
+    cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
+    cargo fmt --manifest-path tests/no-panic/Cargo.toml --check
+}
+
+step_clippy() {
+    need_c
+    need_bare_metal
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    cargo clippy --locked "${NO_STD[@]}" --target "$BARE" -- -D warnings
+    cargo clippy --locked -p pviommu-abi --all-targets --features arbitrary -- -D warnings
+    cargo clippy --locked --manifest-path tests/no-panic/Cargo.toml --target "$BARE" -- -D warnings
+    RUSTFLAGS="--cfg loom" cargo clippy --locked -p pviommu-hypervisor --tests -- -D warnings
+}
+
+step_test() {
+    need_c
+    cargo test --locked --workspace
+    cargo test --locked -p pviommu-abi --features arbitrary
+}
+
+step_doc() {
+    need_c
+    RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
+    RUSTDOCFLAGS=-Dwarnings cargo doc --locked -p pviommu-abi --no-deps --all-features
+}
+
+step_nostd() {
+    need_c
+    need_bare_metal
+    cargo build --locked --release "${NO_STD[@]}" --target "$BARE"
+}
+
+step_header() {
+    need_c
+    abi/check-header.sh
+}
+
+step_nopanic() {
+    need_c
+    need_bare_metal
+    tests/no-panic/check.sh
+}
+
+step_loom() {
+    need_c
+    local log=${CARGO_TARGET_DIR:-target}/loom.log
+    mkdir -p "$(dirname "$log")"
+    RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 \
+        cargo test --locked --release -p pviommu-hypervisor --lib loom_ | tee "$log"
+    # A filter that matches nothing passes, too.
+    grep -qE '^test result: ok\. [1-9]' "$log"
+}
+
+step_bench() {
+    need_c
+    cargo bench --locked -p pviommu-testbed --bench side_by_side -- --quick --json |
+        cargo run --locked --quiet -p pviommu-testbed --example check_json
+}
+
+step_replay() {
+    need_c
+    cargo build --locked --release -p pviommu-testbed --bin pviommu
+    local pviommu trace how status found
+    pviommu="${CARGO_TARGET_DIR:-target}/release/pviommu"
+    for trace in tests/traces/*.trace.gz; do
+        "$pviommu" replay "$trace"
+    done
+    for how in skip-flush early-release first-page-only; do
+        status=0
+        found=$("$pviommu" replay --break "$how") || status=$?
+        echo "--break $how: ${found##*$'\n'}"
+        if [ "$status" != 1 ]; then
+            echo "ci: replay --break $how ended with status $status instead of 1" >&2
+            return 1
+        fi
+    done
+}
+
+step_fuzz() {
+    need_c
+    need_toolchain nightly
+    need_cargo_fuzz
+    mkdir -p fuzz/corpus/hypercall
+    # There is next to no unsafe code to watch, and without a sanitizer it is twice as fast.
+    cargo +nightly fuzz run --sanitizer none hypercall \
+        fuzz/corpus/hypercall fuzz/seeds/hypercall -- -dict=fuzz/hypercall.dict \
+        -max_len=2048 -timeout=20 -max_total_time="${FUZZ_SECONDS:-30}" -print_final_stats=1
+}
+
+step_msrv() {
+    need_c
+    local version
+    version=$(sed -n 's/^rust-version = "\([0-9.]*\)"$/\1/p' Cargo.toml)
+    [[ $version == *.*.* ]] || version=$version.0
+    need_toolchain "$version"
+    cargo "+$version" check --locked "${NO_STD[@]}" -p pviommu-testbed
+}
+
+step_deny() {
+    need_c
+    need_cargo_deny
+    cargo deny --locked check bans licenses sources
+    cargo deny --locked --manifest-path tests/no-panic/Cargo.toml check bans licenses sources
+    cargo deny --locked --manifest-path fuzz/Cargo.toml check bans licenses sources
+}
+
+step_sabotage() {
+    need_c
+    tests/sabotage/run.sh
+}
+
+# --- running them ---
+
+bold='' red='' green='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+    bold=$'\e[1;36m' red=$'\e[1;31m' green=$'\e[1;32m' plain=$'\e[0m'
+fi
+
+names() {
+    local step
+    for step in "${STEPS[@]}"; do
+        echo "${step%% *}"
+    done
+}
+
+if [ "${1:-}" = --list ]; then
+    printf '%s\n' "${STEPS[@]}"
+    exit
+fi
+wanted=("$@")
+[ $# -gt 0 ] || mapfile -t wanted < <(names)
+for name in "${wanted[@]}"; do
+    if ! names | grep -qx -e "$name"; then
+        echo "ci: there is no step '$name'; ./ci.sh --list names them" >&2
+        exit 2
+    fi
+done
+
+table=() failed=
+for name in "${wanted[@]}"; do
+    if [ -n "$failed" ]; then
+        table+=("$(printf '%-10s %6s  not run' "$name" '-')")
+        continue
+    fi
+    printf '%s==> %s (%d s so far)%s\n' "$bold" "$name" "$SECONDS" "$plain"
+    begin=$SECONDS
+    # Not as a condition: that would switch `set -e` off inside.
+    set +e
+    (
+        set -e
+        need_rust
+        "step_$name"
+    )
+    status=$?
+    set -e
+    took=$((SECONDS - begin))
+    if [ "$status" = 0 ]; then
+        table+=("$(printf '%-10s %4d s  %sok%s' "$name" "$took" "$green" "$plain")")
+    else
+        failed=$name
+        table+=("$(printf '%-10s %4d s  %sfailed%s' "$name" "$took" "$red" "$plain")")
+    fi
+done
+
+printf '%s==> summary%s\n' "$bold" "$plain"
+printf '%s\n' "${table[@]}"
+if [ -n "$failed" ]; then
+    printf '%sci: step %s failed after %d s%s\n' "$red" "$failed" "$SECONDS" "$plain"
+    exit 1
+fi
+printf '%sci: all %d steps passed in %d s%s\n' "$green" "${#wanted[@]}" "$SECONDS" "$plain"
