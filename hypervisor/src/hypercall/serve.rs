@@ -113,6 +113,11 @@ impl<P: Platform> Session<'_, P> {
             if !context.users.is_empty() {
                 self.evacuate(id)?;
             }
+            // A device that could not be switched is in neither context for sure: a failed unit
+            // may still walk this one.
+            if !context.users.is_empty() {
+                return Err(Errno::EIO);
+            }
             context.close(self.gate);
         }
         Ok(())

@@ -163,6 +163,26 @@ fn a_flush_that_does_not_complete_fails_the_unit_and_releases_nothing() {
     });
 }
 
+/// INV-07: whichever entry a failed switch left in force, no table it may name is freed.
+#[test]
+fn a_context_that_a_failed_unit_may_still_walk_is_not_freed() {
+    for (half, pages) in [(Half::Nothing, 0), (Half::Done, 0), (Half::Done, 1)] {
+        with_guest(16, |vm| {
+            let context = vm.context();
+            assert_eq!(vm.map(context, 10, 1, pages, RW), (0, pages));
+            vm.bed.schedule().hardware_fails(half);
+            vm.bed.schedule().set(Step::Attach, When::Nth(1));
+            assert_eq!(vm.attach(DEVICE, context), err(Errno::EIO));
+            vm.bed.schedule().clear();
+            assert_eq!(vm.free(context, FreeFlags::empty()), err(Errno::EBUSY));
+            assert_eq!(vm.free(context, FreeFlags::REATTACH_DEFAULT), err(Errno::EIO));
+            vm.bed.teardown(GUEST, 0);
+            assert_eq!(vm.bed.counters().references_live, u64::from(pages));
+            assert_eq!(vm.bed.violations(), []);
+        });
+    }
+}
+
 #[test]
 fn a_domain_behind_a_failed_unit_dies_and_only_what_the_unit_may_reach_stays() {
     with(&two_units(), |vm| {
