@@ -55,6 +55,13 @@ impl<'s, P: Platform> Session<'s, P> {
         Table::new(self.platform(), context.root(), self.iommu.style(), &context.kept)
     }
 
+    /// True if a unit that serves the context has failed: what it caches is unknown, so nothing
+    /// behind it is changed any more (INV-15).
+    pub(crate) fn is_frozen(&self, context: &Context) -> bool {
+        let failed = |id| self.iommu.unit(id).is_none_or(|unit| unit.has_failed());
+        context.users.iter().any(|user| failed(user.unit))
+    }
+
     /// Flushes, then gives back what waited for it. The CPU is outside.
     ///
     /// # Errors

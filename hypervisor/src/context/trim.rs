@@ -59,7 +59,7 @@ impl<P: Platform> Session<'_, P> {
         let mut pending = PendingFlush::of_tables();
         let pruned = {
             let _admin = self.domain.administer();
-            if context.state() != State::Live {
+            if context.state() != State::Live || self.is_frozen(context) {
                 return Ok(Piece { pruned: Pruned::Finished, gained: false });
             }
             context.exclusively(self.gate, || {

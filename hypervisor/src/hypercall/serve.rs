@@ -175,11 +175,4 @@ impl<P: Platform> Session<'_, P> {
             interrupts: interrupt_range(),
         }
     }
-
-    /// True if a unit that serves the context has failed: what it caches is unknown, so nothing
-    /// behind it is changed any more (INV-15).
-    fn is_frozen(&self, context: &Context) -> bool {
-        let failed = |id| self.iommu.unit(id).is_none_or(|unit| unit.has_failed());
-        context.users.iter().any(|user| failed(user.unit))
-    }
 }

@@ -183,6 +183,22 @@ fn a_context_that_a_failed_unit_may_still_walk_is_not_freed() {
     }
 }
 
+/// INV-15: a trim of a frozen context would lose the tables it unlinked.
+#[test]
+fn a_trim_leaves_a_context_behind_a_failed_unit_alone() {
+    with_guest(16, |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 0, 1, 1, RW), (0, 1));
+        assert_eq!(vm.map(context, 512, 1, 1, RW), (0, 1));
+        assert_eq!(vm.unmap(context, 512, 1), (0, 1));
+        vm.bed.schedule().set(Step::Invalidate, When::Nth(1));
+        assert_eq!(vm.unmap(context, 0, 1).0, err(Errno::EIO));
+        vm.bed.schedule().clear();
+        assert_eq!(vm.bed.iommu().trim(vm.bed.domain(GUEST), 0), Ok(()));
+        assert_eq!(vm.bed.domain(GUEST).stats().leaked_tables, 0);
+    });
+}
+
 #[test]
 fn a_domain_behind_a_failed_unit_dies_and_only_what_the_unit_may_reach_stays() {
     with(&two_units(), |vm| {
