@@ -1,14 +1,15 @@
 //! One hypercall with everything that is checked about it.
 
 use pviommu_abi::{
-    DomId, Errno, FreeContext, FreeFlags, MapPages, ReattachDevice, RemoteCmd, Subop, UnmapPages,
+    Bfn, ContextId, DomId, Errno, FreeContext, FreeFlags, MapFlags, MapPages, PciDevice,
+    ReattachDevice, RemoteCmd, Subop, UnmapPages,
 };
 use pviommu_hypervisor::{Caller, Outcome, Width};
 use zerocopy::FromBytes;
 
 use super::{
     input::{Call, Place},
-    world::{DEVICES, DOMAINS, RAM, World},
+    world::{self, DEVICES, DOMAINS, RAM, World},
 };
 use crate::machine::{Board, Copied, PAGE_SIZE};
 
@@ -48,6 +49,7 @@ pub(super) fn call(world: &mut World<'_>, call: &Call) -> i64 {
     }
     let subop = Subop(call.subop);
     let request = request(board, domain, subop, at);
+    let tables = bed.counters().table_frames_live;
     // What is above bit 31 of the register means nothing.
     let register = 0x5eed_f00d << 32 | u64::from(call.subop);
     for _ in 0..CONTINUATIONS {
@@ -64,6 +66,9 @@ pub(super) fn call(world: &mut World<'_>, call: &Call) -> i64 {
             assert!(known, "{subop:?} returned {status}");
             if status == 0 {
                 succeeded(world, &request);
+            } else if request.subop == Subop::ALLOC_CONTEXT {
+                let left = bed.counters().table_frames_live;
+                assert_eq!(left, tables, "a context that nobody knows of (INV-53)");
             }
             return status;
         }
@@ -156,21 +161,47 @@ fn succeeded(world: &mut World<'_>, request: &Request) {
         }
         Subop::UNMAP_PAGES => {
             let gone: UnmapPages = read(&request.argument);
-            let devices = (0..DEVICES.len()).filter(|&i| owned(i));
-            let inside: Vec<_> = devices.filter(|&i| world.contexts[i] == gone.ctx_no.0).collect();
-            let last = u64::from(gone.nr_pages).saturating_sub(1);
-            for page in [0, last / 2, last].into_iter().filter(|_| gone.nr_pages > 0) {
-                for &index in &inside {
-                    let address = (gone.dfn.0 + page) << 12;
-                    let reached = world.bed.dma_read(DEVICES[index], address, &mut [0]);
-                    assert!(reached.is_err(), "bus address {address:#x} was unmapped (INV-03)");
-                }
-            }
+            each_page(world, request, gone.ctx_no, gone.dfn, gone.nr_pages, |device, address| {
+                let reached = world.bed.dma_read(device, address, &mut [0]);
+                assert!(reached.is_err(), "bus address {address:#x} was unmapped (INV-03)");
+            });
         }
         Subop::MAP_PAGES => {
             let map: MapPages = read(&request.argument);
             assert_ne!(map.ctx_no.0, 0, "the default context was edited (INV-70)");
+            let reads = map.map_flags.contains(MapFlags::READABLE);
+            each_page(world, request, map.ctx_no, map.dfn, map.nr_pages, |device, address| {
+                let reached = if reads {
+                    world.bed.dma_read(device, address, &mut [0])
+                } else {
+                    world.bed.dma_write(device, address, &[0])
+                };
+                assert_eq!(reached, Ok(()), "bus address {address:#x} was mapped");
+                let reserved = world::reserved(device, Bfn(address >> 12));
+                assert!(!reserved, "bus address {address:#x} is reserved (INV-30)");
+            });
         }
         _ => {}
+    }
+}
+
+/// Calls `check` with the first, middle and last address of a range, for each device that is in
+/// the context of the request's target.
+fn each_page(
+    world: &World<'_>,
+    request: &Request,
+    context: ContextId,
+    first: Bfn,
+    pages: u32,
+    check: impl Fn(PciDevice, u64),
+) {
+    let Some(last) = u64::from(pages).checked_sub(1) else { return };
+    for (device, inside) in DEVICES.into_iter().zip(world.contexts) {
+        let owned = world.bed.board().device_owner(device) == Some(request.target);
+        if owned && inside == context.0 {
+            for page in [0, last / 2, last] {
+                check(device, (first.0 + page) << 12);
+            }
+        }
     }
 }

@@ -15,7 +15,10 @@
 //! * an argument is read once per entry, and written back nowhere else (INV-50);
 //! * no byte changes that the subop does not write (INV-52);
 //! * the machine saw no violation (INV-03, INV-07, INV-20 and others);
-//! * a page that was unmapped in one call is out of the device's reach (INV-03);
+//! * what a call has mapped an attached device reaches, and none of it is reserved (INV-04,
+//!   INV-30); what a call has unmapped it reaches no more (INV-03);
+//! * an allocation that fails leaves nothing behind (INV-53), a context with a device in it is not
+//!   freed (INV-45), the default one is not edited (INV-70);
 //! * after teardown no reference, table frame or reservation is left (INV-21, INV-60), unless a
 //!   unit has failed, whose pages stay held on purpose (INV-15).
 

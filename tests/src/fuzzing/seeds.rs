@@ -49,6 +49,9 @@ pub fn seeds() -> Vec<(&'static str, Input)> {
         ("last-byte", life_at(Place::Raw(u64::MAX)).on(0)),
         ("every-subop", all.on(0)),
         ("strict-flags", life().raw(Subop::ALLOC_CONTEXT.0, &[0, 0, 0, 0, 0, 0, 0, 0x80]).on(8)),
+        ("many-tables", tables().on(0)),
+        ("early-dma", Script::attached().dma(2, false, BFN, 8).map(8, BFN, 2).unmap(BFN, 2).on(7)),
+        ("not-snooped", Script::attached().map(8, BFN, 2).dma(2, true, BFN, 8).unmap(BFN, 2).on(2)),
         ("large-leaf", large().on(0)),
         ("large-leaf-worse-unit", large().on(7)),
         ("two-bfns-one-page", twice().on(0)),
@@ -135,6 +138,13 @@ pub fn seeds() -> Vec<(&'static str, Input)> {
 /// A short life with its arguments elsewhere.
 fn life_at(place: Place) -> Script {
     Script::attached().at(place).alloc().map(8, BFN, 4).unmap(BFN, 4).free(1, FreeFlags::empty())
+}
+
+/// More leaf tables than stay when they are empty.
+fn tables() -> Script {
+    let bfns = || (0..10).map(|table| BFN + table * 512);
+    let mapped = bfns().fold(Script::attached(), |s, bfn| s.map(8, bfn, 1).dma(1, true, bfn, 8));
+    bfns().fold(mapped, |s, bfn| s.unmap(bfn, 1))
 }
 
 /// A 2 MiB leaf, and a part of it taken out.

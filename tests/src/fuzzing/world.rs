@@ -60,6 +60,17 @@ fn gfns(first: u64, pages: u64) -> GfnRange {
     GfnRange::of_pages(Gfn(first), pages).unwrap()
 }
 
+/// What firmware keeps for the last device.
+fn direct() -> BfnRange {
+    BfnRange::of_pages(Bfn(0x8000), 4).unwrap()
+}
+
+/// True if no guest may map `bfn` where `device` is.
+pub(super) fn reserved(device: PciDevice, bfn: Bfn) -> bool {
+    let interrupts = (0xfee00..=0xfeeff).contains(&bfn.0);
+    interrupts || (device == DEVICES[2] && direct().contains(bfn))
+}
+
 /// Two units, the second made worse by the bits of `machine`; two domains.
 fn config(machine: u8) -> Config {
     let mut second = vtd_facts();
@@ -71,7 +82,6 @@ fn config(machine: u8) -> Config {
     let refuse = machine & 8 != 0;
     let unknown_flags = if refuse { UnknownFlags::Refuse } else { UnknownFlags::Ignore };
     let limits = Limits { max_contexts: 6, max_arena_order: 6, unknown_flags };
-    let range = BfnRange::of_pages(Bfn(0x8000), 4).unwrap();
     let device = |index: usize, unit, owner: usize, reserved| DeviceConfig {
         function: DEVICES[index],
         unit: UnitId(unit),
@@ -92,7 +102,7 @@ fn config(machine: u8) -> Config {
         devices: vec![
             device(0, 0, 0, Vec::new()),
             device(1, 0, 1, Vec::new()),
-            device(2, 1, 1, vec![Reserved { range, kind: ReservedKind::Direct }]),
+            device(2, 1, 1, vec![Reserved { range: direct(), kind: ReservedKind::Direct }]),
         ],
         domains: vec![domain(DOMAINS[0], Role::Hardware), domain(DOMAINS[1], Role::Guest)],
         cpus: CPUS,

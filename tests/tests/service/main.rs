@@ -7,6 +7,7 @@
 
 mod devices;
 mod failures;
+mod flush_order;
 mod kit;
 mod model;
 mod ownership;
