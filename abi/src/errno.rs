@@ -119,8 +119,8 @@ impl Errno {
     /// The value for a 32-bit status field: negative.
     #[must_use]
     pub const fn to_status(self) -> i32 {
-        // Cannot overflow: the number is positive.
-        -self.0
+        // Cannot overflow, for the number is positive; `-` would have the compiler doubt it.
+        self.0.wrapping_neg()
     }
 
     /// Reads a return value. `None` for zero, for positive values, and for negative values that are

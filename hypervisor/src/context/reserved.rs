@@ -48,11 +48,13 @@ impl ReservedRanges {
 
     /// Adds one use of each range, of all or none; false if there is no room for all.
     pub(crate) fn add(&self, ranges: impl Iterator<Item = BfnRange> + Clone) -> bool {
-        for (added, range) in ranges.clone().enumerate() {
+        let mut added = 0usize;
+        for range in ranges.clone() {
             if !self.add_one(range) {
                 self.remove(ranges.take(added));
                 return false;
             }
+            added = added.saturating_add(1);
         }
         true
     }
