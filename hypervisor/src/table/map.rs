@@ -5,6 +5,7 @@ use pviommu_abi::Bfn;
 use super::{
     Edit, Stash, Stop, Table,
     leaf_lock::LeafLock,
+    leaves,
     walk::{Step, Walk},
 };
 use crate::{
@@ -80,18 +81,9 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         origin: Origin,
     ) -> usize {
         let leaf = leaf_of(run.frames.first(), run, origin);
-        let mut raw = F::leaf(leaf, 0, self.style.attributes);
+        let raw = F::leaf(leaf, 0, self.style.attributes);
         let entries = lock.entries.get(index..).unwrap_or_default();
-        let mut stored = 0usize;
-        for entry in entries.iter().take(count) {
-            if F::is_present(entry.load(Ordering::Relaxed)) {
-                break;
-            }
-            entry.store(raw, Ordering::Release);
-            raw = raw.wrapping_add(F::NEXT_FRAME);
-            stored = stored.wrapping_add(1);
-        }
-        stored
+        leaves::store_run::<F>(entries.get(..count).unwrap_or(entries), raw)
     }
 
     /// Maps the first frames of `run` at `at` by one leaf of `level` (1 or above).

@@ -19,6 +19,7 @@
 //! given back by the caller, and what must be flushed goes into a [`PendingFlush`](crate::flush::PendingFlush).
 
 mod leaf_lock;
+mod leaves;
 mod map;
 mod prune;
 mod split;

@@ -5,6 +5,7 @@ use pviommu_abi::Bfn;
 use super::{
     Edit, Stop, Table,
     leaf_lock::LeafLock,
+    leaves,
     map::{index_in_leaf_table, split_cost},
     walk::Walk,
 };
@@ -13,7 +14,7 @@ use crate::{
     flush::PendingFlush,
     format::{Entry, Format, Leaf},
     platform::{PageKind, Run, TableFrames},
-    sync::Ordering,
+    sync::{AtomicU64, Ordering},
 };
 
 /// What an unmap did.
@@ -111,46 +112,26 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
 
 /// Clears present entries from `first` on, at most `limit`; how many, and why it stopped early.
 pub(crate) fn clear_entries<F: Format>(
-    entries: &[crate::sync::AtomicU64],
+    entries: &[AtomicU64],
     first: usize,
     limit: usize,
     pending: &mut PendingFlush<'_>,
 ) -> (usize, Option<Stop>) {
     let entries = entries.get(first..).unwrap_or_default();
+    let entries = entries.get(..limit).unwrap_or(entries);
     let mut cleared = 0usize;
-    // The run of like leaves being cleared: its first word and its length.
-    let mut run: Option<(u64, u64)> = None;
-    let mut stop = None;
-    for entry in entries.iter().take(limit) {
+    while let Some((entry, rest)) = entries.get(cleared..).and_then(<[_]>::split_first) {
         let raw = entry.load(Ordering::Relaxed);
-        let follows = run.is_some_and(|(start, pages)| {
-            raw == start.wrapping_add(pages.wrapping_mul(F::NEXT_FRAME))
-        });
-        if !follows {
-            if !F::is_present(raw) {
-                stop = Some(Stop::Hole);
-                break;
-            }
-            gather_run::<F>(run.take(), pending);
-            if pending.runs_full() {
-                stop = Some(Stop::PendingFull);
-                break;
-            }
+        let Entry::Leaf(leaf) = F::decode(raw, 0) else { return (cleared, Some(Stop::Hole)) };
+        if pending.runs_full() {
+            return (cleared, Some(Stop::PendingFull));
         }
         entry.store(F::EMPTY, Ordering::Release);
-        cleared = cleared.wrapping_add(1);
-        run = Some(run.map_or((raw, 1), |(start, pages)| (start, pages.wrapping_add(1))));
+        let run = leaves::clear_rest::<F>(rest, raw).saturating_add(1);
+        gather(leaf, u64::try_from(run).unwrap_or(0), pending);
+        cleared = cleared.saturating_add(run);
     }
-    gather_run::<F>(run, pending);
-    (cleared, stop)
-}
-
-fn gather_run<F: Format>(run: Option<(u64, u64)>, pending: &mut PendingFlush<'_>) {
-    if let Some((raw, pages)) = run
-        && let Entry::Leaf(leaf) = F::decode(raw, 0)
-    {
-        gather(leaf, pages, pending);
-    }
+    (cleared, None)
 }
 
 /// Notes the references of a leaf that is not there any more. `pending` has room for a run.
