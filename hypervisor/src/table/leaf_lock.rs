@@ -68,7 +68,12 @@ impl<'t> LeafLock<'t> {
         if witness > last || witness_last < first {
             return false;
         }
-        // Neighbours first: pages mapped together tend to go together.
+        // The page after the last one is there most often, and goes next.
+        let next = last.saturating_add(1);
+        if self.entries.get(next).is_some_and(|e| F::is_present(e.load(Ordering::Relaxed))) {
+            self.set_occupied::<F>(next);
+            return false;
+        }
         let granules = self.entries.len().div_ceil(WITNESS_ENTRIES);
         let start = witness / WITNESS_ENTRIES;
         let present = (start..granules).chain(0..start).find(|granule| {
