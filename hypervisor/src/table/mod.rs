@@ -117,6 +117,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     }
 
     /// The entry for `bfn` in `table`, which is of `level`. `None` beyond the top table's end.
+    #[inline]
     fn place(&self, table: Mfn, level: u8, bfn: Bfn) -> Option<Place<'t>> {
         let shift = F::INDEX_BITS.saturating_mul(u32::from(level));
         let number = bfn.0.checked_shr(shift).unwrap_or(0);

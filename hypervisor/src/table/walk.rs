@@ -33,6 +33,7 @@ pub(crate) enum Step<'t> {
 
 impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// Looks at the entry for `bfn` in `table`, of `level` (1 or above).
+    #[inline]
     pub(crate) fn step(&self, table: Mfn, level: u8, bfn: Bfn) -> Step<'t> {
         let Some(place) = self.place(table, level, bfn) else { return Step::Bad };
         let raw = place.entry.load(Ordering::Acquire);
@@ -45,6 +46,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     }
 
     /// Walks to the leaf table of `bfn` and locks it, or to what is there instead.
+    #[inline]
     pub(crate) fn walk(&self, bfn: Bfn) -> Walk<'t> {
         let mut level = self.top_level();
         let mut table = self.root.frame;
@@ -61,6 +63,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     }
 
     /// Locks the leaf table that the level 1 `table` has for `bfn`.
+    #[inline]
     fn lock_leaf_table(&self, table: Mfn, bfn: Bfn) -> Walk<'t> {
         loop {
             let Some(place) = self.place(table, 1, bfn) else { return Walk::Bad };
@@ -83,7 +86,16 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// What `bfn` leads to. Takes no lock: the answer was true at some instant of the call.
     #[must_use]
     pub fn lookup(&self, bfn: Bfn) -> Option<Translation> {
-        let mut level = self.top_level();
+        // The depth of nearly all tables, known to the compiler: a few loads, and no loop.
+        match self.root.levels {
+            4 => self.lookup_below(4, bfn),
+            levels => self.lookup_below(levels, bfn),
+        }
+    }
+
+    #[inline]
+    fn lookup_below(&self, levels: u8, bfn: Bfn) -> Option<Translation> {
+        let mut level = levels.checked_sub(1)?;
         let mut table = self.root.frame;
         loop {
             let raw = self.place(table, level, bfn)?.entry.load(Ordering::Acquire);
