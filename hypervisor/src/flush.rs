@@ -13,29 +13,34 @@ use crate::{
 /// Most table frames a flush can wait for.
 const MAX_TABLES: usize = 16;
 
-/// What changed in a table, and what waits for the flush.
-#[must_use = "what is in it is released by `complete` only"]
-#[derive(Debug)]
-pub struct PendingFlush<'r> {
+/// Room for what changed in a table, and for what waits for the flush.
+///
+/// Lent to one edit at a time: it is too large for a stack, and to be moved about.
+#[derive(Debug, Default)]
+pub struct FlushRoom {
     /// Turned from not present to present: units that cache that, or have a write buffer.
     added: Option<BfnRange>,
     /// Present leaves changed.
     leaves: Option<BfnRange>,
     /// Present entries above the leaves changed, with the span they stand for.
     tables: Option<BfnRange>,
-    /// Where references wait; none for a pass that takes out tables only.
-    released: Option<&'r mut Runs>,
+    released: Runs,
     freed: heapless::Vec<Mfn, MAX_TABLES>,
     unreserved: u32,
 }
+
+/// What changed in a table, and what waits for the flush.
+#[must_use = "what is in it is released by `complete` only"]
+#[derive(Debug)]
+pub struct PendingFlush<'r>(&'r mut FlushRoom);
 
 /// What a completed flush has to give back.
 #[derive(Debug)]
 pub struct Released<'r> {
     /// Runs whose references no device can use any more.
-    pub runs: Option<&'r mut Runs>,
+    pub runs: &'r [Run],
     /// Table frames that no unit can walk any more.
-    pub tables: heapless::Vec<Mfn, MAX_TABLES>,
+    pub tables: &'r [Mfn],
     /// Reserved table frames that no leaf needs any more.
     pub unreserved: u32,
 }
@@ -44,59 +49,71 @@ fn widen(range: &mut Option<BfnRange>, by: BfnRange) {
     *range = Some(range.map_or(by, |range| range.union(by)));
 }
 
-impl<'r> PendingFlush<'r> {
-    /// Nothing to flush yet. `released` is where references wait; it must be empty.
-    pub fn new(released: &'r mut Runs) -> Self {
-        released.clear();
-        Self { released: Some(released), ..Self::of_tables() }
-    }
-
-    /// Nothing to flush yet, and no room for references.
-    pub fn of_tables() -> Self {
+impl FlushRoom {
+    /// Room with nothing in it.
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             added: None,
             leaves: None,
             tables: None,
-            released: None,
+            released: Runs::new(),
             freed: heapless::Vec::new(),
             unreserved: 0,
         }
     }
 
+    /// Forgets what is in it. Not by a new one, which would be moved here.
+    fn clear(&mut self) {
+        self.added = None;
+        self.leaves = None;
+        self.tables = None;
+        self.released.clear();
+        self.freed.clear();
+        self.unreserved = 0;
+    }
+}
+
+impl<'r> PendingFlush<'r> {
+    /// Nothing to flush yet. What was left in `room` is forgotten, and so held for ever.
+    pub fn new(room: &'r mut FlushRoom) -> Self {
+        room.clear();
+        Self(room)
+    }
+
     /// Entries of `range` turned present where nothing was.
     pub(crate) fn added(&mut self, range: BfnRange) {
-        widen(&mut self.added, range);
+        widen(&mut self.0.added, range);
     }
 
     /// Present leaves of `range` changed.
     pub(crate) fn changed_leaves(&mut self, range: BfnRange) {
-        widen(&mut self.leaves, range);
+        widen(&mut self.0.leaves, range);
     }
 
     /// A present entry above the leaves changed, which stands for `range`.
     pub(crate) fn changed_tables(&mut self, range: BfnRange) {
-        widen(&mut self.tables, range);
+        widen(&mut self.0.tables, range);
     }
 
     /// True if no further run may be taken.
     pub(crate) fn runs_full(&self) -> bool {
-        self.released.as_ref().is_none_or(|runs| runs.is_full())
+        self.0.released.is_full()
     }
 
     /// True if table frames wait.
     pub(crate) fn has_tables(&self) -> bool {
-        !self.freed.is_empty()
+        !self.0.freed.is_empty()
     }
 
     /// True if no further table may be taken.
     pub(crate) fn tables_full(&self) -> bool {
-        self.freed.is_full()
+        self.0.freed.is_full()
     }
 
     /// Takes the references of pages that left the table. Room was asked for.
     pub(crate) fn take_run(&mut self, run: Run) {
-        let taken = self.released.as_mut().is_some_and(|runs| runs.push(run).is_ok());
-        if !taken {
+        if self.0.released.push(run).is_err() {
             // Not reached: every caller asks `runs_full` first. Held for ever, if it were.
             log::error!("pviommu: references of {run:?} are never given back");
         }
@@ -107,12 +124,12 @@ impl<'r> PendingFlush<'r> {
     /// # Errors
     /// The frame, if there is no room for it.
     pub(crate) fn take_table(&mut self, frame: Mfn) -> Result<(), Mfn> {
-        self.freed.push(frame)
+        self.0.freed.push(frame)
     }
 
     /// Reserved frames that a large leaf does not need any more.
     pub(crate) fn unreserve(&mut self, frames: u32) {
-        self.unreserved = self.unreserved.saturating_add(frames);
+        self.0.unreserved = self.0.unreserved.saturating_add(frames);
     }
 
     /// What must be invalidated, as little as the change allows.
@@ -121,7 +138,7 @@ impl<'r> PendingFlush<'r> {
     /// with the table it has cached.
     #[must_use]
     pub fn invalidation(&self) -> Option<Invalidation> {
-        match (self.tables, self.leaves) {
+        match (self.0.tables, self.0.leaves) {
             (Some(tables), Some(leaves)) => Some(Invalidation::Tables(tables.union(leaves))),
             (Some(tables), None) => Some(Invalidation::Tables(tables)),
             (None, Some(leaves)) => Some(Invalidation::Leaves(leaves)),
@@ -132,7 +149,7 @@ impl<'r> PendingFlush<'r> {
     /// The entries that turned present where nothing was.
     #[must_use]
     pub fn sync(&self) -> Option<BfnRange> {
-        self.added
+        self.0.added
     }
 
     /// Invalidates and waits by `flush`, then hands out what may be released.
@@ -145,19 +162,17 @@ impl<'r> PendingFlush<'r> {
         flush: impl FnOnce(Option<Invalidation>, Option<BfnRange>) -> Result<(), E>,
         leaked: impl FnOnce(u64, u64),
     ) -> Result<Released<'r>, E> {
-        match flush(self.invalidation(), self.added) {
+        let flushed = flush(self.invalidation(), self.sync());
+        let Self(room) = self;
+        match flushed {
             Ok(()) => Ok(Released {
-                runs: self.released,
-                tables: self.freed,
-                unreserved: self.unreserved,
+                runs: room.released.as_slice(),
+                tables: &room.freed,
+                unreserved: room.unreserved,
             }),
             Err(error) => {
-                let pages = self.released.map_or(0, |runs| {
-                    let pages = runs.pages();
-                    runs.clear();
-                    pages
-                });
-                leaked(pages, u64::try_from(self.freed.len()).unwrap_or(0));
+                leaked(room.released.pages(), u64::try_from(room.freed.len()).unwrap_or(0));
+                room.clear();
                 Err(error)
             }
         }

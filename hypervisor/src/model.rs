@@ -14,10 +14,10 @@ use crate::{
     Cpu,
     addr::{Mfn, MfnRange},
     context::Context,
-    flush::PendingFlush,
+    flush::{FlushRoom, PendingFlush},
     format::{Entry, Format, Leaf, LeafAttributes, LeafSoft, Origin, TableSoft},
     machine::Gate,
-    platform::{Access, PageKind, Pool, Run, Runs, TableFrames, TableRoot},
+    platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
     sync::{AtomicU64, Ordering},
     table::{Cursor, Edit, KeptTables, MAX_KEPT_TABLES, Prune, Stash, Stop, Table, TableStyle},
 };
@@ -136,21 +136,22 @@ impl Shared {
         for table in tables {
             stash.put(Mfn(*table), Pool::Open).unwrap();
         }
-        let mut released = Runs::new();
-        let mut edit = Edit::new(stash, PendingFlush::new(&mut released));
+        let mut room = FlushRoom::new();
+        let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room));
         let frames = MfnRange::of_pages(Mfn(frame), pages).unwrap();
         let run = Run { frames, kind: PageKind::Ram, access: Access::READ };
         let mapped = self.table().map(Bfn(bfn), &[run], pages, Origin::Guest, &mut edit);
-        (mapped.pages, mapped.stop, edit.stash)
+        (mapped.pages, mapped.stop, stash)
     }
 
     /// Unmaps `pages` pages at `bfn`: pages unmapped, references to release, tables to free.
     fn unmap(&self, bfn: u64, pages: u64) -> (u64, u64, Vec<Mfn>) {
-        let mut released = Runs::new();
-        let mut edit = Edit::new(Stash::new(), PendingFlush::new(&mut released));
+        let mut room = FlushRoom::new();
+        let mut stash = Stash::new();
+        let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room));
         let unmapped = self.table().unmap(Bfn(bfn), pages, pages, &mut edit);
         let done = edit.pending.complete(|_, _| Ok::<_, ()>(()), |_, _| {}).unwrap();
-        let references = done.runs.map_or(0, |runs| runs.pages());
+        let references = done.runs.iter().map(|run| run.frames.pages()).sum();
         (unmapped.pages, references, done.tables.to_vec())
     }
 
@@ -272,13 +273,14 @@ fn loom_a_trim_does_not_lose_a_map() {
             Err(_) => None,
         };
         let (mapped, ()) = race(&shared, map, |s| {
-            let mut pending = PendingFlush::of_tables();
+            let mut room = FlushRoom::new();
+            let mut pending = PendingFlush::new(&mut room);
             context.exclusively(s.gate(1), || {
                 let _ = s.table().prune(Prune::EmptyTables, Cursor::default(), 256, &mut pending);
             });
             let done = pending.complete(|_, _| Ok::<_, ()>(()), |_, _| {}).unwrap();
             s.gate(1).wait_for_others();
-            for table in &done.tables {
+            for table in done.tables {
                 s.arena.free(DomId(1), *table, Pool::Open);
             }
         });

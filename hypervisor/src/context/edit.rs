@@ -6,7 +6,7 @@ use super::Context;
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
     domain::DomainIommu,
-    flush::{PendingFlush, Released},
+    flush::{FlushRoom, PendingFlush, Released},
     format::Format,
     machine::{Gate, Iommu},
     platform::{Invalidation, PageKind, Platform, Pool, Run, Runs, UnitError, UnitFeatures},
@@ -112,17 +112,14 @@ impl<'s, P: Platform> Session<'s, P> {
 
     fn release(&self, released: Released<'_>) {
         let id = self.domain.id();
-        if let Some(runs) = released.runs {
-            for run in runs.as_slice() {
-                self.platform().release(id, run);
-            }
-            runs.clear();
+        for run in released.runs {
+            self.platform().release(id, run);
         }
         if !released.tables.is_empty() {
             // Units are done with them; a CPU may still be reading one.
             self.gate.wait_for_others();
         }
-        for frame in &released.tables {
+        for frame in released.tables {
             self.platform().free(id, *frame, Pool::Open);
             self.domain.tables().give(1);
         }
@@ -132,7 +129,8 @@ impl<'s, P: Platform> Session<'s, P> {
         }
     }
 
-    /// Fills the stash up to `frames` frames of `pool`. The CPU is outside.
+    /// Fills the stash up to `frames` frames of `pool`. The CPU is outside. `trims` is room for what
+    /// giving back empty tables leaves to flush: the edit that asks has its own still in use.
     ///
     /// # Errors
     /// `-ENOMEM` if the domain's share, or the embedder's memory, is used up even after the
@@ -143,10 +141,11 @@ impl<'s, P: Platform> Session<'s, P> {
         stash: &mut Stash,
         frames: u8,
         pool: Pool,
+        trims: &mut FlushRoom,
     ) -> Result<(), End> {
         while stash.len(pool) < usize::from(frames) {
             let Some(frame) = self.allocate(pool) else {
-                self.reclaim(context)?;
+                self.reclaim(context, trims)?;
                 continue;
             };
             if stash.put(frame, pool).is_err() {
@@ -183,7 +182,7 @@ impl<'s, P: Platform> Session<'s, P> {
     }
 
     /// Gives back what an edit did not use.
-    pub(crate) fn empty(&self, mut stash: Stash) {
+    pub(crate) fn empty(&self, stash: &mut Stash) {
         for pool in [Pool::Open, Pool::Reserved] {
             while let Some(frame) = stash.take(pool) {
                 self.free(frame, pool);

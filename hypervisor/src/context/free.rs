@@ -49,7 +49,7 @@ impl<P: Platform> Session<'_, P> {
     fn sweep_pieces(&self, context: &Context, scratch: &mut Scratch) -> End {
         loop {
             let from = Cursor(context.cursor.load(Ordering::Relaxed));
-            let mut pending = PendingFlush::new(&mut scratch.released);
+            let mut pending = PendingFlush::new(&mut scratch.flush);
             let pruned = with_format!(self.iommu.format(), F => {
                 self.table::<F>(context).prune(Prune::Everything, from, WORK_UNIT, &mut pending)
             });

@@ -9,10 +9,10 @@ use pviommu_abi::{Bfn, Errno, Gfn};
 use super::{Context, End, Progress, Session};
 use crate::{
     addr::{GfnRange, MfnRange},
-    flush::PendingFlush,
+    flush::{FlushRoom, PendingFlush},
     format::{Format, Origin, pages_at},
     machine::Scratch,
-    platform::{AcquireError, Platform, Run, Runs},
+    platform::{AcquireError, Platform, Pool, Run, Runs},
     policy::MapPlan,
     table::{Edit, SplitPaid, Stash, Stop, split_cost},
 };
@@ -27,6 +27,7 @@ struct Mapping<'m, 'r, P> {
     plan: &'m MapPlan,
     acquired: &'m mut Runs,
     edit: Edit<'r>,
+    trims: &'m mut FlushRoom,
 }
 
 /// A piece that went in, and why no more of it did.
@@ -49,9 +50,10 @@ impl<P: Platform> Session<'_, P> {
         plan: &MapPlan,
         scratch: &mut Scratch,
     ) -> Progress {
-        let edit = Edit::new(Stash::new(), PendingFlush::new(&mut scratch.released));
-        let acquired = &mut scratch.acquired;
-        let mut mapping = Mapping { session: self, context, plan, acquired, edit };
+        let Scratch { acquired, flush, trims } = scratch;
+        let mut stash = Stash::new();
+        let edit = Edit::new(&mut stash, PendingFlush::new(flush));
+        let mut mapping = Mapping { session: self, context, plan, acquired, edit, trims };
         let mut done = 0u64;
         let mut end = loop {
             let piece = mapping.piece::<F>(done);
@@ -109,6 +111,11 @@ impl<P: Platform> Mapping<'_, '_, P> {
         })
     }
 
+    /// Puts what the edit asked for into its stash. The CPU is outside.
+    fn stock(&mut self, frames: u8, pool: Pool) -> Result<(), End> {
+        self.session.stock(self.context, self.edit.stash, frames, pool, self.trims)
+    }
+
     /// The pages acquired that a device may reach at all, from the first on.
     fn reachable(&self) -> u64 {
         let mut pages = 0u64;
@@ -147,12 +154,10 @@ impl<P: Platform> Mapping<'_, '_, P> {
             );
             drop(inside);
             let stop = match mapped.stop {
-                Some(Stop::NeedTables(frames, pool)) => {
-                    match self.session.stock(self.context, &mut self.edit.stash, frames, pool) {
-                        Ok(()) => continue,
-                        Err(end) => Some(end),
-                    }
-                }
+                Some(Stop::NeedTables(frames, pool)) => match self.stock(frames, pool) {
+                    Ok(()) => continue,
+                    Err(end) => Some(end),
+                },
                 Some(Stop::Occupied) => Some(End::Failed(Errno::EADDRINUSE)),
                 Some(_) => Some(End::Failed(Errno::EIO)),
                 None if mapped.pages < wanted => None,
@@ -238,9 +243,7 @@ impl<P: Platform> Mapping<'_, '_, P> {
             match stored {
                 Ok(()) => return Ok(()),
                 Err(Stop::NeedTables(frames, pool)) => {
-                    let stocked =
-                        self.session.stock(self.context, &mut self.edit.stash, frames, pool);
-                    stocked.map_err(Some)?;
+                    self.stock(frames, pool).map_err(Some)?;
                 }
                 Err(Stop::NotALeaf) => return Err(None),
                 Err(Stop::Occupied) => return Err(Some(End::Failed(Errno::EADDRINUSE))),

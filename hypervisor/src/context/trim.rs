@@ -4,7 +4,7 @@ use pviommu_abi::Errno;
 
 use super::{Context, End, Session, State, map::WORK_UNIT};
 use crate::{
-    flush::PendingFlush,
+    flush::{FlushRoom, PendingFlush},
     machine::with_format,
     platform::Platform,
     sync::Ordering,
@@ -23,9 +23,9 @@ impl<P: Platform> Session<'_, P> {
     ///
     /// # Errors
     /// `-EIO` if a unit did not complete.
-    pub(crate) fn trim(&self, context: &Context) -> Result<(), Errno> {
+    pub(crate) fn trim(&self, context: &Context, room: &mut FlushRoom) -> Result<(), Errno> {
         let mut from = Cursor::default();
-        while let Pruned::More(at) = self.trim_piece(context, from)?.pruned {
+        while let Pruned::More(at) = self.trim_piece(context, from, room)?.pruned {
             from = at;
         }
         Ok(())
@@ -37,10 +37,10 @@ impl<P: Platform> Session<'_, P> {
     /// # Errors
     /// `-ENOMEM` if there are none; `-EIO` if a unit did not complete; [`End::Yield`] if it is
     /// time to give way.
-    pub(crate) fn reclaim(&self, context: &Context) -> Result<(), End> {
+    pub(crate) fn reclaim(&self, context: &Context, room: &mut FlushRoom) -> Result<(), End> {
         loop {
             let from = Cursor(context.trimmed.load(Ordering::Relaxed));
-            let piece = self.trim_piece(context, from).map_err(End::Failed)?;
+            let piece = self.trim_piece(context, from, room).map_err(End::Failed)?;
             let (next, found) = match piece.pruned {
                 _ if piece.gained => (Cursor::default(), Some(Ok(()))),
                 Pruned::Finished => (Cursor::default(), Some(Err(End::Failed(Errno::ENOMEM)))),
@@ -55,8 +55,13 @@ impl<P: Platform> Session<'_, P> {
         }
     }
 
-    fn trim_piece(&self, context: &Context, from: Cursor) -> Result<Piece, Errno> {
-        let mut pending = PendingFlush::of_tables();
+    fn trim_piece(
+        &self,
+        context: &Context,
+        from: Cursor,
+        room: &mut FlushRoom,
+    ) -> Result<Piece, Errno> {
+        let mut pending = PendingFlush::new(room);
         let pruned = {
             let _admin = self.domain.administer();
             if context.state() != State::Live || self.is_frozen(context) {

@@ -8,7 +8,7 @@ use crate::{
     flush::PendingFlush,
     format::Format,
     machine::Scratch,
-    platform::{Platform, Runs},
+    platform::Platform,
     policy::UnmapPlan,
     table::{Edit, Stash, Stop},
 };
@@ -24,8 +24,7 @@ impl<P: Platform> Session<'_, P> {
         let mut stash = Stash::new();
         let mut done = 0u64;
         let end = loop {
-            let piece =
-                self.unmap_piece::<F>(context, plan, done, &mut stash, &mut scratch.released);
+            let piece = self.unmap_piece::<F>(context, plan, done, &mut stash, scratch);
             done = done.saturating_add(piece.pages);
             match piece.end {
                 // The flush had no room for more; it has been completed.
@@ -33,7 +32,7 @@ impl<P: Platform> Session<'_, P> {
                 end => break end,
             }
         };
-        self.empty(stash);
+        self.empty(&mut stash);
         Progress { pages: done, end }
     }
 
@@ -44,9 +43,10 @@ impl<P: Platform> Session<'_, P> {
         plan: &UnmapPlan,
         done: u64,
         stash: &mut Stash,
-        released: &mut Runs,
+        scratch: &mut Scratch,
     ) -> Progress {
-        let mut edit = Edit::new(core::mem::take(stash), PendingFlush::new(released));
+        let Scratch { flush, trims, .. } = scratch;
+        let mut edit = Edit::new(stash, PendingFlush::new(flush));
         let mut pages = 0u64;
         let mut since_look = 0u64;
         let mut end = loop {
@@ -69,7 +69,7 @@ impl<P: Platform> Session<'_, P> {
                 None => {}
                 Some(Stop::PendingFull) => break End::Finished,
                 Some(Stop::NeedTables(frames, pool)) => {
-                    if let Err(end) = self.stock(context, &mut edit.stash, frames, pool) {
+                    if let Err(end) = self.stock(context, edit.stash, frames, pool, trims) {
                         break end;
                     }
                 }
@@ -77,7 +77,6 @@ impl<P: Platform> Session<'_, P> {
                 Some(_) => break End::Failed(Errno::EIO),
             }
         };
-        *stash = edit.stash;
         if let Err(errno) = self.complete(context, edit.pending) {
             end = End::Failed(errno);
         }

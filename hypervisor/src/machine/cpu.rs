@@ -9,6 +9,7 @@
 use core::fmt;
 
 use crate::{
+    flush::FlushRoom,
     platform::Runs,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, announce, full_fence, relax},
 };
@@ -24,20 +25,22 @@ pub struct Cpu {
     scratch: Mutex<Scratch>,
 }
 
-/// Room for the pages of one call.
-#[derive(Default)]
+/// Room for one call, which may have to trim before it is done.
 pub(crate) struct Scratch {
     /// Pages acquired and not yet mapped.
     pub(crate) acquired: Runs,
-    /// Pages unmapped and not yet released.
-    pub(crate) released: Runs,
+    /// What the call's own edit leaves to flush.
+    pub(crate) flush: FlushRoom,
+    /// What a trim leaves to flush.
+    pub(crate) trims: FlushRoom,
 }
 
 impl Cpu {
     /// A CPU that is outside.
     #[must_use]
     pub fn new() -> Self {
-        let scratch = Scratch { acquired: Runs::new(), released: Runs::new() };
+        let scratch =
+            Scratch { acquired: Runs::new(), flush: FlushRoom::new(), trims: FlushRoom::new() };
         Self { inside: AtomicU64::new(0), scratch: Mutex::new(scratch) }
     }
 

@@ -153,10 +153,10 @@ impl<'a, P: Platform> Iommu<'a, P> {
     /// `-EINVAL`: no such CPU. `-EIO`: a unit has failed.
     pub fn trim(&self, domain: &DomainIommu<'_>, cpu: usize) -> Result<(), Errno> {
         let own = self.machine.cpus.get(cpu).ok_or(Errno::EINVAL)?;
-        let _claimed = own.claim();
+        let mut scratch = own.claim();
         let session = self.session(domain, own);
         for (_, context) in domain.granted_contexts() {
-            session.trim(context)?;
+            session.trim(context, &mut scratch.trims)?;
         }
         Ok(())
     }

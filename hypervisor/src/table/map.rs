@@ -37,7 +37,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         origin: Origin,
         edit: &mut Edit<'_>,
     ) -> Mapped {
-        let mut lock = match self.leaf_table_for(at, &mut edit.stash) {
+        let mut lock = match self.leaf_table_for(at, edit.stash) {
             Ok(lock) => lock,
             Err(stop) => return Mapped { pages: 0, stop: Some(stop) },
         };
@@ -119,7 +119,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 }
                 Step::Empty { place } => {
                     let missing = here.saturating_sub(level);
-                    table = self.link_table(&place, missing, &mut edit.stash)?;
+                    table = self.link_table(&place, missing, edit.stash)?;
                 }
                 Step::Table(_) | Step::Locked if here == level => return Err(Stop::NotALeaf),
                 Step::Table(next) => table = next,

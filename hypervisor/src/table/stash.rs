@@ -6,7 +6,7 @@ use crate::{addr::Mfn, flush::PendingFlush, platform::Pool};
 #[derive(Debug)]
 pub struct Edit<'r> {
     /// Frames for new tables.
-    pub stash: Stash,
+    pub stash: &'r mut Stash,
     /// What must be flushed, and what is released after that.
     pub pending: PendingFlush<'r>,
 }
@@ -14,7 +14,7 @@ pub struct Edit<'r> {
 impl<'r> Edit<'r> {
     /// An edit with these frames at hand and nothing to flush yet.
     #[must_use]
-    pub fn new(stash: Stash, pending: PendingFlush<'r>) -> Self {
+    pub fn new(stash: &'r mut Stash, pending: PendingFlush<'r>) -> Self {
         Self { stash, pending }
     }
 }

@@ -5,9 +5,9 @@ use std::{convert::Infallible, hint::black_box};
 use pviommu_hypervisor::{
     abi::{Bfn, DomId},
     addr::{Mfn, MfnRange},
-    flush::PendingFlush,
+    flush::{FlushRoom, PendingFlush},
     format::{LeafAttributes, Origin, VtdSecondStage},
-    platform::{Access, PageKind, Pool, Run, Runs, TableFrames, TableRoot},
+    platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
     table::{Edit, KeptTables, Stash, Stop, Table, TableStyle},
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Ours {
     arena: Arena,
     root: TableRoot,
     kept: KeptTables,
-    released: Runs,
+    room: FlushRoom,
 }
 
 impl Ours {
@@ -30,7 +30,7 @@ impl Ours {
         let arena = Arena::new(64);
         let frame = arena.alloc(DOMAIN, Pool::Open).unwrap();
         let root = TableRoot { frame, levels: 4 };
-        Self { arena, root, kept: KeptTables::new(), released: Runs::new() }
+        Self { arena, root, kept: KeptTables::new(), room: FlushRoom::new() }
     }
 
     /// One call that maps: what it built with is put aside, what it did is flushed.
@@ -39,7 +39,8 @@ impl Ours {
         let access = Access::READ | Access::WRITE;
         let run = Run { frames, kind: PageKind::Ram, access };
         let table = Table::<VtdSecondStage, _>::new(&self.arena, self.root, STYLE, &self.kept);
-        let mut edit = Edit::new(Stash::new(), PendingFlush::new(&mut self.released));
+        let mut stash = Stash::new();
+        let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut self.room));
         loop {
             let mapped = table.map(Bfn(bfn), &[run], pages, Origin::Guest, &mut edit);
             match mapped.stop {
@@ -54,7 +55,8 @@ impl Ours {
     /// One call that unmaps: what it took out is flushed, then given back.
     fn unmap(&mut self, bfn: u64, pages: u64) {
         let table = Table::<VtdSecondStage, _>::new(&self.arena, self.root, STYLE, &self.kept);
-        let mut edit = Edit::new(Stash::new(), PendingFlush::new(&mut self.released));
+        let mut stash = Stash::new();
+        let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut self.room));
         let unmapped = table.unmap(Bfn(bfn), pages, pages, &mut edit);
         if unmapped.pages != pages {
             unmappable(bfn);
@@ -78,7 +80,7 @@ fn unmappable(bfn: u64) -> ! {
 
 /// The flush itself costs nothing here; what it would be told, and what it releases, is looked at.
 fn finish(arena: &Arena, edit: Edit<'_>) {
-    let Edit { mut stash, pending } = edit;
+    let Edit { stash, pending } = edit;
     while let Some(frame) = stash.take(Pool::Open) {
         arena.free(DOMAIN, frame, Pool::Open);
     }
@@ -88,13 +90,11 @@ fn finish(arena: &Arena, edit: Edit<'_>) {
         Ok::<(), Infallible>(())
     };
     let Ok(released) = pending.complete(flush, |_, _| ());
-    if let Some(runs) = released.runs {
-        for run in runs.as_slice() {
-            black_box(run);
-        }
+    for run in released.runs {
+        black_box(run);
     }
     for frame in released.tables {
-        arena.free(DOMAIN, frame, Pool::Open);
+        arena.free(DOMAIN, *frame, Pool::Open);
     }
 }
 
