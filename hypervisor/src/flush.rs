@@ -5,6 +5,8 @@
 //! (INV-20, INV-07). Dropped without it, everything in it stays held for ever: a leak, but no
 //! device reaches what is someone else's.
 
+use pviommu_abi::Bfn;
+
 use crate::{
     addr::{BfnRange, Mfn},
     platform::{Invalidation, Run, Runs},
@@ -19,11 +21,11 @@ const MAX_TABLES: usize = 16;
 #[derive(Debug, Default)]
 pub struct FlushRoom {
     /// Turned from not present to present: units that cache that, or have a write buffer.
-    added: Option<BfnRange>,
+    added: Span,
     /// Present leaves changed.
-    leaves: Option<BfnRange>,
+    leaves: Span,
     /// Present entries above the leaves changed, with the span they stand for.
-    tables: Option<BfnRange>,
+    tables: Span,
     released: Runs,
     freed: heapless::Vec<Mfn, MAX_TABLES>,
     unreserved: u32,
@@ -45,8 +47,33 @@ pub struct Released<'r> {
     pub unreserved: u32,
 }
 
-fn widen(range: &mut Option<BfnRange>, by: BfnRange) {
-    *range = Some(range.map_or(by, |range| range.union(by)));
+/// The smallest range of bus frames that holds all it was widened by. Empty is `first > last`, so
+/// that it widens without a branch.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    first: Bfn,
+    last: Bfn,
+}
+
+impl Span {
+    const EMPTY: Self = Self { first: Bfn(u64::MAX), last: Bfn(0) };
+
+    fn widen(&mut self, by: BfnRange) {
+        self.first = self.first.min(by.first());
+        self.last = self.last.max(by.last());
+    }
+
+    fn range(self) -> Option<BfnRange> {
+        // Not `BfnRange::new`, which is `None` for all frames there are.
+        let ends = BfnRange::single(self.first).union(BfnRange::single(self.last));
+        (self.first <= self.last).then_some(ends)
+    }
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self::EMPTY
+    }
 }
 
 impl FlushRoom {
@@ -54,9 +81,9 @@ impl FlushRoom {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            added: None,
-            leaves: None,
-            tables: None,
+            added: Span::EMPTY,
+            leaves: Span::EMPTY,
+            tables: Span::EMPTY,
             released: Runs::new(),
             freed: heapless::Vec::new(),
             unreserved: 0,
@@ -65,9 +92,9 @@ impl FlushRoom {
 
     /// Forgets what is in it. Not by a new one, which would be moved here.
     fn clear(&mut self) {
-        self.added = None;
-        self.leaves = None;
-        self.tables = None;
+        self.added = Span::EMPTY;
+        self.leaves = Span::EMPTY;
+        self.tables = Span::EMPTY;
         self.released.clear();
         self.freed.clear();
         self.unreserved = 0;
@@ -83,17 +110,17 @@ impl<'r> PendingFlush<'r> {
 
     /// Entries of `range` turned present where nothing was.
     pub(crate) fn added(&mut self, range: BfnRange) {
-        widen(&mut self.0.added, range);
+        self.0.added.widen(range);
     }
 
     /// Present leaves of `range` changed.
     pub(crate) fn changed_leaves(&mut self, range: BfnRange) {
-        widen(&mut self.0.leaves, range);
+        self.0.leaves.widen(range);
     }
 
     /// A present entry above the leaves changed, which stands for `range`.
     pub(crate) fn changed_tables(&mut self, range: BfnRange) {
-        widen(&mut self.0.tables, range);
+        self.0.tables.widen(range);
     }
 
     /// True if no further run may be taken.
@@ -138,7 +165,7 @@ impl<'r> PendingFlush<'r> {
     /// with the table it has cached.
     #[must_use]
     pub fn invalidation(&self) -> Option<Invalidation> {
-        match (self.0.tables, self.0.leaves) {
+        match (self.0.tables.range(), self.0.leaves.range()) {
             (Some(tables), Some(leaves)) => Some(Invalidation::Tables(tables.union(leaves))),
             (Some(tables), None) => Some(Invalidation::Tables(tables)),
             (None, Some(leaves)) => Some(Invalidation::Leaves(leaves)),
@@ -149,7 +176,7 @@ impl<'r> PendingFlush<'r> {
     /// The entries that turned present where nothing was.
     #[must_use]
     pub fn sync(&self) -> Option<BfnRange> {
-        self.0.added
+        self.0.added.range()
     }
 
     /// Invalidates and waits by `flush`, then hands out what may be released.
