@@ -29,7 +29,8 @@
 //! ```
 //! use core::sync::atomic::{AtomicU64, Ordering};
 //! use pviommu_hypervisor::{
-//!     Caller, Context, Cpu, Device, DomainIommu, Iommu, Limits, Machine, Outcome, Role, Unit, Width,
+//!     Caller, Context, Cpu, Device, DomainIommu, Iommu, Limits, Machine, Outcome, Role, Unit,
+//!     Width,
 //!     abi::{DomId, GuestPtr, PciDevice, Subop},
 //!     addr::{BfnRange, GfnRange, Mfn, MfnRange},
 //!     platform::*,
@@ -76,7 +77,9 @@
 //! }
 //! // SAFETY: there is no unit, so there is no DMA.
 //! unsafe impl IommuHw for Hypervisor {
-//!     fn attach(&self, _: UnitId, _: SourceId, _: TableRoot, _: Tag) -> Result<(), UnitError> { Ok(()) }
+//!     fn attach(
+//!         &self, _: UnitId, _: SourceId, _: TableRoot, _: Tag,
+//!     ) -> Result<(), UnitError> { Ok(()) }
 //!     fn block(&self, _: UnitId, _: SourceId) -> Result<(), UnitError> { Ok(()) }
 //!     fn invalidate(&self, _: UnitId, _: Tag, _: Invalidation) -> Result<(), UnitError> { Ok(()) }
 //!     fn sync_map(&self, _: UnitId, _: Tag, _: BfnRange) -> Result<(), UnitError> { Ok(()) }
@@ -101,7 +104,8 @@
 //! let machine =
 //!     Machine { units: &units, devices: &devices, cpus: &cpus, reserved: &[], unreachable: &[] };
 //! let zeroed = || core::array::from_fn(|_| AtomicU64::new(0));
-//! let hypervisor = Hypervisor { tables: (0..64).map(|_| zeroed()).collect(), used: AtomicU64::new(0) };
+//! let tables = (0..64).map(|_| zeroed()).collect();
+//! let hypervisor = Hypervisor { tables, used: AtomicU64::new(0) };
 //! let iommu = Iommu::new(hypervisor, machine).expect("the lists fit together");
 //!
 //! let contexts: Vec<Context> = (0..=8).map(|_| Context::new()).collect();

@@ -129,8 +129,8 @@ impl<'s, P: Platform> Session<'s, P> {
         }
     }
 
-    /// Fills the stash up to `frames` frames of `pool`. The CPU is outside. `trims` is room for what
-    /// giving back empty tables leaves to flush: the edit that asks has its own still in use.
+    /// Fills the stash up to `frames` frames of `pool`. The CPU is outside. `trims` is room for
+    /// what giving back empty tables leaves to flush: that of the edit that asks is in use.
     ///
     /// # Errors
     /// `-ENOMEM` if the domain's share, or the embedder's memory, is used up even after the

@@ -32,8 +32,8 @@ use geometry::Geometry;
 pub struct Machine<'a> {
     /// The IOMMUs; a [`UnitId`] is an index.
     pub units: &'a [Unit<'a>],
-    /// The functions behind them, sorted by [`PciDevice::sbdf`], each once. Nothing lets them do DMA
-    /// yet: whoever brought the units up blocks what nobody was given.
+    /// The functions behind them, sorted by [`PciDevice::sbdf`], each once. Nothing lets them do
+    /// DMA yet: whoever brought the units up blocks what nobody was given.
     pub devices: &'a [Device<'a>],
     /// One for each CPU that may call.
     pub cpus: &'a [Cpu],

@@ -16,7 +16,9 @@
 //!   (`prune`). Its frame is freed after a flush and after every CPU that was inside has left.
 //!
 //! What is done here is mechanism: ranges were checked by `policy`, references are taken and
-//! given back by the caller, and what must be flushed goes into a [`PendingFlush`](crate::flush::PendingFlush).
+//! given back by the caller, and what must be flushed goes into a [`PendingFlush`].
+//!
+//! [`PendingFlush`]: crate::flush::PendingFlush
 
 mod leaf_lock;
 mod leaves;
