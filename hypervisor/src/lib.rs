@@ -160,6 +160,6 @@ pub mod table;
 
 pub use context::Context;
 pub use domain::{DomainIommu, DomainStats, Limits, Role, UnknownFlags};
-pub use hypercall::{Caller, Outcome, Width};
-pub use machine::{Cpu, Device, Iommu, Machine, Reserved, ReservedKind, SetupError, Unit};
+pub use hypercall::{Caller, Width};
+pub use machine::{Cpu, Device, Iommu, Machine, Outcome, Reserved, ReservedKind, SetupError, Unit};
 pub use pviommu_abi as abi;

@@ -1,4 +1,4 @@
-//! What the embedder says of a hypercall, and what it is told to do.
+//! What the embedder says of a hypercall.
 
 /// Who made the hypercall, besides the domain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,14 +16,4 @@ pub enum Width {
     Bits32,
     /// 64 bits.
     Bits64,
-}
-
-/// What the embedder does with the calling vCPU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub enum Outcome {
-    /// Put this into the result register: 0 or a negative errno.
-    Done(i64),
-    /// Have the instruction executed again with the same registers, after whatever is due.
-    Continue,
 }

@@ -3,9 +3,8 @@
 use pviommu_abi::{Capabilities, ContextId, Errno, PciDevice};
 
 use crate::{
-    addr::{BfnRange, GfnRange},
     context::{End, Progress},
-    platform::Access,
+    policy::{MapRequest, UnmapRequest},
 };
 
 /// A decoded call. Ranges do not wrap and are not empty; what is left to check depends on facts.
@@ -28,31 +27,6 @@ pub(crate) enum OnFree {
     Refuse,
     /// Move them to the default context first.
     MoveToDefault,
-}
-
-/// A request to map.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct MapRequest {
-    pub(crate) context: ContextId,
-    /// `None`: no pages at all, which is fine.
-    pub(crate) pages: Option<Pages>,
-}
-
-/// Equally many bus frames and guest frames.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Pages {
-    pub(crate) bfns: BfnRange,
-    pub(crate) gfns: GfnRange,
-    /// Not empty: an entry without access does not exist (D7b).
-    pub(crate) access: Access,
-}
-
-/// A request to unmap.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct UnmapRequest {
-    pub(crate) context: ContextId,
-    /// `None`: no pages at all, which is fine.
-    pub(crate) bfns: Option<BfnRange>,
 }
 
 /// What a call has done.

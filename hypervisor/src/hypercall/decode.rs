@@ -6,13 +6,14 @@
 use pviommu_abi::{AllocFlags, Errno, FreeFlags, MapFlags, MapPages, PAGE_SIZE_U32, UnmapPages};
 
 use super::{
-    command::{Command, MapRequest, OnFree, Pages, UnmapRequest},
+    command::{Command, OnFree},
     copy::Argument,
 };
 use crate::{
     addr::{BfnRange, GfnRange},
     domain::{DomainIommu, UnknownFlags},
     platform::Access,
+    policy::{MapRequest, Pages, UnmapRequest},
 };
 
 /// Decodes the argument of a call that `domain` made, or that was made for it.

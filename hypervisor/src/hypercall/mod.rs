@@ -16,46 +16,47 @@ mod decode;
 mod remote;
 mod serve;
 
-pub use caller::{Caller, Outcome, Width};
-pub(crate) use command::{Command, MapRequest, UnmapRequest};
+pub use caller::{Caller, Width};
 
 use pviommu_abi::{DomId, Errno, GuestPtr, PciDevice, Subop};
 
 use crate::{
     context::{End, Session},
     domain::DomainIommu,
-    machine::{Iommu, Scratch},
+    machine::{Iommu, Outcome, Scratch},
     platform::{Operation, Platform},
 };
+use command::Command;
 use copy::Argument;
 use decode::decode;
 
-/// The only way in for a guest.
-pub(crate) fn iommu_op<P: Platform>(
-    iommu: &Iommu<'_, P>,
-    domain: &DomainIommu<'_>,
-    caller: Caller,
-    subop: u64,
-    arg: u64,
-) -> Outcome {
-    let Some(cpu) = iommu.cpu(caller.cpu) else { return Outcome::Done(Errno::EINVAL.to_ret()) };
-    if caller.width == Width::Bits32 {
-        return Outcome::Done(Errno::EOPNOTSUPP.to_ret());
-    }
-    let scratch = &mut cpu.claim();
-    // The subop is an `unsigned int`: what is above it in the register is not looked at.
-    let subop = Subop(u32::try_from(subop & 0xffff_ffff).unwrap_or(u32::MAX));
-    let arg = GuestPtr(arg);
-    let session = iommu.session(domain, cpu);
-    let end = if subop == Subop::REMOTE_CMD {
-        remote::serve_for_another(&session, arg, scratch)
-    } else {
-        serve(&session, domain.id(), subop, arg, scratch)
-    };
-    match end {
-        Ok(End::Finished) => Outcome::Done(0),
-        Ok(End::Yield) => Outcome::Continue,
-        Ok(End::Failed(errno)) | Err(errno) => Outcome::Done(errno.to_ret()),
+impl<P: Platform> Iommu<'_, P> {
+    /// Serves one `iommu_op` hypercall of `domain`: the only way in for a guest.
+    ///
+    /// `subop` and `arg` are the registers as the guest left them. Never panics, whatever they and
+    /// the memory they name hold.
+    pub fn iommu_op(
+        &self,
+        domain: &DomainIommu<'_>,
+        caller: Caller,
+        subop: u64,
+        arg: u64,
+    ) -> Outcome {
+        let Some(cpu) = self.cpu(caller.cpu) else { return Outcome::failed(Errno::EINVAL) };
+        if caller.width == Width::Bits32 {
+            return Outcome::failed(Errno::EOPNOTSUPP);
+        }
+        let scratch = &mut cpu.claim();
+        // The subop is an `unsigned int`: what is above it in the register is not looked at.
+        let subop = Subop(u32::try_from(subop & 0xffff_ffff).unwrap_or(u32::MAX));
+        let arg = GuestPtr(arg);
+        let session = self.session(domain, cpu);
+        let end = if subop == Subop::REMOTE_CMD {
+            remote::serve_for_another(&session, arg, scratch)
+        } else {
+            serve(&session, domain.id(), subop, arg, scratch)
+        };
+        end.unwrap_or_else(End::Failed).into()
     }
 }
 

@@ -2,14 +2,14 @@
 
 use pviommu_abi::{Capabilities, CapabilityFlags, ContextId, Errno, PAGE_SIZE_U32, PciDevice};
 
-use super::command::{Command, Effect, MapRequest, OnFree, UnmapRequest};
+use super::command::{Command, Effect, OnFree};
 use crate::{
     addr::PAGE_SHIFT,
     context::{Context, End, Facts, Progress, Session, State},
     format::LeafAttributes,
     machine::{Scratch, interrupt_range, with_format},
     platform::Platform,
-    policy::{self, Area},
+    policy::{self, Area, MapRequest, UnmapRequest},
 };
 
 impl<P: Platform> Session<'_, P> {

@@ -4,6 +4,7 @@ mod attach;
 mod cpu;
 mod device;
 mod geometry;
+mod outcome;
 mod unit;
 
 pub use cpu::Cpu;
@@ -11,6 +12,7 @@ pub(crate) use cpu::{Gate, Inside, Scratch};
 pub use device::{Device, Reserved, ReservedKind};
 pub use geometry::FormatKind;
 pub(crate) use geometry::{interrupt_range, with_format};
+pub use outcome::Outcome;
 pub use unit::Unit;
 
 use core::fmt;
@@ -19,9 +21,8 @@ use pviommu_abi::{Errno, PciDevice};
 
 use crate::{
     addr::{Mfn, MfnRange},
-    context::{End, Session},
+    context::Session,
     domain::DomainIommu,
-    hypercall::{self, Caller, Outcome},
     platform::{Platform, UnitError, UnitId},
     table::TableStyle,
 };
@@ -108,18 +109,6 @@ impl<'a, P: Platform> Iommu<'a, P> {
         &self.platform
     }
 
-    /// Serves one `iommu_op` hypercall of `domain`: `subop` and `arg` are the registers as the
-    /// guest left them. Never panics, whatever they and the memory they name hold.
-    pub fn iommu_op(
-        &self,
-        domain: &DomainIommu<'_>,
-        caller: Caller,
-        subop: u64,
-        arg: u64,
-    ) -> Outcome {
-        hypercall::iommu_op(self, domain, caller, subop, arg)
-    }
-
     /// Gives the device `function` to `domain`. It is in the default context, which blocks DMA.
     ///
     /// # Errors
@@ -167,14 +156,10 @@ impl<'a, P: Platform> Iommu<'a, P> {
     /// nothing. No other call for the domain has an effect from the first one on (INV-61).
     pub fn teardown(&self, domain: &DomainIommu<'_>, cpu: usize) -> Outcome {
         let Some(own) = self.machine.cpus.get(cpu) else {
-            return Outcome::Done(Errno::EINVAL.to_ret());
+            return Outcome::failed(Errno::EINVAL);
         };
         let mut scratch = own.claim();
-        match self.session(domain, own).tear_down(&mut scratch) {
-            End::Finished => Outcome::Done(0),
-            End::Yield => Outcome::Continue,
-            End::Failed(errno) => Outcome::Done(errno.to_ret()),
-        }
+        self.session(domain, own).tear_down(&mut scratch).into()
     }
 
     pub(crate) fn session<'s>(

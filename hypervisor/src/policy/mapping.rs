@@ -1,14 +1,38 @@
 //! Which bus frames a guest may map and unmap: whole ranges, before anything is touched.
 
-use pviommu_abi::{Bfn, Errno, Gfn};
+use pviommu_abi::{Bfn, ContextId, Errno, Gfn};
 
 use crate::{
     addr::{BfnRange, GfnRange},
     context::{Facts, State},
-    hypercall::{MapRequest, UnmapRequest},
     machine::Reserved,
     platform::Access,
 };
+
+/// A request to map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MapRequest {
+    pub(crate) context: ContextId,
+    /// `None`: no pages at all, which is fine.
+    pub(crate) pages: Option<Pages>,
+}
+
+/// Equally many bus frames and guest frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pages {
+    pub(crate) bfns: BfnRange,
+    pub(crate) gfns: GfnRange,
+    /// Not empty: an entry without access does not exist (D7b).
+    pub(crate) access: Access,
+}
+
+/// A request to unmap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct UnmapRequest {
+    pub(crate) context: ContextId,
+    /// `None`: no pages at all, which is fine.
+    pub(crate) bfns: Option<BfnRange>,
+}
 
 /// What a range is checked against.
 pub(crate) struct Area<'f> {
@@ -98,8 +122,6 @@ pub(crate) fn may_unmap(
 
 #[cfg(test)]
 mod tests {
-    use pviommu_abi::ContextId;
-
     use super::*;
     use crate::machine::ReservedKind;
 

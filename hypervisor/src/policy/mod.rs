@@ -10,4 +10,6 @@ mod mapping;
 
 pub(crate) use context::{may_be_freed, may_init};
 pub(crate) use device::{may_be_given, may_be_moved};
-pub(crate) use mapping::{Area, MapPlan, UnmapPlan, may_map, may_unmap};
+pub(crate) use mapping::{
+    Area, MapPlan, MapRequest, Pages, UnmapPlan, UnmapRequest, may_map, may_unmap,
+};
