@@ -111,21 +111,18 @@ impl<'s, P: Platform> Session<'s, P> {
     }
 
     fn release(&self, released: Released<'_>) {
-        let id = self.domain.id();
         for run in released.runs {
-            self.platform().release(id, run);
+            self.platform().release(self.domain.id(), run);
         }
         if !released.tables.is_empty() {
             // Units are done with them; a CPU may still be reading one.
             self.gate.wait_for_others();
         }
         for frame in released.tables {
-            self.platform().free(id, *frame, Pool::Open);
-            self.domain.tables().give(1);
+            self.free(*frame, Pool::Open);
         }
         if released.unreserved > 0 {
-            self.platform().unreserve(id, released.unreserved);
-            self.domain.tables().give(released.unreserved);
+            self.unreserve(released.unreserved);
         }
     }
 
@@ -169,16 +166,12 @@ impl<'s, P: Platform> Session<'s, P> {
         frame
     }
 
-    fn free(&self, frame: Mfn, pool: Pool) {
+    /// Gives back a frame that nothing points to.
+    pub(crate) fn free(&self, frame: Mfn, pool: Pool) {
         self.platform().free(self.domain.id(), frame, pool);
         if pool == Pool::Open {
             self.domain.tables().give(1);
         }
-    }
-
-    /// Gives back a frame that no table ever pointed to.
-    pub(crate) fn free_unused(&self, frame: Mfn) {
-        self.free(frame, Pool::Open);
     }
 
     /// Gives back what an edit did not use.

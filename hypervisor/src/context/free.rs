@@ -69,7 +69,7 @@ impl<P: Platform> Session<'_, P> {
             let _admin = self.domain.administer();
             context.set_state(State::Free);
         }
-        self.free_unused(root);
+        self.free(root, Pool::Open);
         End::Finished
     }
 }

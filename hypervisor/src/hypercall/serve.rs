@@ -8,7 +8,7 @@ use crate::{
     context::{Context, End, Facts, Progress, Session, State},
     format::LeafAttributes,
     machine::{Scratch, interrupt_range, with_format},
-    platform::Platform,
+    platform::{Platform, Pool},
     policy::{self, Area, MapRequest, UnmapRequest},
 };
 
@@ -84,7 +84,7 @@ impl<P: Platform> Session<'_, P> {
             })
         };
         if opened.is_none() {
-            self.free_unused(root.frame);
+            self.free(root.frame, Pool::Open);
         }
         opened.ok_or(Errno::ENOSPC)
     }
@@ -171,7 +171,7 @@ impl<P: Platform> Session<'_, P> {
         Area {
             context,
             aperture: self.iommu.aperture(),
-            reserved: self.reserved_by_machine(),
+            reserved: self.iommu.reserved(),
             interrupts: interrupt_range(),
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     addr::BfnRange,
     context::{Context, End, Session, State, User},
     domain::DomainIommu,
-    machine::{Reserved, Scratch, with_format},
+    machine::{Scratch, with_format},
     platform::{Invalidation, Platform, Tag},
     policy,
     sync::full_fence,
@@ -202,9 +202,5 @@ impl<P: Platform> Session<'_, P> {
             }
         }
         first_error.map_or(End::Finished, End::Failed)
-    }
-
-    pub(crate) fn reserved_by_machine(&self) -> &[Reserved] {
-        self.iommu.reserved()
     }
 }
