@@ -159,7 +159,7 @@ pub mod sync;
 pub mod table;
 
 pub use context::Context;
-pub use domain::{DomainIommu, DomainStats, Limits, Role, UnknownFlags};
+pub use domain::{Background, DomainIommu, DomainStats, Limits, Role, UnknownFlags};
 pub use hypercall::{Caller, Width};
 pub use machine::{Cpu, Device, Iommu, Machine, Outcome, Reserved, ReservedKind, SetupError, Unit};
 pub use pviommu_abi as abi;

@@ -22,12 +22,23 @@ pub enum Role {
     Hardware,
 }
 
+/// What a bus frame that nobody mapped hits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Background {
+    /// The unit refuses the access and records a fault.
+    Fault,
+    /// A page of the context's own, so that a mis-programmed device causes no fault.
+    #[default]
+    Scratch,
+}
+
 /// The IOMMU state of a domain. The embedder keeps it in its own record of the domain.
 #[derive(Debug)]
 pub struct DomainIommu<'a> {
     id: DomId,
     role: Role,
     limits: Limits,
+    background: Background,
     contexts: &'a [Context],
     /// Contexts the guest may have, the default one not counted; 0 until it asked.
     granted: AtomicU32,
@@ -69,6 +80,7 @@ impl<'a> DomainIommu<'a> {
             id,
             role,
             limits,
+            background: Background::default(),
             contexts,
             granted: AtomicU32::new(0),
             tables: Quota::new(),
@@ -76,6 +88,18 @@ impl<'a> DomainIommu<'a> {
             admin: Mutex::new(()),
             counters: Counters::default(),
         }
+    }
+
+    /// The same, with another background for contexts whose allocation does not choose one.
+    #[must_use]
+    pub fn with_background(self, background: Background) -> Self {
+        Self { background, ..self }
+    }
+
+    /// The background of contexts whose allocation does not choose one.
+    #[must_use]
+    pub fn background(&self) -> Background {
+        self.background
     }
 
     /// The domain.

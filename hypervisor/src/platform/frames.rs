@@ -42,7 +42,22 @@ pub unsafe trait TableFrames {
     /// Gives up `frames` reserved frames that were not allocated.
     fn unreserve(&self, domain: DomId, frames: u32);
 
-    /// The entries of an allocated frame; a whole table. Empty if `frame` is not one.
+    /// A zeroed frame that devices of `domain` may read and write as they like, or `None` if there
+    /// is none left: the scratch page of one context. Nobody else ever reads or writes it.
+    ///
+    /// The default takes one of the table frames; an embedder that keeps those out of reach of
+    /// devices provides its own.
+    fn alloc_scratch(&self, domain: DomId) -> Option<Mfn> {
+        self.alloc(domain, Pool::Open)
+    }
+
+    /// Takes a scratch page back. No device and no cache can reach it any more.
+    fn free_scratch(&self, domain: DomId, frame: Mfn) {
+        self.free(domain, frame, Pool::Open);
+    }
+
+    /// The entries of an allocated frame; a whole table. Empty if `frame` is not one. Of a scratch
+    /// page it is the contents, to see whether a device has written it.
     ///
     /// Looked up once a table, not once an entry.
     fn table(&self, frame: Mfn) -> &[AtomicU64];

@@ -3,9 +3,9 @@
 
 use core::fmt;
 
-use pviommu_abi::DomId;
+use pviommu_abi::{DomId, Gfn};
 
-use crate::addr::{GfnRange, MfnRange};
+use crate::addr::{GfnRange, Mfn, MfnRange};
 
 bitflags::bitflags! {
     /// What a device may do with a page.
@@ -158,12 +158,17 @@ pub unsafe trait PageOwnership {
     ///
     /// Called for [`PageKind::Ram`] only.
     fn release(&self, domain: DomId, run: &Run);
+
+    /// The guest frame of `domain` that `frame` backs, or `None` if no reverse map is kept.
+    fn gfn_of(&self, domain: DomId, frame: Mfn) -> Option<Gfn> {
+        let _ = (domain, frame);
+        None
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::addr::Mfn;
 
     fn run(first: u64, pages: u64, kind: PageKind) -> Run {
         let frames = MfnRange::of_pages(Mfn(first), pages).unwrap();

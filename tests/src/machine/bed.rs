@@ -57,7 +57,8 @@ pub fn run<R>(config: &Config, body: impl FnOnce(&Bed<'_>) -> R) -> R {
         .map(|(domain, contexts)| DomainSlot {
             id: domain.id,
             sees_all_devices: domain.role == Role::Hardware,
-            iommu: DomainIommu::new(domain.id, domain.role, contexts, domain.limits),
+            iommu: DomainIommu::new(domain.id, domain.role, contexts, domain.limits)
+                .with_background(domain.background),
             dying: AtomicBool::new(false),
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
-    Limits, Reserved, ReservedKind, Role,
+    Background, Limits, Reserved, ReservedKind, Role,
     addr::{BfnRange, GfnRange},
     platform::{UnitFacts, UnitFeatures, UnitId},
 };
@@ -54,6 +54,8 @@ pub struct DomainConfig {
     pub role: Role,
     /// Its quotas.
     pub limits: Limits,
+    /// What a bus frame that nobody mapped hits, in contexts that do not choose.
+    pub background: Background,
     /// Guest frames that are RAM, scattered over the machine page by page.
     pub ram: Vec<GfnRange>,
     /// Guest frames that are device registers.
@@ -114,6 +116,7 @@ impl Default for DomainConfig {
             id: DomId(1),
             role: Role::Guest,
             limits: Limits::default(),
+            background: Background::Scratch,
             ram: Vec::new(),
             mmio: Vec::new(),
             contiguous: Vec::new(),
