@@ -43,7 +43,23 @@ impl<H: Hypercall> IommuClient<H> {
         Error::check(A::SUBOP, ret)
     }
 
+    /// Issues one call with a structure that points to `buffer`, by the rules of
+    /// [`Hypercall::iommu_op`].
+    ///
+    /// # Errors
+    ///
+    /// Anything but 0 from the hypervisor. `arg` and `buffer` hold what it left there either way.
+    pub fn call_with_buffer<A: Argument>(
+        &self,
+        arg: &mut A,
+        buffer: &mut [u8],
+    ) -> Result<(), Error> {
+        let ret = self.hypercall.iommu_op(A::SUBOP, arg.as_mut_bytes(), Some(buffer));
+        Error::check(A::SUBOP, ret)
+    }
+
     /// A client for another domain's contexts, devices and pages, for a domain that may act for it.
+    /// It has the calls of PV-IOMMU RFC v7 only; see [`for_domain`](Self::for_domain) for others.
     pub fn on_behalf_of(&self, domain: DomId) -> IommuClient<Remote<'_, H>> {
         IommuClient::new(Remote { hypercall: &self.hypercall, domain })
     }
@@ -190,7 +206,7 @@ impl<H: Hypercall> IommuClient<H> {
 
 /// Believes a count only if the status allows it: all pages after success, at most all of them
 /// after an error.
-fn counted(
+pub(crate) fn counted(
     subop: Subop,
     asked: u32,
     done: u32,

@@ -45,6 +45,23 @@ pub enum BadReply {
         /// How many the answer says were done.
         done: u32,
     },
+    /// The number of elements of a batch that are finished is not what their statuses and that of
+    /// the call allow.
+    Finished {
+        /// How many elements there are.
+        asked: u32,
+        /// How many the answer says are finished.
+        finished: u32,
+    },
+    /// A field holds a value that it cannot have.
+    Field {
+        /// The call.
+        subop: Subop,
+        /// The name of the field.
+        field: &'static str,
+        /// What it holds.
+        value: u64,
+    },
     /// A new context has the number of the default context.
     DefaultContext,
     /// The set of page sizes, in bytes, lacks 4 KiB.
@@ -112,6 +129,10 @@ impl fmt::Display for BadReply {
             Self::Count { subop, asked, done } => {
                 write!(f, "{subop} says it did {done} of {asked} pages")
             }
+            Self::Finished { asked, finished } => {
+                write!(f, "batch says it finished {finished} of {asked} elements")
+            }
+            Self::Field { subop, field, value } => write!(f, "{subop} left {value:#x} in {field}"),
             Self::DefaultContext => f.write_str("the new context is the default context"),
             Self::PageSizes(mask) => write!(f, "page sizes {mask:#x} lack 4 KiB"),
         }

@@ -10,6 +10,9 @@
 //! ```
 //!
 //! * [`client`]: the calls, typed. A hypervisor's answers are checked before they are believed.
+//! * [`batch`]: many operations in one hypercall.
+//! * [`extensions`]: what a bus frame maps to, what a context can hold, and contexts with chosen
+//!   properties.
 //! * [`bfn`]: which BFNs are free.
 //! * [`hypercall`]: the one trait between this crate and a hypervisor.
 //! * [`transport`]: its implementations with the instructions of x86-64.
@@ -44,19 +47,25 @@
 //! // The device is given this address.
 //! assert_eq!(bfn.address(), Some(0xffff_c000));
 //! ```
+//!
+//! [`BatchBuilder`] has an example of a batch.
 
 #![no_std]
 
+pub mod batch;
 pub mod bfn;
 pub mod client;
 pub mod error;
+pub mod extensions;
 pub mod hypercall;
 #[cfg(target_arch = "x86_64")]
 pub mod transport;
 
+pub use batch::{BatchBuilder, BatchDone, BatchFull, BatchPage, ElementDone, LookedUp};
 pub use bfn::{BfnAllocator, BfnError};
 pub use client::{IommuClient, Remote};
 pub use error::{BadReply, Error, MapError};
+pub use extensions::{ForDomain, Mapping};
 pub use hypercall::Hypercall;
 #[cfg(target_arch = "x86_64")]
 pub use transport::{HypercallPage, Vmcall, Vmmcall};

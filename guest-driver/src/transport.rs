@@ -16,7 +16,7 @@ use core::ptr::NonNull;
 
 use pviommu_abi::{Errno, HYPERCALL_IOMMU_OP, Subop};
 
-use crate::hypercall::{Hypercall, check, set_pointer};
+use crate::hypercall::{Hypercall, check, set_pointers};
 
 /// Bytes between the entries of a hypercall page.
 const PAGE_ENTRY_SIZE: usize = 32;
@@ -27,13 +27,16 @@ const _: () = assert!(HYPERCALL_IOMMU_OP == 43);
 
 /// Makes a call ready for the instruction, or says what to answer instead of executing it.
 fn prepare(subop: Subop, arg: &mut [u8], buffer: Option<&mut [u8]>) -> Result<*mut u8, Errno> {
-    check(subop, arg, buffer.as_deref())?;
-    if let Some(buffer) = buffer {
-        // Exposed, because what the hypervisor writes behind it is written through this address.
-        let address = buffer.as_mut_ptr().expose_provenance();
-        let address = u64::try_from(address).map_err(|_| Errno::EINVAL)?;
-        set_pointer(subop, arg, address)?;
-    }
+    let Some(buffer) = buffer else {
+        check(subop, arg, None)?;
+        return Ok(arg.as_mut_ptr());
+    };
+    let address = u64::try_from(buffer.as_ptr().addr()).map_err(|_| Errno::EINVAL)?;
+    // Checks, too.
+    set_pointers(subop, arg, buffer, address)?;
+    // Exposed, because what the hypervisor writes behind it is written through this address; and
+    // last, because the reference is not used again.
+    let _ = buffer.as_mut_ptr().expose_provenance();
     Ok(arg.as_mut_ptr())
 }
 
@@ -72,7 +75,7 @@ macro_rules! instruction {
                 // 2. Memory: the hypervisor writes only argument and buffer (promise 2), at these
                 //    addresses (promise 3). Both are borrowed mutably for the length of this
                 //    function, and `prepare` has checked that they are as long as the ABI lets it
-                //    write. The block has no `nomem` or `readonly`, so the compiler assumes that
+                //    write, and that the lists it reads lie in the buffer. The block has no `nomem` or `readonly`, so the compiler assumes that
                 //    both changed.
                 // 3. Registers: all that the calling convention may change are outputs; flags are
                 //    clobbered by default; the stack is not used.
@@ -150,8 +153,9 @@ impl Hypercall for HypercallPage {
         // 1. The target is an entry of the page, which is mapped and returns: promise 1 of `new`.
         // 2. Memory: the hypervisor writes only argument and buffer (promise 2), at these addresses
         //    (promise 3). Both are borrowed mutably for the length of this function, and `prepare`
-        //    has checked that they are as long as the ABI lets it write. The block has no `nomem`
-        //    or `readonly`, so the compiler assumes that both changed.
+        //    has checked that they are as long as the ABI lets it write, and that the lists it
+        //    reads lie in the buffer. The block has no `nomem` or `readonly`, so the compiler
+        //    assumes that both changed.
         // 3. Registers: all that the calling convention may change are outputs; flags are clobbered
         //    by default. The entry sets rax itself.
         // 4. Stack: `nostack` is not given, so the return address may be pushed.

@@ -4,10 +4,11 @@
 use std::cell::RefCell;
 
 use pviommu_abi::{
-    AllocContext, AllocFlags, Batch, Bfn, Capabilities, ContextId, DomId, Errno, FreeFlags, Gfn,
-    Init, MapFlags, MapPages, PciDevice, QueryLimits, ReattachDevice, RemoteCmd, Subop, UnmapPages,
+    AllocContext, AllocFlags, Batch, BatchElement, BatchOp, Bfn, Capabilities, ContextId, DomId,
+    Errno, FreeFlags, Gfn, Init, MapFlags, MapPages, PciDevice, QueryLimits, ReattachDevice,
+    RemoteCmd, Subop, UnmapPages,
 };
-use pviommu_guest::hypercall::{check, set_pointer};
+use pviommu_guest::hypercall::{check, set_pointer, set_pointers};
 use pviommu_guest::{BadReply, Error, Hypercall, IommuClient, MapError};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -179,6 +180,9 @@ fn a_transport_refuses_what_could_write_outside() {
     let huge = Batch { nr_ops: u32::MAX, elem_size: u32::MAX, ..Batch::default() };
     assert_eq!(check(Subop::BATCH, huge.as_bytes(), Some(&[0; 64])), Err(Errno::EINVAL));
 
+    let other_size = Batch { elem_size: 16, ..two };
+    assert_eq!(check(Subop::BATCH, other_size.as_bytes(), Some(&[0; 64])), Err(Errno::EINVAL));
+
     let longer = QueryLimits { size: QueryLimits::SIZE + 1, ..QueryLimits::default() };
     assert_eq!(check(Subop::QUERY_LIMITS, longer.as_bytes(), None), Err(Errno::EINVAL));
 }
@@ -190,4 +194,34 @@ fn the_pointer_goes_where_the_structure_has_it() {
     assert_eq!(call.ops.0, 0x1122_3344_5566_7788);
     assert_eq!(set_pointer(Subop::INIT, &mut [0; 8], 1), Err(Errno::EINVAL));
     assert_eq!(set_pointer(Subop::BATCH, &mut [0; 39], 1), Err(Errno::EINVAL));
+}
+
+#[test]
+fn lists_of_a_batch_stay_behind_its_elements_and_within_its_buffer() {
+    let mut call = Batch { nr_ops: 1, ..Batch::default() };
+    let mut ask = |op, page, nr, address| {
+        let element = BatchElement { op, page, nr, ..BatchElement::default() };
+        let mut buffer = [0; 64];
+        buffer[..32].copy_from_slice(element.as_bytes());
+        let checked = check(Subop::BATCH, call.as_bytes(), Some(&buffer));
+        let set = set_pointers(Subop::BATCH, call.as_mut_bytes(), &mut buffer, address);
+        let after = BatchElement::read_from_bytes(&buffer[..32]).unwrap();
+        if checked.is_ok() && set.is_ok() {
+            assert_eq!((call.ops.0, BatchElement { page, ..after }), (address, element));
+        } else {
+            assert_eq!(after, element);
+        }
+        set.map(|()| after.page)
+    };
+    let list = BatchOp::MAP_LIST;
+    assert_eq!(ask(list, 32, 4, 0x5000), Ok(0x5020));
+    assert_eq!(ask(list, 56, 1, 0x5000), Ok(0x5038));
+    assert_eq!(ask(list, 64, 0, 0x5000), Ok(0x5040));
+    assert_eq!(ask(BatchOp::MAP, 32, 4, 0x5000), Ok(32), "a frame, not an offset");
+    for (page, nr) in
+        [(24, 1), (0, 0), (33, 1), (32, 5), (64, 1), (72, 0), (u64::MAX - 7, 1), (32, u32::MAX)]
+    {
+        assert_eq!(ask(list, page, nr, 0x5000), Err(Errno::EINVAL), "{page:#x} {nr}");
+    }
+    assert_eq!(ask(list, 32, 4, u64::MAX - 32), Err(Errno::EINVAL), "wraps");
 }

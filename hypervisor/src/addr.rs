@@ -126,6 +126,12 @@ impl<F: Frame> FrameRange<F> {
         self.first <= frame && frame <= self.last
     }
 
+    /// The frames they share.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        Self::new(self.first.max(other.first), self.last.min(other.last))
+    }
+
     /// The smallest range that holds both.
     #[must_use]
     pub fn union(self, other: Self) -> Self {

@@ -29,6 +29,8 @@ pub struct FlushRoom {
     released: Runs,
     freed: heapless::Vec<Mfn, MAX_TABLES>,
     unreserved: u32,
+    /// What is added now is made visible by a later call.
+    sync_later: bool,
 }
 
 /// What changed in a table, and what waits for the flush.
@@ -50,20 +52,20 @@ pub struct Released<'r> {
 /// The smallest range of bus frames that holds all it was widened by. Empty is `first > last`, so
 /// that it widens without a branch.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+pub(crate) struct Span {
     first: Bfn,
     last: Bfn,
 }
 
 impl Span {
-    const EMPTY: Self = Self { first: Bfn(u64::MAX), last: Bfn(0) };
+    pub(crate) const EMPTY: Self = Self { first: Bfn(u64::MAX), last: Bfn(0) };
 
-    fn widen(&mut self, by: BfnRange) {
+    pub(crate) fn widen(&mut self, by: BfnRange) {
         self.first = self.first.min(by.first());
         self.last = self.last.max(by.last());
     }
 
-    fn range(self) -> Option<BfnRange> {
+    pub(crate) fn range(self) -> Option<BfnRange> {
         // Not `BfnRange::new`, which is `None` for all frames there are.
         let ends = BfnRange::single(self.first).union(BfnRange::single(self.last));
         (self.first <= self.last).then_some(ends)
@@ -87,6 +89,7 @@ impl FlushRoom {
             released: Runs::new(),
             freed: heapless::Vec::new(),
             unreserved: 0,
+            sync_later: false,
         }
     }
 
@@ -98,6 +101,7 @@ impl FlushRoom {
         self.released.clear();
         self.freed.clear();
         self.unreserved = 0;
+        self.sync_later = false;
     }
 }
 
@@ -110,7 +114,25 @@ impl<'r> PendingFlush<'r> {
 
     /// Entries of `range` turned present where nothing was.
     pub(crate) fn added(&mut self, range: BfnRange) {
-        self.0.added.widen(range);
+        if !self.0.sync_later {
+            self.0.added.widen(range);
+        }
+    }
+
+    /// From now on, leaves what is added to a call that makes it visible.
+    pub(crate) fn sync_later(&mut self, later: bool) {
+        self.0.sync_later = later;
+    }
+
+    /// The leaves changed and the references they held, if that is all: what may wait for a later
+    /// flush. What is taken so is not flushed here any more.
+    pub(crate) fn take_leaves(&mut self) -> Option<(BfnRange, &Runs)> {
+        let room = &mut *self.0;
+        let only_leaves =
+            room.tables.range().is_none() && room.freed.is_empty() && room.unreserved == 0;
+        let leaves = room.leaves.range().filter(|_| only_leaves)?;
+        room.leaves = Span::EMPTY;
+        Some((leaves, &room.released))
     }
 
     /// Present leaves of `range` changed.
@@ -121,6 +143,11 @@ impl<'r> PendingFlush<'r> {
     /// A present entry above the leaves changed, which stands for `range`.
     pub(crate) fn changed_tables(&mut self, range: BfnRange) {
         self.0.tables.widen(range);
+    }
+
+    /// Forgets what is in it: it is somebody else's to release.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
     }
 
     /// True if no further run may be taken.
@@ -179,29 +206,29 @@ impl<'r> PendingFlush<'r> {
         self.0.added.range()
     }
 
-    /// Invalidates and waits by `flush`, then hands out what may be released.
+    /// Invalidates and waits by `flush`, then hands what may be released to `release`. Nothing is
+    /// pending afterwards.
     ///
     /// # Errors
     /// That of `flush`. What waited is then held for ever, and `leaked` is told how much: pages
     /// and table frames (INV-15).
     pub fn complete<E>(
-        self,
+        &mut self,
         flush: impl FnOnce(Option<Invalidation>, Option<BfnRange>) -> Result<(), E>,
         leaked: impl FnOnce(u64, u64),
-    ) -> Result<Released<'r>, E> {
+        release: impl FnOnce(Released<'_>),
+    ) -> Result<(), E> {
         let flushed = flush(self.invalidation(), self.sync());
-        let Self(room) = self;
-        match flushed {
-            Ok(()) => Ok(Released {
+        let room = &mut *self.0;
+        match &flushed {
+            Ok(()) => release(Released {
                 runs: room.released.as_slice(),
                 tables: &room.freed,
                 unreserved: room.unreserved,
             }),
-            Err(error) => {
-                leaked(room.released.pages(), u64::try_from(room.freed.len()).unwrap_or(0));
-                room.clear();
-                Err(error)
-            }
+            Err(_) => leaked(room.released.pages(), u64::try_from(room.freed.len()).unwrap_or(0)),
         }
+        room.clear();
+        flushed
     }
 }

@@ -41,6 +41,8 @@ fn a_scramble_is_a_permutation_and_depends_on_its_seed() {
         let places: HashSet<u64> = (0..size).map(|i| Scramble::new(size, 9).apply(i)).collect();
         assert_eq!(places.len() as u64, size);
         assert!(places.iter().all(|place| *place < size));
+        let scramble = Scramble::new(size, 9);
+        assert!((0..size).all(|i| scramble.invert(scramble.apply(i)) == i));
     }
     let row = |seed| (0..100).map(|i| Scramble::new(1000, seed).apply(i)).collect::<Vec<_>>();
     assert_eq!(row(1), row(1));
@@ -80,6 +82,37 @@ fn contiguous_blocks_and_registers_keep_order_and_alignment() {
         let last = p2m.lookup(Gfn(first + pages - 1)).unwrap();
         assert_eq!((last.frame.0, last.run), (start.frame.0 + pages - 1, 1));
     }
+}
+
+#[test]
+fn a_frame_is_found_back_in_its_guest_and_in_no_other() {
+    let board = Board::new(&two_guests());
+    let guest_frame = |domain, frame| board.p2m(domain).unwrap().gfn_of(frame);
+    for gfn in [0, 0x9f, 0x100, 0x3ff, 0x400, 0x5ff, 0x600, 0x4_0000, 0x8_00ff, 0xf_0123].map(Gfn) {
+        let frame = board.machine_frame(ONE, gfn).unwrap();
+        assert_eq!((guest_frame(ONE, frame), guest_frame(TWO, frame)), (Some(gfn), None));
+        let next = Mfn(frame.0 + 1);
+        let expected =
+            (board.machine_frame(ONE, Gfn(gfn.0 + 1)) == Some(next)).then_some(gfn.0 + 1);
+        assert_eq!(guest_frame(ONE, next), expected.map(Gfn));
+    }
+    for frame in [0, 1 << 20, u64::MAX] {
+        assert_eq!(guest_frame(ONE, Mfn(frame)), None);
+    }
+
+    // What was changed since: transferred, freed, populated.
+    let [given, freed] = [6, 7].map(|gfn| board.machine_frame(ONE, Gfn(gfn)).unwrap());
+    board.give_page(ONE, Gfn(6), TWO, Gfn(1000)).unwrap();
+    board.free_page(ONE, Gfn(7)).unwrap();
+    assert_eq!((guest_frame(ONE, given), guest_frame(TWO, given)), (None, Some(Gfn(1000))));
+    assert_eq!(guest_frame(ONE, freed), None);
+    board.populate_page(ONE, Gfn(7)).unwrap();
+    let fresh = board.machine_frame(ONE, Gfn(7)).unwrap();
+    assert_eq!(guest_frame(ONE, fresh), Some(Gfn(7)));
+    board.give_page(TWO, Gfn(1000), ONE, Gfn(6)).unwrap();
+    assert_eq!((guest_frame(ONE, given), guest_frame(TWO, given)), (Some(Gfn(6)), None));
+    let last = board.machine_frame(ONE, Gfn(8)).unwrap();
+    assert_eq!(guest_frame(ONE, last), Some(Gfn(8)));
 }
 
 #[test]

@@ -52,7 +52,8 @@ impl<'s, P: Platform> Session<'s, P> {
     }
 
     pub(crate) fn table<'t, F: Format>(&'t self, context: &'t Context) -> Table<'t, F, P> {
-        Table::new(self.platform(), context.root(), self.iommu.style(), &context.kept)
+        let style = self.iommu.style();
+        Table::new(self.platform(), context.root(), style, &context.kept, &context.vacancy)
     }
 
     /// True if a unit that serves the context has failed: what it caches is unknown, so nothing
@@ -69,23 +70,19 @@ impl<'s, P: Platform> Session<'s, P> {
     pub(crate) fn complete(
         &self,
         context: &Context,
-        pending: PendingFlush<'_>,
+        pending: &mut PendingFlush<'_>,
     ) -> Result<(), Errno> {
-        let released = pending.complete(
-            |what, added| self.flush(context, what, added),
-            |pages, tables| self.domain.note_leak(pages, tables),
-        );
-        match released {
-            Ok(released) => {
-                self.release(released);
-                Ok(())
-            }
-            Err(UnitError) => Err(Errno::EIO),
-        }
+        pending
+            .complete(
+                |what, added| self.flush(context, what, added),
+                |pages, tables| self.domain.note_leak(pages, tables),
+                |released| self.release(released),
+            )
+            .map_err(|UnitError| Errno::EIO)
     }
 
     /// Invalidates on every unit that serves the context, and waits for each.
-    fn flush(
+    pub(super) fn flush(
         &self,
         context: &Context,
         what: Option<Invalidation>,
@@ -126,8 +123,8 @@ impl<'s, P: Platform> Session<'s, P> {
         }
     }
 
-    /// Fills the stash up to `frames` frames of `pool`. The CPU is outside. `trims` is room for
-    /// what giving back empty tables leaves to flush: that of the edit that asks is in use.
+    /// Fills the stash up to `frames` frames of `pool`. The CPU is outside. `aside` is room for what
+    /// giving back empty tables leaves to flush: that of the edit that asks is in use.
     ///
     /// # Errors
     /// `-ENOMEM` if the domain's share, or the embedder's memory, is used up even after the
@@ -138,11 +135,11 @@ impl<'s, P: Platform> Session<'s, P> {
         stash: &mut Stash,
         frames: u8,
         pool: Pool,
-        trims: &mut FlushRoom,
+        aside: &mut FlushRoom,
     ) -> Result<(), End> {
         while stash.len(pool) < usize::from(frames) {
             let Some(frame) = self.allocate(pool) else {
-                self.reclaim(context, trims)?;
+                self.reclaim(context, aside)?;
                 continue;
             };
             if stash.put(frame, pool).is_err() {

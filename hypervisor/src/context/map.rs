@@ -6,29 +6,17 @@
 
 use pviommu_abi::{Bfn, Errno, Gfn};
 
-use super::{Context, End, Progress, Session};
-use crate::{
-    addr::{GfnRange, MfnRange},
-    flush::{FlushRoom, PendingFlush},
-    format::{Format, Origin, pages_at},
-    machine::Scratch,
-    platform::{AcquireError, Platform, Pool, Run, Runs},
-    policy::MapPlan,
-    table::{Edit, SplitPaid, Stash, Stop, split_cost},
+use super::{
+    End, Progress,
+    editor::{Editor, WORK_UNIT},
 };
-
-/// Pages of work between two looks at whether to give way.
-pub(crate) const WORK_UNIT: u64 = 256;
-
-/// A map in progress.
-struct Mapping<'m, 'r, P> {
-    session: &'m Session<'m, P>,
-    context: &'m Context,
-    plan: &'m MapPlan,
-    acquired: &'m mut Runs,
-    edit: Edit<'r>,
-    trims: &'m mut FlushRoom,
-}
+use crate::{
+    addr::{BfnRange, GfnRange, MfnRange},
+    format::{Format, Origin, pages_at},
+    platform::{AcquireError, PageKind, Platform, Run},
+    policy::{ListPlan, MapHow, MapPlan},
+    table::{SplitPaid, Stop, split_cost},
+};
 
 /// A piece that went in, and why no more of it did.
 struct Piece {
@@ -42,67 +30,111 @@ impl Piece {
     }
 }
 
-impl<P: Platform> Session<'_, P> {
+/// Where a piece goes, and how.
+#[derive(Clone, Copy)]
+struct Target {
+    epoch: u64,
+    at: Bfn,
+    how: MapHow,
+}
+
+impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// Maps what `plan` says, as far as it gets.
-    pub(crate) fn map<F: Format>(
-        &self,
-        context: &Context,
-        plan: &MapPlan,
-        scratch: &mut Scratch,
+    pub(crate) fn map(&mut self, plan: &MapPlan) -> Progress {
+        self.in_pieces(plan.bfns, plan.how, |editor, at, done, asked| {
+            let Some(gfn) = plan.gfns.first().checked_add(done) else {
+                // The plan's ranges do not wrap, and `done` is inside.
+                return Piece::stopped(End::Failed(Errno::EINVAL));
+            };
+            let rest = plan.bfns.pages().saturating_sub(done);
+            editor.piece(Target { epoch: plan.epoch, at, how: plan.how }, gfn, rest, asked)
+        })
+    }
+
+    /// Maps the guest frames of `list`, as far as it gets: at most as many as `plan` has bus frames.
+    pub(crate) fn map_list(&mut self, plan: &ListPlan, list: &[Gfn]) -> Progress {
+        self.in_pieces(plan.bfns, plan.how, |editor, at, done, asked| {
+            let rest = usize::try_from(done).ok().and_then(|done| list.get(done..));
+            let asked = usize::try_from(asked).unwrap_or(usize::MAX);
+            let gfns = rest.map(|rest| rest.get(..asked).unwrap_or(rest)).unwrap_or_default();
+            editor.piece_of_list(Target { epoch: plan.epoch, at, how: plan.how }, gfns)
+        })
+    }
+
+    /// Has `piece` map from page `done` on, at most `asked` pages, until all of `bfns` is mapped.
+    fn in_pieces(
+        &mut self,
+        bfns: BfnRange,
+        how: MapHow,
+        mut piece: impl FnMut(&mut Self, Bfn, u64, u64) -> Piece,
     ) -> Progress {
-        let Scratch { acquired, flush, trims } = scratch;
-        let mut stash = Stash::new();
-        let edit = Edit::new(&mut stash, PendingFlush::new(flush));
-        let mut mapping = Mapping { session: self, context, plan, acquired, edit, trims };
+        self.edit.pending.sync_later(how.sync_later);
         let mut done = 0u64;
-        let mut end = loop {
-            let piece = mapping.piece::<F>(done);
+        let end = loop {
+            let Some(at) = bfns.first().checked_add(done) else {
+                break End::Failed(Errno::EINVAL);
+            };
+            let table = pages_at::<F>(1).max(1);
+            let to_next_table = table.saturating_sub(at.0 % table);
+            let rest = bfns.pages().saturating_sub(done);
+            let asked = rest.min(self.before_look()).min(to_next_table);
+            let piece = piece(self, at, done, asked);
             done = done.saturating_add(piece.pages);
+            let yields = self.worked(piece.pages);
             match piece.stop {
                 Some(end) => break end,
-                None if done >= plan.bfns.pages() => break End::Finished,
-                None if self.platform().should_yield() => break End::Yield,
+                None if done >= bfns.pages() => break End::Finished,
+                None if yields => break End::Yield,
                 None => {}
             }
         };
-        let Edit { stash, pending } = mapping.edit;
-        self.empty(stash);
-        if let Err(errno) = self.complete(context, pending) {
-            end = End::Failed(errno);
+        self.edit.pending.sync_later(false);
+        let mapped = BfnRange::of_pages(bfns.first(), done);
+        match mapped.map(|mapped| self.flush_waiting(Some(mapped))) {
+            Some(Err(errno)) => Progress { pages: done, end: End::Failed(errno) },
+            _ => Progress { pages: done, end },
         }
-        Progress { pages: done, end }
     }
-}
 
-impl<P: Platform> Mapping<'_, '_, P> {
-    /// Maps a piece from page `done` of the plan on: at least one page, or it says why not.
-    fn piece<F: Format>(&mut self, done: u64) -> Piece {
-        let (at, gfn) = match (self.plan.bfn(done), self.plan.gfn(done)) {
-            (Some(at), Some(gfn)) => (at, gfn),
-            // The plan's ranges do not wrap, and `done` is inside.
-            _ => return Piece::stopped(End::Failed(Errno::EINVAL)),
-        };
-        let rest = self.plan.bfns.pages().saturating_sub(done);
-        let table = pages_at::<F>(1);
-        let to_next_table = table.saturating_sub(at.0 % table.max(1));
-        let asked = rest.min(WORK_UNIT).min(to_next_table);
+    /// Maps from `gfn` on: at least one page, or it says why not. `rest` pages are wanted in all,
+    /// `asked` of them by small leaves.
+    fn piece(&mut self, target: Target, gfn: Gfn, rest: u64, asked: u64) -> Piece {
         self.acquired.clear();
-        let refused = self.acquire(gfn, asked).err();
+        let refused = self.acquire(gfn, asked, target.how).err();
         let mut piece = None;
         if refused.is_none() {
-            piece = self.large_leaf::<F>(at, gfn, rest);
+            piece = self.large_leaf(target, gfn, rest);
         }
-        let piece = piece.unwrap_or_else(|| self.small_leaves::<F>(at, asked, refused));
+        let piece = piece.unwrap_or_else(|| self.small_leaves(target, asked, refused));
+        self.session.release_unmapped(self.acquired, piece.pages);
+        piece
+    }
+
+    /// Maps the guest frames of `gfns`, by small leaves.
+    fn piece_of_list(&mut self, target: Target, gfns: &[Gfn]) -> Piece {
+        self.acquired.clear();
+        let mut refused = None;
+        let follows = |a: &Gfn, b: &Gfn| a.0.checked_add(1) == Some(b.0);
+        for run in gfns.chunk_by(follows) {
+            let Some(first) = run.first() else { continue };
+            let before = self.acquired.pages();
+            let pages = u64::try_from(run.len()).unwrap_or(0);
+            refused = self.acquire(*first, pages, target.how).err();
+            if refused.is_some() || self.acquired.pages() < before.saturating_add(pages) {
+                break;
+            }
+        }
+        let asked = u64::try_from(gfns.len()).unwrap_or(0);
+        let piece = self.small_leaves(target, asked, refused);
         self.session.release_unmapped(self.acquired, piece.pages);
         piece
     }
 
     /// Acquires `pages` pages from `gfn` on, after those acquired already.
-    fn acquire(&mut self, gfn: Gfn, pages: u64) -> Result<(), Errno> {
+    fn acquire(&mut self, gfn: Gfn, pages: u64, how: MapHow) -> Result<(), Errno> {
         let gfns = GfnRange::of_pages(gfn, pages).ok_or(Errno::EINVAL)?;
         let domain = self.session.domain.id();
-        let acquired =
-            self.session.platform().acquire(domain, gfns, self.plan.access, self.acquired);
+        let acquired = self.session.platform().acquire(domain, gfns, how.access, self.acquired);
         acquired.map_err(|error| match error {
             AcquireError::NotBacked => Errno::ENOENT,
             AcquireError::NotPermitted => Errno::EPERM,
@@ -111,15 +143,14 @@ impl<P: Platform> Mapping<'_, '_, P> {
         })
     }
 
-    /// Puts what the edit asked for into its stash. The CPU is outside.
-    fn stock(&mut self, frames: u8, pool: Pool) -> Result<(), End> {
-        self.session.stock(self.context, self.edit.stash, frames, pool, self.trims)
-    }
-
-    /// The pages acquired that a device may reach at all, from the first on.
-    fn reachable(&self) -> u64 {
+    /// The pages acquired that a device may reach at all and that are what was asked for, from the
+    /// first on.
+    fn usable(&self, how: MapHow) -> u64 {
         let mut pages = 0u64;
         for run in self.acquired.as_slice() {
+            if how.mmio_only && run.kind != PageKind::Mmio {
+                return pages;
+            }
             match self.session.iommu.first_unreachable(run.frames) {
                 None => pages = pages.saturating_add(run.frames.pages()),
                 Some(frame) => {
@@ -132,21 +163,21 @@ impl<P: Platform> Mapping<'_, '_, P> {
     }
 
     /// Puts the acquired pages in by 4 KiB leaves, at most `asked`.
-    fn small_leaves<F: Format>(&mut self, at: Bfn, asked: u64, refused: Option<Errno>) -> Piece {
+    fn small_leaves(&mut self, target: Target, asked: u64, refused: Option<Errno>) -> Piece {
         let acquired = self.acquired.pages();
-        let reachable = self.reachable();
-        let wanted = reachable.min(asked);
-        let after = if reachable < acquired { Some(Errno::EPERM) } else { refused };
+        let usable = self.usable(target.how);
+        let wanted = usable.min(asked);
+        let after = if usable < acquired { Some(Errno::EPERM) } else { refused };
         if wanted == 0 {
             // An embedder that acquires nothing and gives no reason is asked again later.
             return Piece::stopped(End::Failed(after.unwrap_or(Errno::EAGAIN)));
         }
         loop {
-            let Ok(inside) = self.context.enter(self.session.gate, self.plan.epoch) else {
+            let Ok(inside) = self.context.enter(self.session.gate, target.epoch) else {
                 return Piece::stopped(End::Yield);
             };
             let mapped = self.session.table::<F>(self.context).map(
-                at,
+                target.at,
                 self.acquired.as_slice(),
                 wanted,
                 Origin::Guest,
@@ -161,18 +192,19 @@ impl<P: Platform> Mapping<'_, '_, P> {
                 Some(Stop::Occupied) => Some(End::Failed(Errno::EADDRINUSE)),
                 Some(_) => Some(End::Failed(Errno::EIO)),
                 None if mapped.pages < wanted => None,
-                None => after.filter(|_| wanted == reachable).map(End::Failed),
+                None => after.filter(|_| wanted == usable).map(End::Failed),
             };
             return Piece { pages: mapped.pages, stop };
         }
     }
 
-    /// Tries to put the pages at `at` in by one large leaf; `None` if small ones must do.
-    fn large_leaf<F: Format>(&mut self, at: Bfn, gfn: Gfn, rest: u64) -> Option<Piece> {
+    /// Tries to put the pages of `target` in by one large leaf; `None` if small ones must do.
+    fn large_leaf(&mut self, target: Target, gfn: Gfn, rest: u64) -> Option<Piece> {
         let mut found = None;
         for level in 1..=self.session.iommu.largest_leaf_level() {
             let size = pages_at::<F>(level);
-            if rest < size || !at.0.is_multiple_of(size) || !self.extend(gfn, size) {
+            let fits = rest >= size && target.at.0.is_multiple_of(size);
+            if !fits || !self.extend(gfn, size, target.how) {
                 break;
             }
             found = Some((level, size));
@@ -181,14 +213,15 @@ impl<P: Platform> Mapping<'_, '_, P> {
         let first = self.acquired.as_slice().first()?;
         let frames = MfnRange::of_pages(first.frames.first(), size)?;
         let run = Run { frames, ..*first };
-        if self.session.iommu.first_unreachable(frames).is_some() {
+        let right_kind = !target.how.mmio_only || run.kind == PageKind::Mmio;
+        if !right_kind || self.session.iommu.first_unreachable(frames).is_some() {
             return None;
         }
         let cost = split_cost::<F>(level);
         if !self.session.reserve(cost) {
             return None;
         }
-        let stored = self.store_large::<F>(at, level, &run);
+        let stored = self.store_large(target, level, &run);
         if stored.is_err() {
             self.session.unreserve(cost);
         }
@@ -200,7 +233,7 @@ impl<P: Platform> Mapping<'_, '_, P> {
     }
 
     /// Acquires more until the first run holds `size` pages that a leaf of that size can map.
-    fn extend(&mut self, gfn: Gfn, size: u64) -> bool {
+    fn extend(&mut self, gfn: Gfn, size: u64, how: MapHow) -> bool {
         loop {
             let [run] = self.acquired.as_slice() else { return false };
             let have = run.frames.pages();
@@ -216,7 +249,7 @@ impl<P: Platform> Mapping<'_, '_, P> {
             }
             let more = size.saturating_sub(have).min(WORK_UNIT);
             let Some(next) = gfn.checked_add(have) else { return false };
-            if self.acquire(next, more).is_err() {
+            if self.acquire(next, more, how).is_err() {
                 return false;
             }
             let grown = self.acquired.as_slice().first().map_or(0, |run| run.frames.pages());
@@ -227,12 +260,12 @@ impl<P: Platform> Mapping<'_, '_, P> {
     }
 
     /// `Err(None)`: small leaves must do.
-    fn store_large<F: Format>(&mut self, at: Bfn, level: u8, run: &Run) -> Result<(), Option<End>> {
+    fn store_large(&mut self, target: Target, level: u8, run: &Run) -> Result<(), Option<End>> {
         loop {
-            let entered = self.context.enter(self.session.gate, self.plan.epoch);
+            let entered = self.context.enter(self.session.gate, target.epoch);
             let inside = entered.map_err(|_| Some(End::Yield))?;
             let stored = self.session.table::<F>(self.context).map_large(
-                at,
+                target.at,
                 level,
                 run,
                 Origin::Guest,

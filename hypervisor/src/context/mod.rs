@@ -9,17 +9,25 @@
 //! inside only if the epoch is still the same ([`Context::enter`]); a change waits until all who
 //! are inside have left ([`Context::exclusively`]).
 
+mod deferral;
 mod edit;
+mod editor;
 mod free;
+mod lookup;
 mod map;
 mod reserved;
+mod scratch;
 mod trim;
 mod unmap;
 mod users;
+mod waiting;
 
 pub(crate) use edit::{End, Progress, Session};
+pub(crate) use editor::{Editor, WORK_UNIT};
+pub(crate) use lookup::Mapping;
 pub(crate) use reserved::MAX_RESERVED;
 pub(crate) use users::{User, Users};
+pub(crate) use waiting::Deferred;
 
 use core::fmt;
 
@@ -28,8 +36,9 @@ use crate::{
     machine::{Gate, Inside},
     platform::TableRoot,
     sync::{AtomicU32, AtomicU64, Ordering, full_fence, relax},
-    table::KeptTables,
+    table::{KeptTables, Vacancy},
 };
+use pviommu_abi::Bfn;
 use reserved::ReservedRanges;
 
 /// What may be done with a context.
@@ -53,8 +62,14 @@ pub struct Context {
     cursor: AtomicU64,
     /// Where the last search for tables without entries has got to.
     trimmed: AtomicU64,
-    /// One CPU at a time does that pass.
+    /// One CPU at a time does that pass, or builds the context.
     sweeping: AtomicU32,
+    aperture_first: AtomicU64,
+    aperture_last: AtomicU64,
+    /// Somebody was told that the scratch page was written.
+    scratch_told: AtomicU32,
+    pub(crate) vacancy: Vacancy,
+    pub(crate) deferred: Deferred,
     pub(crate) kept: KeptTables,
     pub(crate) users: Users,
     reserved: ReservedRanges,
@@ -65,7 +80,15 @@ pub struct Context {
 pub(crate) struct Facts {
     pub(crate) epoch: u64,
     pub(crate) state: State,
+    pub(crate) aperture: BfnRange,
     pub(crate) reserved: heapless::Vec<BfnRange, MAX_RESERVED>,
+}
+
+impl Facts {
+    /// True if the guest may use the context.
+    pub(crate) fn is_live(&self) -> bool {
+        self.state == State::Live
+    }
 }
 
 /// The context changed since the call was validated.
@@ -84,6 +107,11 @@ impl Context {
             cursor: AtomicU64::new(0),
             trimmed: AtomicU64::new(0),
             sweeping: AtomicU32::new(0),
+            aperture_first: AtomicU64::new(0),
+            aperture_last: AtomicU64::new(0),
+            scratch_told: AtomicU32::new(0),
+            vacancy: Vacancy::new(),
+            deferred: Deferred::new(),
             kept: KeptTables::new(),
             users: Users::new(),
             reserved: ReservedRanges::new(),
@@ -95,8 +123,12 @@ impl Context {
         loop {
             let epoch = self.epoch.load(Ordering::Acquire);
             if epoch & 1 == 0 {
-                let facts =
-                    Facts { epoch, state: self.state(), reserved: self.reserved.snapshot() };
+                let facts = Facts {
+                    epoch,
+                    state: self.state(),
+                    aperture: self.aperture(),
+                    reserved: self.reserved.snapshot(),
+                };
                 full_fence_between_loads();
                 if self.epoch.load(Ordering::Acquire) == epoch {
                     return facts;
@@ -145,12 +177,26 @@ impl Context {
         TableRoot { frame: Mfn(self.root.load(Ordering::Relaxed)), levels }
     }
 
-    /// Puts an empty table into use. The caller holds the administration lock.
-    pub(crate) fn open(&self, root: TableRoot) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+    /// The bus frames that may be mapped.
+    pub(crate) fn aperture(&self) -> BfnRange {
+        let bfn = |word: &AtomicU64| Bfn(word.load(Ordering::Relaxed));
+        let first = bfn(&self.aperture_first);
+        BfnRange::new(first, bfn(&self.aperture_last)).unwrap_or_else(|| BfnRange::single(first))
+    }
+
+    /// Gives a context that is not in use an empty table. Nobody else knows it.
+    pub(crate) fn set_up(&self, root: TableRoot, aperture: BfnRange) {
         self.root.store(root.frame.0, Ordering::Relaxed);
         self.levels.store(u32::from(root.levels), Ordering::Relaxed);
+        self.aperture_first.store(aperture.first().0, Ordering::Relaxed);
+        self.aperture_last.store(aperture.last().0, Ordering::Relaxed);
         self.cursor.store(0, Ordering::Relaxed);
+        self.scratch_told.store(0, Ordering::Relaxed);
+    }
+
+    /// Puts a context that was set up into use. The caller holds the administration lock.
+    pub(crate) fn open(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         self.set_state(State::Live);
         self.epoch.fetch_add(1, Ordering::Release);
     }

@@ -2,7 +2,7 @@
 
 use pviommu_abi::Errno;
 
-use super::{Context, End, Session, State, map::WORK_UNIT};
+use super::{Context, End, Session, State, editor::WORK_UNIT};
 use crate::{
     flush::{FlushRoom, PendingFlush},
     machine::with_format,
@@ -75,7 +75,7 @@ impl<P: Platform> Session<'_, P> {
             })
         };
         let gained = pending.has_tables();
-        self.complete(context, pending)?;
+        self.complete(context, &mut pending)?;
         Ok(Piece { pruned, gained })
     }
 }

@@ -1,90 +1,106 @@
 //! Unmapping: take out a piece at a time, flush, and only then release.
 
-use pviommu_abi::Errno;
+use pviommu_abi::{Bfn, Errno};
 
-use super::{Context, End, Progress, Session, map::WORK_UNIT};
+use super::{Context, End, Progress, Session, editor::Editor, editor::WORK_UNIT};
 use crate::{
     addr::BfnRange,
-    flush::PendingFlush,
     format::Format,
-    machine::Scratch,
     platform::Platform,
     policy::UnmapPlan,
-    table::{Edit, Stash, Stop},
+    table::{Search, Stop, Unmapped},
 };
 
-impl<P: Platform> Session<'_, P> {
-    /// Unmaps what `plan` says, from the first page on, up to the first hole.
-    pub(crate) fn unmap<F: Format>(
-        &self,
-        context: &Context,
-        plan: &UnmapPlan,
-        scratch: &mut Scratch,
-    ) -> Progress {
-        let mut stash = Stash::new();
+/// A piece that was taken out, and why no more of it was.
+struct Piece {
+    pages: u64,
+    stop: Option<End>,
+}
+
+impl Piece {
+    fn of(pages: u64) -> Self {
+        Self { pages, stop: None }
+    }
+
+    fn stopped(end: End) -> Self {
+        Self { pages: 0, stop: Some(end) }
+    }
+}
+
+impl<P: Platform, F: Format> Editor<'_, P, F> {
+    /// Unmaps what `plan` says, from the first page on, up to the first hole unless holes are passed
+    /// over. What it took out is given back after the flush.
+    pub(crate) fn unmap(&mut self, plan: &UnmapPlan) -> Progress {
         let mut done = 0u64;
         let end = loop {
-            let piece = self.unmap_piece::<F>(context, plan, done, &mut stash, scratch);
+            let rest = plan.bfns.pages().saturating_sub(done);
+            let at = plan.bfns.first().checked_add(done);
+            let Some(at) = at.filter(|_| rest > 0) else { break End::Finished };
+            let piece = self.unmap_piece(plan, at, rest);
             done = done.saturating_add(piece.pages);
-            match piece.end {
-                // The flush had no room for more; it has been completed.
-                End::Finished if done < plan.bfns.pages() => {}
-                end => break end,
+            let yields = self.worked(piece.pages);
+            match piece.stop {
+                Some(end) => break end,
+                None if done >= plan.bfns.pages() => break End::Finished,
+                None if yields => break End::Yield,
+                None => {}
             }
         };
-        self.empty(&mut stash);
         Progress { pages: done, end }
     }
 
-    /// Unmaps from page `done` on until one flush is full, or the call ends.
-    fn unmap_piece<F: Format>(
-        &self,
-        context: &Context,
-        plan: &UnmapPlan,
-        done: u64,
-        stash: &mut Stash,
-        scratch: &mut Scratch,
-    ) -> Progress {
-        let Scratch { flush, trims, .. } = scratch;
-        let mut edit = Edit::new(stash, PendingFlush::new(flush));
-        let mut pages = 0u64;
-        let mut since_look = 0u64;
-        let mut end = loop {
-            let rest = plan.bfns.pages().saturating_sub(done).saturating_sub(pages);
-            let at = plan.bfns.first().checked_add(done.saturating_add(pages));
-            let Some(at) = at.filter(|_| rest > 0) else { break End::Finished };
-            if since_look >= WORK_UNIT {
-                since_look = 0;
-                if self.platform().should_yield() {
-                    break End::Yield;
-                }
+    /// Unmaps from `at` on, at most `rest` pages. No page at all, and no reason why, asks for
+    /// another try.
+    fn unmap_piece(&mut self, plan: &UnmapPlan, at: Bfn, rest: u64) -> Piece {
+        if plan.how.later {
+            match self.unmap_later(plan, at, rest.min(self.before_look())) {
+                Ok(Some(unmapped)) => return self.after(plan, at, rest, unmapped),
+                Ok(None) => {}
+                Err(end) => return Piece::stopped(end),
             }
-            let before_look = WORK_UNIT.saturating_sub(since_look);
-            let Ok(inside) = context.enter(self.gate, plan.epoch) else { break End::Yield };
-            let unmapped = self.table::<F>(context).unmap(at, rest, before_look, &mut edit);
-            drop(inside);
-            pages = pages.saturating_add(unmapped.pages);
-            since_look = since_look.saturating_add(unmapped.pages);
-            match unmapped.stop {
-                None => {}
-                Some(Stop::PendingFull) => break End::Finished,
-                Some(Stop::NeedTables(frames, pool)) => {
-                    if let Err(end) = self.stock(context, edit.stash, frames, pool, trims) {
-                        break end;
-                    }
-                }
-                Some(Stop::Hole) => break End::Failed(Errno::ENOENT),
-                Some(_) => break End::Failed(Errno::EIO),
-            }
-        };
-        if let Err(errno) = self.complete(context, edit.pending) {
-            end = End::Failed(errno);
         }
-        Progress { pages, end }
+        let small = self.before_look();
+        let Ok(inside) = self.context.enter(self.session.gate, plan.epoch) else {
+            return Piece::stopped(End::Yield);
+        };
+        let table = self.session.table::<F>(self.context);
+        let unmapped = table.unmap(at, rest, small, &mut self.edit);
+        drop(inside);
+        self.after(plan, at, rest, unmapped)
     }
 
+    /// Makes of what the table said what the call goes on with.
+    fn after(&mut self, plan: &UnmapPlan, at: Bfn, rest: u64, unmapped: Unmapped) -> Piece {
+        let stop = match unmapped.stop {
+            None => None,
+            Some(Stop::PendingFull) => self.flush().err().map(End::Failed),
+            Some(Stop::NeedTables(frames, pool)) => self.stock(frames, pool).err(),
+            Some(Stop::Hole) if !plan.how.skip_holes => Some(End::Failed(Errno::ENOENT)),
+            Some(Stop::Hole) if unmapped.pages == 0 => return self.pass_over(plan, at, rest),
+            Some(Stop::Hole) => None,
+            Some(_) => Some(End::Failed(Errno::EIO)),
+        };
+        Piece { pages: unmapped.pages, stop }
+    }
+
+    /// Passes over what is not mapped, by the tables and not page by page.
+    fn pass_over(&self, plan: &UnmapPlan, at: Bfn, rest: u64) -> Piece {
+        let Some(range) = BfnRange::of_pages(at, rest) else { return Piece::of(rest) };
+        let Ok(_inside) = self.context.enter(self.session.gate, plan.epoch) else {
+            return Piece::stopped(End::Yield);
+        };
+        match self.session.table::<F>(self.context).first_mapped(range, WORK_UNIT) {
+            Search::Found(next) | Search::Unfinished(next) => {
+                Piece::of(next.0.saturating_sub(at.0))
+            }
+            Search::Nothing => Piece::of(rest),
+        }
+    }
+}
+
+impl<P: Platform> Session<'_, P> {
     /// True if nothing of `range` is mapped. The caller keeps everybody else out.
     pub(crate) fn is_unmapped<F: Format>(&self, context: &Context, range: BfnRange) -> bool {
-        self.table::<F>(context).first_mapped(range).is_none()
+        self.table::<F>(context).first_mapped(range, u64::MAX) == Search::Nothing
     }
 }

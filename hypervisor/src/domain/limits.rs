@@ -9,6 +9,10 @@ pub struct Limits {
     pub max_contexts: u16,
     /// Most table frames, as a power of two.
     pub max_arena_order: u8,
+    /// Most pages that are unmapped and wait for a flush; 0: an unmap always flushes.
+    pub max_deferred_pages: u32,
+    /// Most elements of a batch.
+    pub max_batch: u32,
     /// What to do with v7 flag bits that mean nothing.
     pub unknown_flags: UnknownFlags,
 }
@@ -23,14 +27,21 @@ pub enum UnknownFlags {
 }
 
 impl Default for Limits {
-    /// What the Linux driver asks for: 128 contexts, 4096 table frames.
+    /// What the Linux driver asks for: 128 contexts, 4096 table frames. As many pages may wait for a
+    /// flush, and a batch may be eight pages of elements.
     fn default() -> Self {
-        Self { max_contexts: 128, max_arena_order: 12, unknown_flags: UnknownFlags::Ignore }
+        Self {
+            max_contexts: 128,
+            max_arena_order: 12,
+            max_deferred_pages: 4096,
+            max_batch: 1024,
+            unknown_flags: UnknownFlags::Ignore,
+        }
     }
 }
 
-/// A share of something, and how much of it is used. Touched when a table comes or goes, never
-/// for a page.
+/// A share of something, and how much of it is used. Touched when a table comes or goes and when
+/// removals are put off, never for a page.
 #[derive(Debug)]
 pub(crate) struct Quota {
     used: AtomicU32,

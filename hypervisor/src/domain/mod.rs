@@ -43,6 +43,8 @@ pub struct DomainIommu<'a> {
     /// Contexts the guest may have, the default one not counted; 0 until it asked.
     granted: AtomicU32,
     tables: Quota,
+    /// Pages unmapped that wait for a flush.
+    waiting: Quota,
     dying: AtomicU32,
     /// One CPU at a time opens, closes and attaches.
     admin: Mutex<()>,
@@ -63,6 +65,8 @@ pub struct DomainStats {
     pub table_frames: u32,
     /// Most it may have.
     pub table_frames_allowed: u32,
+    /// Pages unmapped that wait for a flush now, or to be given back after it.
+    pub deferred_pages: u32,
     /// Calls with flag bits that mean nothing.
     pub unknown_flags: u64,
     /// Pages never given back because a unit did not complete a flush.
@@ -84,6 +88,7 @@ impl<'a> DomainIommu<'a> {
             contexts,
             granted: AtomicU32::new(0),
             tables: Quota::new(),
+            waiting: Quota::new(),
             dying: AtomicU32::new(0),
             admin: Mutex::new(()),
             counters: Counters::default(),
@@ -126,6 +131,7 @@ impl<'a> DomainIommu<'a> {
         DomainStats {
             table_frames: self.tables.used(),
             table_frames_allowed: self.tables.allowed(),
+            deferred_pages: self.waiting.used(),
             unknown_flags: self.counters.unknown_flags.load(Ordering::Relaxed),
             leaked_pages: self.counters.leaked_pages.load(Ordering::Relaxed),
             leaked_tables: self.counters.leaked_tables.load(Ordering::Relaxed),
@@ -164,6 +170,7 @@ impl<'a> DomainIommu<'a> {
     /// Grants contexts and table frames, once. The caller holds the administration lock.
     pub(crate) fn grant(&self, contexts: u32, table_frames: u32) {
         self.tables.allow(table_frames);
+        self.waiting.allow(self.limits.max_deferred_pages);
         self.granted.store(contexts, Ordering::Release);
     }
 
@@ -178,6 +185,10 @@ impl<'a> DomainIommu<'a> {
 
     pub(crate) fn tables(&self) -> &Quota {
         &self.tables
+    }
+
+    pub(crate) fn waiting(&self) -> &Quota {
+        &self.waiting
     }
 
     pub(crate) fn note_unknown_flags(&self) {

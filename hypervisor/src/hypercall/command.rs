@@ -1,9 +1,11 @@
 //! What a call asks for, and what came of it.
 
-use pviommu_abi::{Capabilities, ContextId, Errno, PciDevice};
+use pviommu_abi::{Bfn, Capabilities, ContextId, Errno, GuestPtr, PciDevice, QueryLimits};
 
 use crate::{
-    context::{End, Progress},
+    addr::BfnRange,
+    context::{End, Mapping, Progress},
+    domain::Background,
     policy::{MapRequest, UnmapRequest},
 };
 
@@ -12,12 +14,50 @@ use crate::{
 pub(crate) enum Command {
     Noop,
     QueryCapabilities,
-    Init { contexts: u32, arena_order: u32 },
-    AllocContext,
-    FreeContext { context: ContextId, devices: OnFree },
-    Reattach { context: ContextId, device: PciDevice },
+    Init {
+        contexts: u32,
+        arena_order: u32,
+    },
+    AllocContext {
+        background: Option<Background>,
+        aperture: Option<BfnRange>,
+    },
+    FreeContext {
+        context: ContextId,
+        devices: OnFree,
+    },
+    Reattach {
+        context: ContextId,
+        device: PciDevice,
+    },
     Map(MapRequest),
     Unmap(UnmapRequest),
+    /// `None`: no pages at all, which is fine.
+    Flush {
+        context: ContextId,
+        bfns: Option<BfnRange>,
+    },
+    Lookup {
+        context: ContextId,
+        bfn: Bfn,
+    },
+    QueryLimits {
+        context: ContextId,
+    },
+    Batch(BatchRequest),
+}
+
+/// An array of operations on one context. They are read when their turn comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BatchRequest {
+    pub(crate) context: ContextId,
+    /// Go on after an element that failed.
+    pub(crate) run_all: bool,
+    /// Where the array is, in the caller's memory.
+    pub(crate) elements: GuestPtr,
+    pub(crate) count: u32,
+    /// Elements that are finished already; at most `count`.
+    pub(crate) done: u32,
 }
 
 /// What to do with the devices of a context that is freed.
@@ -40,14 +80,22 @@ pub(crate) enum Effect {
     Opened(ContextId),
     /// The capabilities were asked for.
     Capabilities(Capabilities),
+    /// A bus frame was looked up.
+    Found(Mapping),
+    /// The limits were asked for.
+    Limits(QueryLimits),
+    /// This many elements of a batch are finished.
+    Elements { done: u32, end: End },
 }
 
 impl Effect {
     pub(crate) fn end(&self) -> End {
         match self {
-            Self::Ended(end) => *end,
+            Self::Ended(end) | Self::Elements { end, .. } => *end,
             Self::Pages(progress) => progress.end,
-            Self::Opened(_) | Self::Capabilities(_) => End::Finished,
+            Self::Opened(_) | Self::Capabilities(_) | Self::Found(_) | Self::Limits(_) => {
+                End::Finished
+            }
         }
     }
 

@@ -1,15 +1,20 @@
 //! Arguments between guest memory and here: in once, out what changed.
 
 use pviommu_abi::{
-    AllocContext, Capabilities, DomId, Errno, FreeContext, GuestPtr, Init, MapPages,
-    ReattachDevice, RemoteCmd, Subop, UnmapPages,
+    AccessFlags, AllocContext, AllocContextExt, Batch, Capabilities, DomId, Errno, FlushPages,
+    FreeContext, Gfn, GuestPtr, Init, Lookup, LookupResult, MapPages, Origin as WireOrigin,
+    QueryLimits, ReattachDevice, RemoteCmd, Subop, UnmapPages,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::command::Effect;
+use super::{
+    command::Effect,
+    extensible::{Extensible, offset},
+};
 use crate::{
-    context::{End, Progress},
-    platform::GuestMemory,
+    context::{End, Mapping, Progress},
+    format::Origin,
+    platform::{Access, GuestMemory},
 };
 
 /// The argument of a call, as the guest wrote it.
@@ -24,6 +29,11 @@ pub(crate) enum Argument {
     ReattachDevice(ReattachDevice),
     MapPages(MapPages),
     UnmapPages(UnmapPages),
+    FlushPages(FlushPages),
+    Batch(Extensible<Batch>),
+    Lookup(Extensible<Lookup>),
+    QueryLimits(Extensible<QueryLimits>),
+    AllocContextExt(Extensible<AllocContextExt>),
 }
 
 fn read<T: FromBytes + IntoBytes>(
@@ -74,8 +84,26 @@ impl Argument {
             Subop::REATTACH_DEVICE => Self::ReattachDevice(read(memory, domain, from)?),
             Subop::MAP_PAGES => Self::MapPages(read(memory, domain, from)?),
             Subop::UNMAP_PAGES => Self::UnmapPages(read(memory, domain, from)?),
+            Subop::FLUSH_PAGES => Self::FlushPages(read(memory, domain, from)?),
+            Subop::BATCH => Self::Batch(Extensible::read(memory, domain, from)?),
+            Subop::LOOKUP => Self::Lookup(Extensible::read(memory, domain, from)?),
+            Subop::QUERY_LIMITS => Self::QueryLimits(Extensible::read(memory, domain, from)?),
+            Subop::ALLOC_CONTEXT_EXT => {
+                Self::AllocContextExt(Extensible::read(memory, domain, from)?)
+            }
             _ => return Err(Errno::EOPNOTSUPP),
         })
+    }
+
+    /// The domain whose contexts it is about, as its caller names it.
+    pub(crate) fn target(&self) -> DomId {
+        match self {
+            Self::Batch(batch) => batch.value.domid,
+            Self::Lookup(lookup) => lookup.value.domid,
+            Self::QueryLimits(query) => query.value.domid,
+            Self::AllocContextExt(alloc) => alloc.value.domid,
+            _ => DomId::SELF,
+        }
     }
 
     /// Notes what the call has done in the argument; true if it must be copied out.
@@ -88,6 +116,20 @@ impl Argument {
             (_, Effect::Pages(Progress { pages: 0, .. })) => return false,
             (Self::Capabilities(out), Effect::Capabilities(capabilities)) => *out = *capabilities,
             (Self::AllocContext(out), Effect::Opened(context)) => out.ctx_no = *context,
+            (Self::AllocContextExt(out), Effect::Opened(context)) => {
+                out.value.ctx_id = u32::from(context.0);
+            }
+            (Self::Batch(out), Effect::Elements { done, .. }) => out.value.nr_done = *done,
+            (Self::Lookup(out), Effect::Found(mapping)) => found(&mut out.value, mapping),
+            (Self::QueryLimits(out), Effect::Limits(limits)) => {
+                let asked = out.value;
+                out.value = QueryLimits {
+                    size: asked.size,
+                    ctx_id: asked.ctx_id,
+                    domid: asked.domid,
+                    ..*limits
+                };
+            }
             (Self::MapPages(out), Effect::Pages(progress)) => {
                 // Never more than the `nr_pages` that was asked for, so it fits.
                 let pages = u32::try_from(progress.pages).unwrap_or(u32::MAX);
@@ -126,7 +168,40 @@ impl Argument {
             Self::AllocContext(out) => write(memory, domain, to, out),
             Self::MapPages(out) => write(memory, domain, to, out),
             Self::UnmapPages(out) => write(memory, domain, to, out),
-            Self::None | Self::Init(_) | Self::FreeContext(_) | Self::ReattachDevice(_) => Ok(()),
+            Self::Lookup(out) => out.write(memory, domain, to),
+            Self::QueryLimits(out) => out.write(memory, domain, to),
+            Self::AllocContextExt(out) => out.write(memory, domain, to),
+            // The rest of it is input.
+            Self::Batch(out) => {
+                let to = offset(to, core::mem::offset_of!(Batch, nr_done))?;
+                write(memory, domain, to, &out.value.nr_done)
+            }
+            Self::None
+            | Self::Init(_)
+            | Self::FreeContext(_)
+            | Self::ReattachDevice(_)
+            | Self::FlushPages(_) => Ok(()),
         }
     }
+}
+
+/// Tells a guest of a mapping what it may know. Machine frames are not for it.
+fn found(out: &mut Lookup, mapping: &Mapping) {
+    let mut result = LookupResult::empty();
+    result.set(LookupResult::GFN, mapping.gfn.is_some());
+    result.set(LookupResult::MMIO, mapping.mmio);
+    result.set(LookupResult::FOREIGN, mapping.foreign);
+    out.gfn = mapping.gfn.unwrap_or(Gfn(0));
+    out.mfn = 0;
+    out.access = AccessFlags::empty();
+    out.access.set(AccessFlags::READ, mapping.access.contains(Access::READ));
+    out.access.set(AccessFlags::WRITE, mapping.access.contains(Access::WRITE));
+    out.origin = match mapping.origin {
+        Origin::Initial => WireOrigin::INITIAL,
+        Origin::Maintained => WireOrigin::MAINTAINED,
+        Origin::Guest => WireOrigin::GUEST,
+        Origin::Reserved => WireOrigin::RESERVED,
+    };
+    out.order = mapping.order;
+    out.result = result;
 }

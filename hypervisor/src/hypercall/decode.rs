@@ -3,17 +3,20 @@
 //! Wire structures end here. What fails for reasons of the bytes alone fails here; what depends on
 //! facts is for `policy`.
 
-use pviommu_abi::{AllocFlags, Errno, FreeFlags, MapFlags, MapPages, PAGE_SIZE_U32, UnmapPages};
+use pviommu_abi::{
+    AllocContextExt, AllocFlags, Background as WireBackground, Batch, BatchFlags, Bfn, ContextId,
+    DomId, Errno, FreeFlags, Lookup, MapFlags, MapPages, PAGE_SIZE_U32, QueryLimits,
+};
 
 use super::{
-    command::{Command, OnFree},
+    command::{BatchRequest, Command, OnFree},
     copy::Argument,
 };
 use crate::{
     addr::{BfnRange, GfnRange},
-    domain::{DomainIommu, UnknownFlags},
+    domain::{Background, DomainIommu, UnknownFlags},
     platform::Access,
-    policy::{MapRequest, Pages, UnmapRequest},
+    policy::{MapHow, MapRequest, Pages, UnmapHow, UnmapRequest},
 };
 
 /// Decodes the argument of a call that `domain` made, or that was made for it.
@@ -41,7 +44,7 @@ pub(crate) fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Co
             if alloc.alloc_flags.contains(AllocFlags::IDENTITY) {
                 return Err(Errno::EOPNOTSUPP);
             }
-            Command::AllocContext
+            Command::AllocContext { background: None, aperture: None }
         }
         Argument::FreeContext(free) => {
             let moved = free.free_flags.contains(FreeFlags::REATTACH_DEFAULT);
@@ -56,9 +59,80 @@ pub(crate) fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Co
             Command::Map(MapRequest { context: map.ctx_no, pages: map_pages(map)? })
         }
         Argument::UnmapPages(unmap) => {
-            Command::Unmap(UnmapRequest { context: unmap.ctx_no, bfns: unmap_pages(unmap)? })
+            let bfns = bus_frames(unmap.dfn, unmap.pgsize, unmap.nr_pages)?;
+            let how = UnmapHow::default();
+            Command::Unmap(UnmapRequest { context: unmap.ctx_no, bfns, how })
         }
+        Argument::FlushPages(flush) => {
+            let bfns = bus_frames(flush.dfn, flush.pgsize, flush.nr_pages)?;
+            Command::Flush { context: flush.ctx_no, bfns }
+        }
+        Argument::Batch(batch) => Command::Batch(decode_batch(&batch.value, domain)?),
+        Argument::Lookup(lookup) => decode_lookup(&lookup.value)?,
+        Argument::QueryLimits(query) => decode_query_limits(&query.value)?,
+        Argument::AllocContextExt(alloc) => decode_alloc(&alloc.value)?,
     })
+}
+
+/// `-EINVAL` unless `zero`: what is not known must not be set.
+fn strict(zero: bool) -> Result<(), Errno> {
+    zero.then_some(()).ok_or(Errno::EINVAL)
+}
+
+fn context_id(id: u32, unknown: Errno) -> Result<ContextId, Errno> {
+    u16::try_from(id).map(ContextId).map_err(|_| unknown)
+}
+
+fn decode_batch(batch: &Batch, domain: &DomainIommu<'_>) -> Result<BatchRequest, Errno> {
+    strict(batch.flags.unknown_bits() == 0 && batch.reserved == 0)?;
+    strict(batch.elem_size == Batch::ELEM_SIZE && batch.nr_done <= batch.nr_ops)?;
+    let context = context_id(batch.ctx_id, Errno::EINVAL)?;
+    if batch.nr_ops > domain.limits().max_batch {
+        return Err(Errno::E2BIG);
+    }
+    // Other domains' pages take a proof that nothing here can check yet.
+    if batch.owner != DomId::SELF && batch.owner != domain.id() {
+        return Err(Errno::EPERM);
+    }
+    if context == ContextId::DEFAULT {
+        return Err(Errno::EACCES);
+    }
+    Ok(BatchRequest {
+        context,
+        run_all: batch.flags.contains(BatchFlags::RUN_ALL),
+        elements: batch.ops,
+        count: batch.nr_ops,
+        done: batch.nr_done,
+    })
+}
+
+fn decode_lookup(lookup: &Lookup) -> Result<Command, Errno> {
+    strict(lookup.flags.unknown_bits() == 0 && lookup.reserved == 0)?;
+    let context = context_id(lookup.ctx_id, Errno::ENOENT)?;
+    Ok(Command::Lookup { context, bfn: lookup.bfn })
+}
+
+fn decode_query_limits(query: &QueryLimits) -> Result<Command, Errno> {
+    strict(query.flags.unknown_bits() == 0 && query.reserved0 == 0 && query.reserved1 == 0)?;
+    Ok(Command::QueryLimits { context: context_id(query.ctx_id, Errno::ENOENT)? })
+}
+
+fn decode_alloc(alloc: &AllocContextExt) -> Result<Command, Errno> {
+    strict(alloc.flags.unknown_bits() == 0 && alloc.reserved0 == 0 && alloc.reserved1 == 0)?;
+    if alloc.parent != 0 || alloc.format != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let background = match alloc.background {
+        WireBackground::DEFAULT => None,
+        WireBackground::FAULT => Some(Background::Fault),
+        WireBackground::SCRATCH => Some(Background::Scratch),
+        _ => return Err(Errno::EOPNOTSUPP),
+    };
+    let aperture = match (alloc.aperture_first, alloc.aperture_last) {
+        (Bfn(0), Bfn(0)) => None,
+        (first, last) => Some(BfnRange::new(first, last).ok_or(Errno::EINVAL)?),
+    };
+    Ok(Command::AllocContext { background, aperture })
 }
 
 fn map_pages(map: &MapPages) -> Result<Option<Pages>, Errno> {
@@ -69,23 +143,23 @@ fn map_pages(map: &MapPages) -> Result<Option<Pages>, Errno> {
     let pages = u64::from(map.nr_pages);
     let bfns = BfnRange::of_pages(map.dfn, pages).ok_or(Errno::EINVAL)?;
     let gfns = GfnRange::of_pages(map.gfn, pages).ok_or(Errno::EINVAL)?;
-    // `MAP_CACHE` needs nothing: leaves enforce snooping wherever the units can. `MAP_NO_FLUSH`
-    // is not announced, and flushed.
+    // `MAP_CACHE` needs nothing: leaves enforce snooping wherever the units can.
     let mut access = Access::empty();
     access.set(Access::READ, map.map_flags.contains(MapFlags::READABLE));
     access.set(Access::WRITE, map.map_flags.contains(MapFlags::WRITEABLE));
     if access.is_empty() {
         return Err(Errno::EINVAL);
     }
-    Ok(Some(Pages { bfns, gfns, access }))
+    let sync_later = map.map_flags.contains(MapFlags::NO_FLUSH);
+    Ok(Some(Pages { bfns, gfns, how: MapHow { access, mmio_only: false, sync_later } }))
 }
 
-fn unmap_pages(unmap: &UnmapPages) -> Result<Option<BfnRange>, Errno> {
-    if unmap.nr_pages == 0 {
+fn bus_frames(first: Bfn, pgsize: u32, pages: u32) -> Result<Option<BfnRange>, Errno> {
+    if pages == 0 {
         return Ok(None);
     }
-    base_page(unmap.pgsize)?;
-    BfnRange::of_pages(unmap.dfn, u64::from(unmap.nr_pages)).map(Some).ok_or(Errno::EINVAL)
+    base_page(pgsize)?;
+    BfnRange::of_pages(first, u64::from(pages)).map(Some).ok_or(Errno::EINVAL)
 }
 
 /// The only page size announced is 4096; 0 stands for it.

@@ -9,10 +9,15 @@
 //! chose is trusted without having been checked against the facts; nothing is released before
 //! its flush; and the argument is never read a second time (INV-50).
 
+mod batch;
 mod caller;
 mod command;
+mod contexts;
 mod copy;
 mod decode;
+mod element;
+mod extensible;
+mod query;
 mod remote;
 mod serve;
 
@@ -60,8 +65,8 @@ impl<P: Platform> Iommu<'_, P> {
     }
 }
 
-/// One call from its bytes to its status, on the contexts of the session's domain. `caller` is
-/// whose memory `arg` points into.
+/// One call from its bytes to its status. `caller` is whose memory `arg` points into; whose contexts
+/// it is about, the argument says.
 fn serve<P: Platform>(
     session: &Session<'_, P>,
     caller: DomId,
@@ -69,20 +74,26 @@ fn serve<P: Platform>(
     arg: GuestPtr,
     scratch: &mut Scratch,
 ) -> Result<End, Errno> {
-    if session.domain.limits().max_contexts == 0 || session.domain.is_dying() {
-        return Err(Errno::ENODEV);
-    }
+    has_service(session.domain)?;
     let mut argument = Argument::copy_in(session.platform(), caller, subop, arg)?;
-    let command = decode(&argument, session.domain)?;
-    allowed(session, caller, subop, &command)?;
-    let effect = session.run(command, scratch);
-    if argument.record(&effect)
-        && let Err(fault) = argument.copy_out(session.platform(), caller, arg)
-    {
-        session.undo(&effect, scratch);
-        return Err(effect.error().unwrap_or(fault));
-    }
-    Ok(effect.end())
+    remote::with_target(session, argument.target(), |session| {
+        let command = decode(&argument, session.domain)?;
+        allowed(session, caller, subop, &command)?;
+        let effect = session.run(command, caller, scratch);
+        if argument.record(&effect)
+            && let Err(fault) = argument.copy_out(session.platform(), caller, arg)
+        {
+            session.undo(&effect, &mut scratch.room);
+            return Err(effect.error().unwrap_or(fault));
+        }
+        Ok(effect.end())
+    })
+}
+
+/// `-ENODEV` for a domain that is given nothing, or not any more (INV-61).
+fn has_service(domain: &DomainIommu<'_>) -> Result<(), Errno> {
+    let none = domain.limits().max_contexts == 0 || domain.is_dying();
+    if none { Err(Errno::ENODEV) } else { Ok(()) }
 }
 
 /// Asks the embedder's policy, before anything has happened (INV-58).

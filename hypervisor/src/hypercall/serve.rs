@@ -1,156 +1,96 @@
-//! The commands: validate, then apply. One function each.
+//! The commands: validate, then apply.
 
-use pviommu_abi::{Capabilities, CapabilityFlags, ContextId, Errno, PAGE_SIZE_U32, PciDevice};
+use pviommu_abi::{ContextId, DomId, Errno};
 
-use super::command::{Command, Effect, OnFree};
+use super::command::{Command, Effect};
 use crate::{
-    addr::PAGE_SHIFT,
-    context::{Context, End, Facts, Progress, Session, State},
-    format::LeafAttributes,
-    machine::{Scratch, interrupt_range, with_format},
-    platform::{Platform, Pool},
+    addr::BfnRange,
+    context::{Context, End, Facts, Progress, Session},
+    machine::{EditRoom, Scratch, interrupt_range, with_format},
+    platform::Platform,
     policy::{self, Area, MapRequest, UnmapRequest},
 };
 
 impl<P: Platform> Session<'_, P> {
-    /// Carries a command out.
-    pub(crate) fn run(&self, command: Command, scratch: &mut Scratch) -> Effect {
+    /// Carries a command out. `caller` is in whose memory its arrays are.
+    pub(crate) fn run(&self, command: Command, caller: DomId, scratch: &mut Scratch) -> Effect {
+        let room = &mut scratch.room;
         match command {
             Command::Noop => Effect::Ended(End::Finished),
             Command::QueryCapabilities => Effect::Capabilities(self.capabilities()),
             Command::Init { contexts, arena_order } => self.init(contexts, arena_order).into(),
-            Command::AllocContext => match self.open_context() {
-                Ok(context) => Effect::Opened(context),
-                Err(errno) => Effect::Ended(End::Failed(errno)),
-            },
+            Command::AllocContext { background, aperture } => {
+                let background = background.unwrap_or(self.domain.background());
+                match self.open_context(background, aperture, room) {
+                    Ok(context) => Effect::Opened(context),
+                    Err(errno) => Effect::Ended(End::Failed(errno)),
+                }
+            }
             Command::FreeContext { context, devices } => {
-                Effect::Ended(self.free_context(context, devices, scratch))
+                Effect::Ended(self.free_context(context, devices, room))
             }
-            Command::Reattach { context, device } => self.attach(context, device).into(),
-            Command::Map(request) => Effect::Pages(self.map_pages(&request, scratch)),
-            Command::Unmap(request) => Effect::Pages(self.unmap_pages(&request, scratch)),
-        }
-    }
-
-    /// Takes back what a guest was never told of, because its memory could not be written
-    /// (INV-53).
-    pub(crate) fn undo(&self, effect: &Effect, scratch: &mut Scratch) {
-        if let Effect::Opened(context) = effect {
-            // It has neither devices nor mappings, so this is short.
-            while self.free_context(*context, OnFree::Refuse, scratch) == End::Yield {}
-        }
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let last = self.iommu.aperture().last().0;
-        let mut cap_flags = CapabilityFlags::empty();
-        let snooped = self.iommu.style().attributes.contains(LeafAttributes::SNOOP);
-        cap_flags.set(CapabilityFlags::CACHE, snooped);
-        Capabilities {
-            max_iova_addr: (last << PAGE_SHIFT) | u64::from(PAGE_SIZE_U32 - 1),
-            cap_flags,
-            pgsize_mask: PAGE_SIZE_U32,
-            max_pasid: 0,
-            max_ctx_no: u16::try_from(self.domain.granted()).unwrap_or(u16::MAX),
-            ..Capabilities::default()
-        }
-    }
-
-    fn init(&self, contexts: u32, arena_order: u32) -> Result<(), Errno> {
-        let domain = self.domain;
-        let _admin = domain.administer();
-        let limits = domain.limits();
-        let (grantable, granted) = (domain.grantable(), domain.granted());
-        let frames = policy::may_init(limits, grantable, granted, contexts, arena_order)?;
-        domain.grant(contexts, frames);
-        Ok(())
-    }
-
-    fn open_context(&self) -> Result<ContextId, Errno> {
-        if self.domain.granted() == 0 {
-            return Err(Errno::ENOSPC);
-        }
-        // Before the lock: the embedder's memory may have locks of its own.
-        let root = self.new_root()?;
-        let opened = {
-            let _admin = self.domain.administer();
-            let free = self
-                .domain
-                .granted_contexts()
-                .find(|(_, context)| context.state() == State::Free && !self.domain.is_dying());
-            free.map(|(id, context)| {
-                context.open(root);
-                id
-            })
-        };
-        if opened.is_none() {
-            self.free(root.frame, Pool::Open);
-        }
-        opened.ok_or(Errno::ENOSPC)
-    }
-
-    fn free_context(&self, id: ContextId, devices: OnFree, scratch: &mut Scratch) -> End {
-        if id == ContextId::DEFAULT {
-            return End::Failed(Errno::EINVAL);
-        }
-        let Some(context) = self.domain.context(id) else { return End::Failed(Errno::ENOENT) };
-        match self.close_context(id, context, devices) {
-            Ok(()) => self.sweep(context, scratch),
-            Err(errno) => End::Failed(errno),
-        }
-    }
-
-    fn close_context(
-        &self,
-        id: ContextId,
-        context: &Context,
-        devices: OnFree,
-    ) -> Result<(), Errno> {
-        let _admin = self.domain.administer();
-        let stays = devices == OnFree::Refuse && !context.users.is_empty();
-        policy::may_be_freed(Some(context.state()), stays)?;
-        if context.state() == State::Live {
-            if !context.users.is_empty() {
-                self.evacuate(id)?;
+            Command::Reattach { context, device } => {
+                Effect::Ended(self.attach(context, device, room))
             }
-            // A device that could not be switched is in neither context for sure: a failed unit
-            // may still walk this one.
-            if !context.users.is_empty() {
-                return Err(Errno::EIO);
+            Command::Map(request) => Effect::Pages(self.map_pages(&request, room)),
+            Command::Unmap(request) => Effect::Pages(self.unmap_pages(&request, room)),
+            Command::Flush { context, bfns } => {
+                Effect::Ended(self.flush_pages(context, bfns, room))
             }
-            context.close(self.gate);
+            Command::Lookup { context, bfn } => {
+                self.find(context, bfn).unwrap_or_else(Effect::Ended)
+            }
+            Command::QueryLimits { context } => {
+                self.limits(context).unwrap_or_else(|errno| Effect::Ended(End::Failed(errno)))
+            }
+            Command::Batch(request) => {
+                let (done, end) = with_format!(self.iommu.format(), F => {
+                    self.run_batch::<F>(caller, &request, scratch)
+                });
+                Effect::Elements { done, end }
+            }
         }
-        Ok(())
     }
 
-    fn attach(&self, context: ContextId, name: PciDevice) -> Result<(), Errno> {
-        let function = self.platform().resolve(self.domain.id(), name).ok_or(Errno::ENODEV)?;
-        let device = self.iommu.device(function).ok_or(Errno::ENODEV)?;
-        self.reattach(device, context)
-    }
-
-    fn map_pages(&self, request: &MapRequest, scratch: &mut Scratch) -> Progress {
-        self.edit(
+    fn map_pages(&self, request: &MapRequest, room: &mut EditRoom) -> Progress {
+        self.validated(
             request.context,
             |area| policy::may_map(area, request),
             |context, plan| {
-                with_format!(self.iommu.format(), F => self.map::<F>(context, &plan, scratch))
+                with_format!(self.iommu.format(), F => {
+                    self.edit::<F>(context, room, |editor| editor.map(&plan))
+                })
             },
         )
     }
 
-    fn unmap_pages(&self, request: &UnmapRequest, scratch: &mut Scratch) -> Progress {
-        self.edit(
+    fn unmap_pages(&self, request: &UnmapRequest, room: &mut EditRoom) -> Progress {
+        self.validated(
             request.context,
             |area| policy::may_unmap(area, request),
             |context, plan| {
-                with_format!(self.iommu.format(), F => self.unmap::<F>(context, &plan, scratch))
+                with_format!(self.iommu.format(), F => {
+                    self.edit::<F>(context, room, |editor| editor.unmap(&plan))
+                })
             },
         )
     }
 
+    fn flush_pages(&self, id: ContextId, bfns: Option<BfnRange>, room: &mut EditRoom) -> End {
+        let asked = |area: &Area<'_>| match bfns {
+            Some(bfns) => policy::may_look(area, bfns).map(|_| Some(bfns)),
+            None => Ok(None),
+        };
+        let flushed = self.validated(id, asked, |context, bfns| {
+            with_format!(self.iommu.format(), F => {
+                self.edit::<F>(context, room, |editor| editor.flush_range(bfns))
+            })
+        });
+        flushed.end
+    }
+
     /// Validates an edit against a snapshot of its context, then applies what was planned.
-    fn edit<Plan>(
+    fn validated<Plan>(
         &self,
         id: ContextId,
         validate: impl FnOnce(&Area<'_>) -> Result<Option<Plan>, Errno>,
@@ -167,12 +107,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     /// What a range is checked against.
-    fn area<'f>(&'f self, context: Option<&'f Facts>) -> Area<'f> {
-        Area {
-            context,
-            aperture: self.iommu.aperture(),
-            reserved: self.iommu.reserved(),
-            interrupts: interrupt_range(),
-        }
+    pub(super) fn area<'f>(&'f self, context: Option<&'f Facts>) -> Area<'f> {
+        Area { context, reserved: self.iommu.reserved(), interrupts: interrupt_range() }
     }
 }

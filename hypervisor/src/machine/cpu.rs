@@ -8,6 +8,8 @@
 
 use core::fmt;
 
+use pviommu_abi::{BatchElement, Gfn};
+
 use crate::{
     flush::FlushRoom,
     platform::Runs,
@@ -25,22 +27,39 @@ pub struct Cpu {
     scratch: Mutex<Scratch>,
 }
 
-/// Room for one call, which may have to trim before it is done.
+/// Room for one call.
 pub(crate) struct Scratch {
+    pub(crate) room: EditRoom,
+    /// Elements of a batch.
+    pub(crate) elements: [BatchElement; BATCH_ROOM],
+    /// Guest frames of a list.
+    pub(crate) list: [Gfn; LIST_ROOM],
+}
+
+/// Elements of a batch that one CPU holds at a time: a page of them.
+pub(crate) const BATCH_ROOM: usize = 128;
+
+/// Frames of a list that one CPU holds at a time.
+pub(crate) const LIST_ROOM: usize = 256;
+
+/// Room for an edit of a table.
+pub(crate) struct EditRoom {
     /// Pages acquired and not yet mapped.
     pub(crate) acquired: Runs,
-    /// What the call's own edit leaves to flush.
+    /// What the edit leaves to flush.
     pub(crate) flush: FlushRoom,
-    /// What a trim leaves to flush.
-    pub(crate) trims: FlushRoom,
+    /// What is flushed apart from it: what a trim leaves, or what waits for a later flush.
+    pub(crate) aside: FlushRoom,
 }
 
 impl Cpu {
     /// A CPU that is outside.
     #[must_use]
     pub fn new() -> Self {
-        let scratch =
-            Scratch { acquired: Runs::new(), flush: FlushRoom::new(), trims: FlushRoom::new() };
+        let room =
+            EditRoom { acquired: Runs::new(), flush: FlushRoom::new(), aside: FlushRoom::new() };
+        let elements = core::array::from_fn(|_| BatchElement::default());
+        let scratch = Scratch { room, elements, list: [Gfn(0); LIST_ROOM] };
         Self { inside: AtomicU64::new(0), scratch: Mutex::new(scratch) }
     }
 

@@ -8,7 +8,7 @@ mod outcome;
 mod unit;
 
 pub use cpu::Cpu;
-pub(crate) use cpu::{Gate, Inside, Scratch};
+pub(crate) use cpu::{BATCH_ROOM, EditRoom, Gate, Inside, LIST_ROOM, Scratch};
 pub use device::{Device, Reserved, ReservedKind};
 pub use geometry::FormatKind;
 pub(crate) use geometry::{interrupt_range, with_format};
@@ -17,13 +17,13 @@ pub use unit::Unit;
 
 use core::fmt;
 
-use pviommu_abi::{Errno, PciDevice};
+use pviommu_abi::{ContextId, Errno, PciDevice};
 
 use crate::{
     addr::{Mfn, MfnRange},
     context::Session,
     domain::DomainIommu,
-    platform::{Platform, UnitError, UnitId},
+    platform::{Platform, UnitError, UnitFeatures, UnitId},
     table::TableStyle,
 };
 use geometry::Geometry;
@@ -132,8 +132,8 @@ impl<'a, P: Platform> Iommu<'a, P> {
     ) -> Result<(), Errno> {
         let device = self.device(function).ok_or(Errno::ENODEV)?;
         let own = self.machine.cpus.get(cpu).ok_or(Errno::EINVAL)?;
-        let _claimed = own.claim();
-        self.session(domain, own).take_away(device)
+        let mut scratch = own.claim();
+        self.session(domain, own).take_away(device, &mut scratch.room)
     }
 
     /// Gives back every table of `domain` that has no entries.
@@ -145,7 +145,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
         let mut scratch = own.claim();
         let session = self.session(domain, own);
         for (_, context) in domain.granted_contexts() {
-            session.trim(context, &mut scratch.trims)?;
+            session.trim(context, &mut scratch.room.flush)?;
         }
         Ok(())
     }
@@ -159,7 +159,33 @@ impl<'a, P: Platform> Iommu<'a, P> {
             return Outcome::failed(Errno::EINVAL);
         };
         let mut scratch = own.claim();
-        self.session(domain, own).tear_down(&mut scratch).into()
+        self.session(domain, own).tear_down(&mut scratch.room).into()
+    }
+
+    /// Flushes what `domain` has unmapped to be flushed later, and gives it back: for a timer, so
+    /// that a guest that never flushes does not hold pages for long.
+    ///
+    /// [`Outcome::Continue`] asks to be called again. An error is that of the first context whose
+    /// flush did not complete: `-EIO`; `-EINVAL`: no such CPU.
+    pub fn flush_deferred(&self, domain: &DomainIommu<'_>, cpu: usize) -> Outcome {
+        let Some(own) = self.machine.cpus.get(cpu) else {
+            return Outcome::failed(Errno::EINVAL);
+        };
+        let mut scratch = own.claim();
+        self.session(domain, own).end_waits(&mut scratch.room.acquired).into()
+    }
+
+    /// A context of `domain` whose scratch page a device has written, each told once: the sign of a
+    /// driver that uses bus frames it has not mapped. What was written is lost.
+    pub fn scratch_written(&self, domain: &DomainIommu<'_>, cpu: usize) -> Option<ContextId> {
+        let own = self.machine.cpus.get(cpu)?;
+        let _claimed = own.claim();
+        let session = self.session(domain, own);
+        let mut contexts = domain.granted_contexts();
+        let written = contexts.find(
+            |(_, context)| with_format!(self.format(), F => session.scratch_written::<F>(context)),
+        );
+        written.map(|(id, _)| id)
     }
 
     pub(crate) fn session<'s>(
@@ -230,6 +256,11 @@ impl<'a, P: Platform> Iommu<'a, P> {
 
     pub(crate) fn reserved(&self) -> &'a [Reserved] {
         self.machine.reserved
+    }
+
+    /// True if some unit has one of `features`.
+    pub(crate) fn any_unit_has(&self, features: UnitFeatures) -> bool {
+        self.machine.units.iter().any(|unit| unit.facts().features.intersects(features))
     }
 
     /// The first of `frames` that no device may reach, whoever owns it.

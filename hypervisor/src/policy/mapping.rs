@@ -1,6 +1,6 @@
 //! Which bus frames a guest may map and unmap: whole ranges, before anything is touched.
 
-use pviommu_abi::{Bfn, ContextId, Errno, Gfn};
+use pviommu_abi::{ContextId, Errno};
 
 use crate::{
     addr::{BfnRange, GfnRange},
@@ -22,8 +22,18 @@ pub(crate) struct MapRequest {
 pub(crate) struct Pages {
     pub(crate) bfns: BfnRange,
     pub(crate) gfns: GfnRange,
+    pub(crate) how: MapHow,
+}
+
+/// How pages are mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MapHow {
     /// Not empty: an entry without access does not exist (D7b).
     pub(crate) access: Access,
+    /// Only registers of devices are meant.
+    pub(crate) mmio_only: bool,
+    /// Where nothing can be cached but that nothing is there, a later call makes it visible.
+    pub(crate) sync_later: bool,
 }
 
 /// A request to unmap.
@@ -32,14 +42,22 @@ pub(crate) struct UnmapRequest {
     pub(crate) context: ContextId,
     /// `None`: no pages at all, which is fine.
     pub(crate) bfns: Option<BfnRange>,
+    pub(crate) how: UnmapHow,
+}
+
+/// How pages are unmapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct UnmapHow {
+    /// The flush may come later; until then the pages are held.
+    pub(crate) later: bool,
+    /// A page that is not mapped is no error.
+    pub(crate) skip_holes: bool,
 }
 
 /// What a range is checked against.
 pub(crate) struct Area<'f> {
     /// The context; `None` for the default one and for ids that mean nothing.
     pub(crate) context: Option<&'f Facts>,
-    /// Bus frames that a table of the machine can hold.
-    pub(crate) aperture: BfnRange,
     /// Bus frames that are nobody's on this machine.
     pub(crate) reserved: &'f [Reserved],
     /// The x86 interrupt range.
@@ -52,17 +70,15 @@ pub(crate) struct MapPlan {
     pub(crate) epoch: u64,
     pub(crate) bfns: BfnRange,
     pub(crate) gfns: GfnRange,
-    pub(crate) access: Access,
+    pub(crate) how: MapHow,
 }
 
-impl MapPlan {
-    pub(crate) fn bfn(&self, page: u64) -> Option<Bfn> {
-        self.bfns.first().checked_add(page)
-    }
-
-    pub(crate) fn gfn(&self, page: u64) -> Option<Gfn> {
-        self.gfns.first().checked_add(page)
-    }
+/// A map of listed guest frames that may go ahead, page by page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ListPlan {
+    pub(crate) epoch: u64,
+    pub(crate) bfns: BfnRange,
+    pub(crate) how: MapHow,
 }
 
 /// An unmap that may go ahead, page by page.
@@ -70,6 +86,7 @@ impl MapPlan {
 pub(crate) struct UnmapPlan {
     pub(crate) epoch: u64,
     pub(crate) bfns: BfnRange,
+    pub(crate) how: UnmapHow,
 }
 
 impl Area<'_> {
@@ -77,7 +94,7 @@ impl Area<'_> {
     /// (INV-30).
     fn editable(&self, bfns: BfnRange) -> Result<u64, Errno> {
         let facts = self.live()?;
-        if bfns.last() > self.aperture.last() {
+        if bfns.first() < facts.aperture.first() || bfns.last() > facts.aperture.last() {
             return Err(Errno::EINVAL);
         }
         let of_machine = self.reserved.iter().filter(|r| r.enforced()).map(|r| r.range);
@@ -103,7 +120,29 @@ pub(crate) fn may_map(area: &Area<'_>, request: &MapRequest) -> Result<Option<Ma
     area.live()?;
     let Some(pages) = request.pages else { return Ok(None) };
     let epoch = area.editable(pages.bfns)?;
-    Ok(Some(MapPlan { epoch, bfns: pages.bfns, gfns: pages.gfns, access: pages.access }))
+    Ok(Some(MapPlan { epoch, bfns: pages.bfns, gfns: pages.gfns, how: pages.how }))
+}
+
+/// Checks a map of listed guest frames at `bfns`.
+///
+/// # Errors
+/// As [`may_map`].
+pub(crate) fn may_map_list(
+    area: &Area<'_>,
+    bfns: BfnRange,
+    how: MapHow,
+) -> Result<ListPlan, Errno> {
+    Ok(ListPlan { epoch: area.editable(bfns)?, bfns, how })
+}
+
+/// Checks that a bus frame may be asked about, or `bfns` be flushed; the context's epoch.
+///
+/// # Errors
+/// `-EINVAL`: the context is unknown or not the guest's to edit, or the range leaves the aperture.
+pub(crate) fn may_look(area: &Area<'_>, bfns: BfnRange) -> Result<u64, Errno> {
+    let facts = area.live()?;
+    let inside = facts.aperture.first() <= bfns.first() && bfns.last() <= facts.aperture.last();
+    inside.then_some(facts.epoch).ok_or(Errno::EINVAL)
 }
 
 /// Checks an unmap. `None`: there is nothing to unmap.
@@ -117,11 +156,13 @@ pub(crate) fn may_unmap(
     area.live()?;
     let Some(bfns) = request.bfns else { return Ok(None) };
     let epoch = area.editable(bfns)?;
-    Ok(Some(UnmapPlan { epoch, bfns }))
+    Ok(Some(UnmapPlan { epoch, bfns, how: request.how }))
 }
 
 #[cfg(test)]
 mod tests {
+    use pviommu_abi::Bfn;
+
     use super::*;
     use crate::machine::ReservedKind;
 
@@ -130,15 +171,21 @@ mod tests {
     }
 
     fn facts(state: State, reserved: &[BfnRange]) -> Facts {
-        Facts { epoch: 6, state, reserved: reserved.iter().copied().collect() }
+        Facts {
+            epoch: 6,
+            state,
+            aperture: bfns(0, 1 << 36),
+            reserved: reserved.iter().copied().collect(),
+        }
     }
 
     fn area<'f>(context: Option<&'f Facts>, reserved: &'f [Reserved]) -> Area<'f> {
-        Area { context, aperture: bfns(0, 1 << 36), reserved, interrupts: bfns(0xfee00, 0x100) }
+        Area { context, reserved, interrupts: bfns(0xfee00, 0x100) }
     }
 
     fn unmap(first: u64, pages: u64) -> UnmapRequest {
-        UnmapRequest { context: ContextId(1), bfns: Some(bfns(first, pages)) }
+        let how = UnmapHow::default();
+        UnmapRequest { context: ContextId(1), bfns: Some(bfns(first, pages)), how }
     }
 
     /// INV-30: each page of a request is checked, wherever the reserved range lies in it.
@@ -152,7 +199,8 @@ mod tests {
                     let expected = if bfns(first, length).overlaps(bfns(start, pages)) {
                         Err(Errno::EADDRNOTAVAIL)
                     } else {
-                        Ok(Some(UnmapPlan { epoch: 6, bfns: bfns(first, length) }))
+                        let how = UnmapHow::default();
+                        Ok(Some(UnmapPlan { epoch: 6, bfns: bfns(first, length), how }))
                     };
                     let area = area(Some(&live), &machine);
                     assert_eq!(may_unmap(&area, &unmap(first, length)), expected);
@@ -171,10 +219,17 @@ mod tests {
     #[test]
     fn the_aperture_ends_where_the_table_does() {
         let live = facts(State::Live, &[]);
-        let area = area(Some(&live), &[]);
-        assert!(may_unmap(&area, &unmap((1 << 36) - 1, 1)).is_ok());
-        assert_eq!(may_unmap(&area, &unmap((1 << 36) - 1, 2)), Err(Errno::EINVAL));
-        assert_eq!(may_unmap(&area, &unmap(u64::MAX, 1)), Err(Errno::EINVAL));
+        let whole = area(Some(&live), &[]);
+        assert!(may_unmap(&whole, &unmap((1 << 36) - 1, 1)).is_ok());
+        assert_eq!(may_unmap(&whole, &unmap((1 << 36) - 1, 2)), Err(Errno::EINVAL));
+        assert_eq!(may_unmap(&whole, &unmap(u64::MAX, 1)), Err(Errno::EINVAL));
+        let narrow = Facts { aperture: bfns(16, 16), ..live };
+        let narrow = area(Some(&narrow), &[]);
+        for (first, pages, fits) in [(16, 16, true), (15, 2, false), (31, 2, false), (0, 8, false)]
+        {
+            assert_eq!(may_unmap(&narrow, &unmap(first, pages)).is_ok(), fits);
+            assert_eq!(may_look(&narrow, bfns(first, pages)).is_ok(), fits);
+        }
     }
 
     #[test]
@@ -183,7 +238,8 @@ mod tests {
             let facts = facts(state, &[]);
             assert_eq!(may_unmap(&area(Some(&facts), &[]), &unmap(0xfee00, 1)), Err(Errno::EINVAL));
         }
-        let nothing = UnmapRequest { context: ContextId(0), bfns: None };
+        let how = UnmapHow::default();
+        let nothing = UnmapRequest { context: ContextId(0), bfns: None, how };
         assert_eq!(may_unmap(&area(None, &[]), &nothing), Err(Errno::EINVAL));
     }
 }

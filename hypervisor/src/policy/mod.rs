@@ -11,5 +11,6 @@ mod mapping;
 pub(crate) use context::{may_be_freed, may_init};
 pub(crate) use device::{may_be_given, may_be_moved};
 pub(crate) use mapping::{
-    Area, MapPlan, MapRequest, Pages, UnmapPlan, UnmapRequest, may_map, may_unmap,
+    Area, ListPlan, MapHow, MapPlan, MapRequest, Pages, UnmapHow, UnmapPlan, UnmapRequest,
+    may_look, may_map, may_map_list, may_unmap,
 };

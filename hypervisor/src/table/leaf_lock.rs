@@ -36,17 +36,18 @@ impl<'t> LeafLock<'t> {
         taken.then(|| Self { pointer, release: raw, frame, entries })
     }
 
-    /// Links `frame`, a zeroed table, where nothing was, locked already. `None` if something is
-    /// there now.
+    /// Links `frame`, a table without mappings, in place of `vacant`, locked already. `None` if
+    /// something is there now.
     pub(crate) fn try_link<F: Format>(
         place: &Place<'t>,
+        vacant: u64,
         frame: Mfn,
         entries: &'t [AtomicU64],
     ) -> Option<Self> {
         let release = F::table(frame, TableSoft::EMPTY);
         let locked = F::table(frame, TableSoft::EMPTY.lock());
         let order = (Ordering::AcqRel, Ordering::Relaxed);
-        let linked = place.entry.compare_exchange(F::EMPTY, locked, order.0, order.1).is_ok();
+        let linked = place.entry.compare_exchange(vacant, locked, order.0, order.1).is_ok();
         linked.then(|| Self { pointer: place.entry, release, frame, entries })
     }
 
@@ -55,14 +56,14 @@ impl<'t> LeafLock<'t> {
         TableSoft::from_bits(F::soft(self.release))
     }
 
-    /// Records that the entry at `index` is present.
+    /// Records that the entry at `index` is not vacant.
     pub(crate) fn set_occupied<F: Format>(&mut self, index: usize) {
         self.release = F::with_soft(self.release, TableSoft::occupied_at(index).bits());
     }
 
-    /// After entries `first..=last` were cleared: true if the table is empty now. Else the record
-    /// names an entry that is present.
-    pub(crate) fn emptied<F: Format>(&mut self, first: usize, last: usize) -> bool {
+    /// After entries `first..=last` became `vacant`: true if all are now. Else the record names one
+    /// that is not.
+    pub(crate) fn emptied<F: Format>(&mut self, first: usize, last: usize, vacant: u64) -> bool {
         let Some(witness) = self.soft::<F>().witness() else { return true };
         let witness_last = witness.saturating_add(WITNESS_ENTRIES - 1);
         if witness > last || witness_last < first {
@@ -70,35 +71,35 @@ impl<'t> LeafLock<'t> {
         }
         // The page after the last one is there most often, and goes next.
         let next = last.saturating_add(1);
-        if self.entries.get(next).is_some_and(|e| F::is_present(e.load(Ordering::Relaxed))) {
+        if self.entries.get(next).is_some_and(|e| e.load(Ordering::Relaxed) != vacant) {
             self.set_occupied::<F>(next);
             return false;
         }
-        let granules = self.entries.len().div_ceil(WITNESS_ENTRIES);
-        let start = witness / WITNESS_ENTRIES;
-        let present = (start..granules).chain(0..start).find(|granule| {
-            let from = granule.saturating_mul(WITNESS_ENTRIES);
-            let to = from.saturating_add(WITNESS_ENTRIES).min(self.entries.len());
-            let entries = self.entries.get(from..to).unwrap_or_default();
-            entries.iter().any(|entry| F::is_present(entry.load(Ordering::Relaxed)))
-        });
-        match present {
-            Some(granule) => {
-                self.set_occupied::<F>(granule.saturating_mul(WITNESS_ENTRIES));
-                false
-            }
-            None => {
-                self.release = F::with_soft(self.release, TableSoft::EMPTY.bits());
-                true
-            }
-        }
+        let record = occupancy(self.entries, witness / WITNESS_ENTRIES, vacant);
+        self.release = F::with_soft(self.release, record.bits());
+        record == TableSoft::EMPTY
     }
 
-    /// Unlinks the table: from now on nothing points to it but caches of units.
-    pub(crate) fn unlink<F: Format>(mut self) -> Mfn {
-        self.release = F::EMPTY;
+    /// Puts `vacant` back where the table was linked: from now on nothing points to it but caches of
+    /// units.
+    pub(crate) fn unlink(mut self, vacant: u64) -> Mfn {
+        self.release = vacant;
         self.frame
     }
+}
+
+/// What to record about a leaf table with these entries; looked for from granule `start` on.
+pub(crate) fn occupancy(entries: &[AtomicU64], start: usize, vacant: u64) -> TableSoft {
+    let granules = entries.len().div_ceil(WITNESS_ENTRIES);
+    let occupied = (start..granules).chain(0..start).find(|granule| {
+        let from = granule.saturating_mul(WITNESS_ENTRIES);
+        let to = from.saturating_add(WITNESS_ENTRIES).min(entries.len());
+        let granule = entries.get(from..to).unwrap_or_default();
+        granule.iter().any(|entry| entry.load(Ordering::Relaxed) != vacant)
+    });
+    occupied.map_or(TableSoft::EMPTY, |granule| {
+        TableSoft::occupied_at(granule.saturating_mul(WITNESS_ENTRIES))
+    })
 }
 
 impl Drop for LeafLock<'_> {

@@ -8,16 +8,18 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-/// Stores the run that starts with `raw`, up to the first entry that is present; how many.
-pub(crate) fn store_run<F: Format>(entries: &[AtomicU64], raw: u64) -> usize {
-    by_eights::<F>(entries, raw, store_all_or_none::<F, 8>, store_all_or_none::<F, 1>)
+/// Stores the run that starts with `raw`, up to the first entry that is not `vacant`; how many.
+pub(crate) fn store_run<F: Format>(entries: &[AtomicU64], raw: u64, vacant: u64) -> usize {
+    let eight = |at: &[_; 8], raw| store_all_or_none::<F, 8>(at, raw, vacant);
+    by_eights::<F>(entries, raw, eight, |at, raw| store_all_or_none::<F, 1>(at, raw, vacant))
 }
 
-/// Clears the rest of the run that starts with `raw`, up to the first entry that does not belong to
-/// it; how many.
-pub(crate) fn clear_rest<F: Format>(entries: &[AtomicU64], raw: u64) -> usize {
+/// Makes the rest of the run that starts with `raw` vacant, up to the first entry that does not
+/// belong to it; how many.
+pub(crate) fn clear_rest<F: Format>(entries: &[AtomicU64], raw: u64, vacant: u64) -> usize {
     let next = nth_leaf::<F>(raw, 1);
-    by_eights::<F>(entries, next, clear_all_or_none::<F, 8>, clear_all_or_none::<F, 1>)
+    let eight = |at: &[_; 8], raw| clear_all_or_none::<F, 8>(at, raw, vacant);
+    by_eights::<F>(entries, next, eight, |at, raw| clear_all_or_none::<F, 1>(at, raw, vacant))
 }
 
 /// Has `eight` and then `one` work along the run that starts with `raw`; how far they got.
@@ -41,12 +43,16 @@ fn by_eights<F: Format>(
     done
 }
 
-/// Stores leaves from `raw` on if no entry is present.
-fn store_all_or_none<F: Format, const N: usize>(entries: &[AtomicU64; N], raw: u64) -> bool {
+/// Stores leaves from `raw` on if every entry is `vacant`.
+fn store_all_or_none<F: Format, const N: usize>(
+    entries: &[AtomicU64; N],
+    raw: u64,
+    vacant: u64,
+) -> bool {
     // No `any`, which branches at each.
     let occupied = entries
         .iter()
-        .fold(false, |occupied, entry| occupied | F::is_present(entry.load(Ordering::Relaxed)));
+        .fold(false, |occupied, entry| occupied | (entry.load(Ordering::Relaxed) != vacant));
     if !occupied {
         for (n, entry) in entries.iter().enumerate() {
             entry.store(nth_leaf::<F>(raw, n), Ordering::Release);
@@ -55,15 +61,19 @@ fn store_all_or_none<F: Format, const N: usize>(entries: &[AtomicU64; N], raw: u
     !occupied
 }
 
-/// Clears the entries if they are leaves from `raw` on.
-fn clear_all_or_none<F: Format, const N: usize>(entries: &[AtomicU64; N], raw: u64) -> bool {
+/// Makes the entries `vacant` if they are leaves from `raw` on.
+fn clear_all_or_none<F: Format, const N: usize>(
+    entries: &[AtomicU64; N],
+    raw: u64,
+    vacant: u64,
+) -> bool {
     // No `all`, which branches at each.
     let alike = entries.iter().enumerate().fold(true, |alike, (n, entry)| {
         alike & (entry.load(Ordering::Relaxed) == nth_leaf::<F>(raw, n))
     });
     if alike {
         for entry in entries {
-            entry.store(F::EMPTY, Ordering::Release);
+            entry.store(vacant, Ordering::Release);
         }
     }
     alike
@@ -81,23 +91,26 @@ mod tests {
 
     const FIRST: u64 = 0x1000_0003;
     const OTHER: u64 = 0x7777_0003;
+    const SCRATCH: u64 = 0x5555_0003;
 
     /// What is written is what comes before the entry in the way, wherever that is.
     #[test]
     fn runs_of_every_length_end_at_what_is_in_the_way() {
-        let empty = std::iter::repeat(Vtd::EMPTY);
-        let run = (0..).map(|n| nth_leaf::<Vtd>(FIRST, n));
-        for end in 0..20 {
-            let after = [OTHER, Vtd::EMPTY, Vtd::EMPTY];
-            let before: Vec<_> = empty.clone().take(end).chain(after).collect();
-            let stored: Vec<_> = run.clone().take(end).chain(after).collect();
-            let entries: Vec<_> = before.iter().map(|word| AtomicU64::new(*word)).collect();
-            let words = || entries.iter().map(|e| e.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        for vacant in [Vtd::EMPTY, SCRATCH] {
+            let run = (0..).map(|n| nth_leaf::<Vtd>(FIRST, n));
+            for end in 0..20 {
+                let after = [OTHER, vacant, vacant];
+                let before: Vec<_> = std::iter::repeat_n(vacant, end).chain(after).collect();
+                let stored: Vec<_> = run.clone().take(end).chain(after).collect();
+                let entries: Vec<_> = before.iter().map(|word| AtomicU64::new(*word)).collect();
+                let words =
+                    || entries.iter().map(|e| e.load(Ordering::Relaxed)).collect::<Vec<_>>();
 
-            assert_eq!(store_run::<Vtd>(&entries, FIRST), end);
-            assert_eq!(words(), stored);
-            assert_eq!(clear_rest::<Vtd>(&entries, FIRST - Vtd::NEXT_FRAME), end);
-            assert_eq!(words(), before);
+                assert_eq!(store_run::<Vtd>(&entries, FIRST, vacant), end);
+                assert_eq!(words(), stored);
+                assert_eq!(clear_rest::<Vtd>(&entries, FIRST - Vtd::NEXT_FRAME, vacant), end);
+                assert_eq!(words(), before);
+            }
         }
     }
 }

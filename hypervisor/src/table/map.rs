@@ -3,13 +3,14 @@
 use pviommu_abi::Bfn;
 
 use super::{
-    Edit, Stash, Stop, Table,
+    Edit, Place, Stop, Table,
     leaf_lock::LeafLock,
     leaves,
     walk::{Step, Walk},
 };
 use crate::{
     addr::{BfnRange, Mfn},
+    flush::PendingFlush,
     format::{Format, Leaf, LeafSoft, Origin, TableSoft, pages_at},
     platform::{PageKind, Pool, Run, TableFrames},
     sync::Ordering,
@@ -28,7 +29,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// Maps the frames of `runs`, at most `limit` of them, at `at` and after with 4 KiB leaves.
     ///
     /// One call does one leaf table: it ends where the next begins. A page that is mapped already
-    /// stops it (INV-04: nothing that is present is ever replaced here).
+    /// stops it: only what is vacant is ever replaced here.
     pub fn map(
         &self,
         at: Bfn,
@@ -37,7 +38,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         origin: Origin,
         edit: &mut Edit<'_>,
     ) -> Mapped {
-        let mut lock = match self.leaf_table_for(at, edit.stash) {
+        let mut lock = match self.leaf_table_for(at, edit) {
             Ok(lock) => lock,
             Err(stop) => return Mapped { pages: 0, stop: Some(stop) },
         };
@@ -63,7 +64,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 lock.set_occupied::<F>(first);
             }
             if let Some(range) = BfnRange::of_pages(at, u64::try_from(pages).unwrap_or(1)) {
-                edit.pending.added(range);
+                self.note_leaves_mapped(range, 0, &mut edit.pending);
             }
         } else if lock.soft::<F>().witness().is_none() {
             self.kept.keep_anyway();
@@ -83,7 +84,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         let leaf = leaf_of(run.frames.first(), run, origin);
         let raw = F::leaf(leaf, 0, self.style.attributes);
         let entries = lock.entries.get(index..).unwrap_or_default();
-        leaves::store_run::<F>(entries.get(..count).unwrap_or(entries), raw)
+        leaves::store_run::<F>(entries.get(..count).unwrap_or(entries), raw, self.vacancy.word(0))
     }
 
     /// Maps the first frames of `run` at `at` by one leaf of `level` (1 or above).
@@ -103,27 +104,27 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         let mut table = self.root.frame;
         loop {
             match self.step(table, here, at) {
-                Step::Empty { place } if here == level => {
+                Step::Vacant { place, vacant } if here == level => {
                     let mut leaf = leaf_of(run.frames.first(), run, origin);
                     leaf.soft = leaf.soft.with_split_paid(split == SplitPaid::Yes);
                     let raw = F::leaf(leaf, level, self.style.attributes);
                     let order = (Ordering::Release, Ordering::Relaxed);
-                    let stored = place.entry.compare_exchange(F::EMPTY, raw, order.0, order.1);
+                    let stored = place.entry.compare_exchange(vacant, raw, order.0, order.1);
                     if stored.is_err() {
                         // Somebody was quicker: look again at what is there now.
                         continue;
                     }
                     self.publish(place.table, place.index, place.index);
-                    edit.pending.added(Self::span(at, level));
+                    self.note_leaves_mapped(Self::span(at, level), level, &mut edit.pending);
                     return Ok(());
                 }
-                Step::Empty { place } => {
+                Step::Vacant { place, vacant } => {
                     let missing = here.saturating_sub(level);
-                    table = self.link_table(&place, missing, edit.stash)?;
+                    table = self.link_table(&place, vacant, at, here, missing, edit)?;
                 }
                 Step::Table(_) | Step::Locked if here == level => return Err(Stop::NotALeaf),
                 Step::Table(next) => table = next,
-                Step::Large { .. } => return Err(Stop::Occupied),
+                Step::Large { .. } | Step::Blocked => return Err(Stop::Occupied),
                 Step::Locked | Step::Bad => return Err(Stop::BadTable),
             }
             here = here.saturating_sub(1);
@@ -131,7 +132,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     }
 
     /// The leaf table of `at`, locked, made if it is not there.
-    fn leaf_table_for(&self, at: Bfn, stash: &mut Stash) -> Result<LeafLock<'t>, Stop> {
+    fn leaf_table_for(&self, at: Bfn, edit: &mut Edit<'_>) -> Result<LeafLock<'t>, Stop> {
         loop {
             match self.walk(at) {
                 Walk::Locked(lock) => {
@@ -140,51 +141,69 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                     }
                     return Ok(lock);
                 }
-                Walk::Large { .. } => return Err(Stop::Occupied),
+                Walk::Large { .. } | Walk::Blocked => return Err(Stop::Occupied),
                 Walk::Bad => return Err(Stop::BadTable),
-                Walk::Empty { place, level } if level > 1 => {
+                Walk::Vacant { place, level, vacant } if level > 1 => {
                     // The walk starts again at the root: once a table, not once a page.
-                    self.link_table(&place, level, stash)?;
+                    self.link_table(&place, vacant, at, level, level, edit)?;
                 }
-                Walk::Empty { place, .. } => {
-                    let frame = stash.take(Pool::Open).ok_or(Stop::NeedTables(1, Pool::Open))?;
-                    self.publish_new(frame);
+                Walk::Vacant { place, level, vacant } => {
+                    let frame =
+                        edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(1, Pool::Open))?;
+                    self.prepare(frame, self.vacancy.word(0));
                     let entries = self.frames.table(frame);
-                    if let Some(lock) = LeafLock::try_link::<F>(&place, frame, entries) {
+                    if let Some(lock) = LeafLock::try_link::<F>(&place, vacant, frame, entries) {
                         self.publish(place.table, place.index, place.index);
+                        self.note_vacancy_changed(at, level, &mut edit.pending);
                         return Ok(lock);
                     }
+                    self.wipe(frame);
                     // Taken out of the stash just now, so there is room for it.
-                    let _ = stash.put(frame, Pool::Open);
+                    let _ = edit.stash.put(frame, Pool::Open);
                 }
             }
         }
     }
 
-    /// Links a table from the stash at `place`, where nothing was, and returns what is linked
-    /// there now. `missing` tables will be needed to reach the bottom.
+    /// Links a table from the stash at `place`, the entry of `level` for `at`, in place of `vacant`,
+    /// and returns it. `missing` tables will be needed to reach the bottom.
     fn link_table(
         &self,
-        place: &super::Place<'t>,
+        place: &Place<'t>,
+        vacant: u64,
+        at: Bfn,
+        level: u8,
         missing: u8,
-        stash: &mut Stash,
+        edit: &mut Edit<'_>,
     ) -> Result<Mfn, Stop> {
-        if stash.len(Pool::Open) < usize::from(missing) {
+        if edit.stash.len(Pool::Open) < usize::from(missing) {
             return Err(Stop::NeedTables(missing, Pool::Open));
         }
-        let frame = stash.take(Pool::Open).ok_or(Stop::NeedTables(missing, Pool::Open))?;
-        self.publish_new(frame);
+        let frame = edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(missing, Pool::Open))?;
+        self.prepare(frame, self.vacancy.word(level.saturating_sub(1)));
         let raw = F::table(frame, TableSoft::EMPTY);
         let order = (Ordering::AcqRel, Ordering::Acquire);
-        match place.entry.compare_exchange(F::EMPTY, raw, order.0, order.1) {
+        match place.entry.compare_exchange(vacant, raw, order.0, order.1) {
             Ok(_) => {
                 self.publish(place.table, place.index, place.index);
+                self.note_vacancy_changed(at, level, &mut edit.pending);
                 Ok(frame)
             }
             Err(_) => {
-                let _ = stash.put(frame, Pool::Open);
+                self.wipe(frame);
+                let _ = edit.stash.put(frame, Pool::Open);
                 Err(Stop::NeedTables(missing, Pool::Open))
             }
+        }
+    }
+
+    /// Notes that leaves of `level` took the place of vacant entries: over a scratch page a unit may
+    /// have cached what was there (INV-04).
+    fn note_leaves_mapped(&self, range: BfnRange, level: u8, pending: &mut PendingFlush<'_>) {
+        match F::is_present(self.vacancy.word(level)) {
+            false => pending.added(range),
+            true if level == 0 => pending.changed_leaves(range),
+            true => pending.changed_tables(range),
         }
     }
 }

@@ -17,22 +17,25 @@
 //!
 //! What is done here is mechanism: ranges were checked by `policy`, references are taken and
 //! given back by the caller, and what must be flushed goes into a [`PendingFlush`].
-//!
-//! [`PendingFlush`]: crate::flush::PendingFlush
 
 mod leaf_lock;
 mod leaves;
 mod map;
+mod paint;
 mod prune;
 mod split;
 mod stash;
 mod unmap;
+mod vacancy;
 mod walk;
 
 pub use map::{Mapped, SplitPaid, split_cost};
+pub use paint::Paint;
 pub use prune::{Cursor, Prune, Pruned};
 pub use stash::{Edit, Stash};
 pub use unmap::Unmapped;
+pub use vacancy::Vacancy;
+pub use walk::Search;
 
 use core::{fmt, marker::PhantomData};
 
@@ -40,9 +43,10 @@ use pviommu_abi::Bfn;
 
 use crate::{
     addr::{BfnRange, Mfn},
+    flush::PendingFlush,
     format::{Format, Leaf, LeafAttributes, pages_at},
     platform::{Pool, TableFrames, TableRoot},
-    sync::{AtomicU32, AtomicU64},
+    sync::{AtomicU32, AtomicU64, Ordering},
 };
 
 /// What all entries of a table have in common, for the units it serves.
@@ -63,7 +67,7 @@ pub enum Stop {
     Hole,
     /// This many table frames must be put into the [`Stash`] first.
     NeedTables(u8, Pool),
-    /// The [`PendingFlush`](crate::flush::PendingFlush) must be completed first.
+    /// The [`PendingFlush`] must be completed first.
     PendingFull,
     /// There are tables where a large leaf was to go.
     NotALeaf,
@@ -86,6 +90,7 @@ pub struct Table<'t, F, T> {
     root: TableRoot,
     style: TableStyle,
     kept: &'t KeptTables,
+    vacancy: &'t Vacancy,
     format: PhantomData<F>,
 }
 
@@ -93,6 +98,9 @@ pub struct Table<'t, F, T> {
 /// table and a flush.
 #[derive(Debug, Default)]
 pub struct KeptTables(AtomicU32);
+
+/// Most levels of a table.
+pub const MAX_LEVELS: usize = 5;
 
 /// Most empty leaf tables a context keeps.
 pub const MAX_KEPT_TABLES: u32 = 8;
@@ -110,8 +118,14 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// The caller keeps its frames allocated meanwhile: it is inside (see
     /// [`Cpu`](crate::machine::Cpu)), or the only one who knows the table.
     #[must_use]
-    pub fn new(frames: &'t T, root: TableRoot, style: TableStyle, kept: &'t KeptTables) -> Self {
-        Self { frames, root, style, kept, format: PhantomData }
+    pub fn new(
+        frames: &'t T,
+        root: TableRoot,
+        style: TableStyle,
+        kept: &'t KeptTables,
+        vacancy: &'t Vacancy,
+    ) -> Self {
+        Self { frames, root, style, kept, vacancy, format: PhantomData }
     }
 
     fn top_level(&self) -> u8 {
@@ -143,6 +157,31 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     fn publish(&self, table: Mfn, first: usize, last: usize) {
         if self.style.publish {
             self.frames.publish(table, first, last);
+        }
+    }
+
+    /// Fills a new table of `level` with `word` and publishes all of it, before anything points to
+    /// it (INV-02). Frames come zeroed, so that most often there is nothing to fill.
+    fn prepare(&self, table: Mfn, word: u64) {
+        if word != 0 {
+            for entry in self.frames.table(table) {
+                entry.store(word, Ordering::Relaxed);
+            }
+        }
+        self.publish_new(table);
+    }
+
+    /// Makes a frame that was prepared and not linked as it came.
+    fn wipe(&self, table: Mfn) {
+        for entry in self.frames.table(table) {
+            entry.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that the entry for `bfn` at `level` is not the vacant one any more, or is it again.
+    fn note_vacancy_changed(&self, bfn: Bfn, level: u8, pending: &mut PendingFlush<'_>) {
+        if F::is_present(self.vacancy.word(level)) {
+            pending.changed_tables(Self::span(bfn, level));
         }
     }
 

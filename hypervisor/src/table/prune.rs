@@ -23,7 +23,7 @@ use crate::{
 pub enum Prune {
     /// All mappings and all tables but the root.
     Everything,
-    /// Tables without entries.
+    /// Tables without mappings.
     EmptyTables,
 }
 
@@ -67,6 +67,13 @@ struct Pass<'p, 'r> {
     pending: &'p mut PendingFlush<'r>,
 }
 
+impl Pass<'_, '_> {
+    /// A table with blocked entries stays, lest they become vacant; unless all goes.
+    fn takes_blocked(&self) -> bool {
+        self.what == Prune::Everything
+    }
+}
+
 impl<F: Format, T: TableFrames> Table<'_, F, T> {
     /// Does a piece of a pass: at most `pages` pages or one large leaf are taken out, and some
     /// thousand entries looked at. Each piece gets further than the one before.
@@ -92,8 +99,9 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         for (index, entry) in self.frames.table(table).iter().enumerate() {
             let start = u64::try_from(index).unwrap_or(0).wrapping_mul(span).wrapping_add(base);
             let raw = entry.load(Ordering::Acquire);
+            let vacant = self.vacancy.word(level);
             if start.wrapping_add(span.wrapping_sub(1)) < pass.from.0 {
-                empty &= !F::is_present(raw);
+                empty &= raw == vacant || pass.takes_blocked() && !F::is_present(raw);
                 continue;
             }
             let here = Cursor(start.max(pass.from.0));
@@ -102,15 +110,17 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
             }
             pass.budget.looks = pass.budget.looks.saturating_sub(1);
             match F::decode(raw, level) {
-                Entry::Empty => {}
+                _ if raw == vacant => {}
+                Entry::Empty => empty &= pass.takes_blocked(),
                 Entry::Leaf(_) if pass.what == Prune::EmptyTables => empty = false,
                 Entry::Leaf(leaf) => {
                     if pass.pending.runs_full() {
                         return Left::Stopped(here);
                     }
-                    entry.store(F::EMPTY, Ordering::Release);
+                    entry.store(vacant, Ordering::Release);
                     self.publish(table, index, index);
                     pass.pending.changed_leaves(Self::span(Bfn(start), level));
+                    self.note_vacancy_changed(Bfn(start), level, pass.pending);
                     gather(leaf, span, pass.pending);
                     if leaf.soft.split_paid() {
                         pass.pending.unreserve(split_cost::<F>(level));
@@ -136,7 +146,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                             if below == 0 && soft.witness().is_none() {
                                 self.kept.drop_one();
                             }
-                            entry.store(F::EMPTY, Ordering::Release);
+                            entry.store(vacant, Ordering::Release);
                             self.publish(table, index, index);
                             pass.pending.changed_tables(Self::span(Bfn(start), level));
                         }
@@ -166,7 +176,8 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                 return Left::Stopped(Cursor(at));
             }
             let limit = usize::try_from(pass.budget.pages).unwrap_or(usize::MAX);
-            let (cleared, stop) = clear_entries::<F>(entries, index, limit, pass.pending);
+            let (cleared, stop) =
+                clear_entries::<F>(entries, index, limit, self.vacancy.word(0), pass.pending);
             let pages = u64::try_from(cleared).unwrap_or(0);
             if let Some(range) = BfnRange::of_pages(Bfn(at), pages) {
                 self.publish(table, index, index.saturating_add(cleared).saturating_sub(1));

@@ -40,9 +40,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
             }
             Err(_) => {
                 // It was full of leaves: whoever takes it next expects a zeroed frame.
-                for entry in self.frames.table(child) {
-                    entry.store(F::EMPTY, Ordering::Relaxed);
-                }
+                self.wipe(child);
                 let _ = edit.stash.put(child, pool);
             }
         }

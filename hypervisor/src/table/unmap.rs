@@ -59,11 +59,13 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                         return Unmapped::stopped(Stop::PendingFull);
                     }
                     let order = (Ordering::AcqRel, Ordering::Relaxed);
+                    let vacant = self.vacancy.word(level);
                     let cleared =
-                        place.entry.compare_exchange(raw, F::EMPTY, order.0, order.1).is_ok();
+                        place.entry.compare_exchange(raw, vacant, order.0, order.1).is_ok();
                     if cleared {
                         self.publish(place.table, place.index, place.index);
                         edit.pending.changed_leaves(span);
+                        self.note_vacancy_changed(at, level, &mut edit.pending);
                         gather(leaf, span.pages(), &mut edit.pending);
                         if leaf.soft.split_paid() {
                             edit.pending.unreserve(split_cost::<F>(level));
@@ -71,7 +73,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                         return Unmapped { pages: span.pages(), stop: None };
                     }
                 }
-                Walk::Empty { .. } => return Unmapped::stopped(Stop::Hole),
+                Walk::Vacant { .. } | Walk::Blocked => return Unmapped::stopped(Stop::Hole),
                 Walk::Bad => return Unmapped::stopped(Stop::BadTable),
             }
         }
@@ -87,13 +89,14 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
     ) -> Unmapped {
         let first = index_in_leaf_table::<F>(at);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let (cleared, stop) = clear_entries::<F>(lock.entries, first, limit, pending);
+        let vacant = self.vacancy.word(0);
+        let (cleared, stop) = clear_entries::<F>(lock.entries, first, limit, vacant, pending);
         let pages = u64::try_from(cleared).unwrap_or(0);
         if let Some(range) = BfnRange::of_pages(at, pages) {
             let last = first.saturating_add(cleared).saturating_sub(1);
             self.publish(lock.frame, first, last);
             pending.changed_leaves(range);
-            if lock.emptied::<F>(first, last) && !self.kept.keep() {
+            if lock.emptied::<F>(first, last, vacant) && !self.kept.keep() {
                 self.unlink_empty(lock, at, pending);
             }
         }
@@ -103,18 +106,19 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
     /// Unlinks an empty leaf table. `pending` has room for its frame.
     fn unlink_empty(&self, lock: LeafLock<'_>, at: Bfn, pending: &mut PendingFlush<'_>) {
         pending.changed_tables(Self::span(at, 1));
-        if let Err(frame) = pending.take_table(lock.unlink::<F>()) {
+        if let Err(frame) = pending.take_table(lock.unlink(self.vacancy.word(1))) {
             // Not reached: asked before anything was cleared. Held for ever, if it were.
             log::error!("pviommu: table frame {frame} is never given back");
         }
     }
 }
 
-/// Clears present entries from `first` on, at most `limit`; how many, and why it stopped early.
+/// Makes mappings from `first` on vacant, at most `limit`; how many, and why it stopped early.
 pub(crate) fn clear_entries<F: Format>(
     entries: &[AtomicU64],
     first: usize,
     limit: usize,
+    vacant: u64,
     pending: &mut PendingFlush<'_>,
 ) -> (usize, Option<Stop>) {
     let entries = entries.get(first..).unwrap_or_default();
@@ -122,12 +126,15 @@ pub(crate) fn clear_entries<F: Format>(
     let mut cleared = 0usize;
     while let Some((entry, rest)) = entries.get(cleared..).and_then(<[_]>::split_first) {
         let raw = entry.load(Ordering::Relaxed);
-        let Entry::Leaf(leaf) = F::decode(raw, 0) else { return (cleared, Some(Stop::Hole)) };
+        let leaf = match F::decode(raw, 0) {
+            Entry::Leaf(leaf) if raw != vacant => leaf,
+            _ => return (cleared, Some(Stop::Hole)),
+        };
         if pending.runs_full() {
             return (cleared, Some(Stop::PendingFull));
         }
-        entry.store(F::EMPTY, Ordering::Release);
-        let run = leaves::clear_rest::<F>(rest, raw).saturating_add(1);
+        entry.store(vacant, Ordering::Release);
+        let run = leaves::clear_rest::<F>(rest, raw, vacant).saturating_add(1);
         gather(leaf, u64::try_from(run).unwrap_or(0), pending);
         cleared = cleared.saturating_add(run);
     }

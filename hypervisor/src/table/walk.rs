@@ -16,8 +16,10 @@ pub(crate) enum Walk<'t> {
     Locked(LeafLock<'t>),
     /// At a leaf above level 0.
     Large { place: Place<'t>, level: u8, raw: u64, leaf: Leaf },
-    /// At an entry of `level` that is not present.
-    Empty { place: Place<'t>, level: u8 },
+    /// At a vacant entry of `level`: where the background begins.
+    Vacant { place: Place<'t>, level: u8, vacant: u64 },
+    /// At an entry that nobody may map.
+    Blocked,
     /// Beyond the table, or in one that is not there.
     Bad,
 }
@@ -27,7 +29,8 @@ pub(crate) enum Step<'t> {
     Table(Mfn),
     Locked,
     Large { place: Place<'t>, raw: u64, leaf: Leaf },
-    Empty { place: Place<'t> },
+    Vacant { place: Place<'t>, vacant: u64 },
+    Blocked,
     Bad,
 }
 
@@ -37,8 +40,11 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     pub(crate) fn step(&self, table: Mfn, level: u8, bfn: Bfn) -> Step<'t> {
         let Some(place) = self.place(table, level, bfn) else { return Step::Bad };
         let raw = place.entry.load(Ordering::Acquire);
+        if raw == self.vacancy.word(level) {
+            return Step::Vacant { place, vacant: raw };
+        }
         match F::decode(raw, level) {
-            Entry::Empty => Step::Empty { place },
+            Entry::Empty => Step::Blocked,
             Entry::Leaf(leaf) => Step::Large { place, raw, leaf },
             Entry::Table(_) if TableSoft::from_bits(F::soft(raw)).locked() => Step::Locked,
             Entry::Table(next) => Step::Table(next),
@@ -54,7 +60,8 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             match self.step(table, level, bfn) {
                 Step::Table(next) => table = next,
                 Step::Large { place, raw, leaf } => return Walk::Large { place, level, raw, leaf },
-                Step::Empty { place } => return Walk::Empty { place, level },
+                Step::Vacant { place, vacant } => return Walk::Vacant { place, level, vacant },
+                Step::Blocked => return Walk::Blocked,
                 Step::Locked | Step::Bad => return Walk::Bad,
             }
             level = level.saturating_sub(1);
@@ -68,8 +75,11 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         loop {
             let Some(place) = self.place(table, 1, bfn) else { return Walk::Bad };
             let raw = place.entry.load(Ordering::Acquire);
+            if raw == self.vacancy.word(1) {
+                return Walk::Vacant { place, level: 1, vacant: raw };
+            }
             match F::decode(raw, 1) {
-                Entry::Empty => return Walk::Empty { place, level: 1 },
+                Entry::Empty => return Walk::Blocked,
                 Entry::Leaf(leaf) => return Walk::Large { place, level: 1, raw, leaf },
                 // The holder stores a bounded run and calls nobody: it will be gone soon.
                 Entry::Table(_) if TableSoft::from_bits(F::soft(raw)).locked() => relax(),
@@ -83,7 +93,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         }
     }
 
-    /// What `bfn` leads to. Takes no lock: the answer was true at some instant of the call.
+    /// What `bfn` is mapped to; nothing if it hits the background. Takes no lock: the answer was true at some instant of the call.
     #[must_use]
     pub fn lookup(&self, bfn: Bfn) -> Option<Translation> {
         // The depth of nearly all tables, known to the compiler: a few loads, and no loop.
@@ -101,6 +111,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             let raw = self.place(table, level, bfn)?.entry.load(Ordering::Acquire);
             match F::decode(raw, level) {
                 Entry::Empty => return None,
+                Entry::Leaf(_) if raw == self.vacancy.word(level) => return None,
                 Entry::Leaf(leaf) => {
                     return Some(Translation { leaf, pages: pages_at::<F>(level) });
                 }
@@ -110,29 +121,49 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         }
     }
 
-    /// The first bus frame of `range` that is mapped.
+    /// Looks for the first bus frame of `range` that is mapped, at most at `looks` entries.
     ///
-    /// Skips what is empty by the table, so that a large range costs no more than its tables.
+    /// Skips what is vacant by the table, so that a large range costs no more than its tables.
     #[must_use]
-    pub fn first_mapped(&self, range: BfnRange) -> Option<Bfn> {
+    pub fn first_mapped(&self, range: BfnRange, looks: u64) -> Search {
         let mut at = range.first();
+        for _ in 0..looks {
+            let Some((level, mapped)) = self.end_of_walk(at) else { return Search::Nothing };
+            if mapped {
+                return Search::Found(at);
+            }
+            match Self::span(at, level).last().checked_add(1) {
+                Some(next) if next <= range.last() => at = next,
+                _ => return Search::Nothing,
+            }
+        }
+        Search::Unfinished(at)
+    }
+
+    /// The level at which the walk for `bfn` ends, and whether at a mapping.
+    fn end_of_walk(&self, bfn: Bfn) -> Option<(u8, bool)> {
+        let mut level = self.top_level();
+        let mut table = self.root.frame;
         loop {
-            let mut level = self.top_level();
-            let mut table = self.root.frame;
-            loop {
-                let raw = self.place(table, level, at)?.entry.load(Ordering::Acquire);
-                match F::decode(raw, level) {
-                    Entry::Empty => break,
-                    Entry::Leaf(_) => return Some(at),
-                    Entry::Table(next) => table = next,
-                }
-                level = level.checked_sub(1)?;
+            let raw = self.place(table, level, bfn)?.entry.load(Ordering::Acquire);
+            match F::decode(raw, level) {
+                _ if raw == self.vacancy.word(level) => return Some((level, false)),
+                Entry::Empty => return Some((level, false)),
+                Entry::Leaf(_) => return Some((level, true)),
+                Entry::Table(next) => table = next,
             }
-            let next = Self::span(at, level).last().checked_add(1)?;
-            if next > range.last() {
-                return None;
-            }
-            at = next;
+            level = level.checked_sub(1)?;
         }
     }
+}
+
+/// What a search for a mapping came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Search {
+    /// This bus frame is mapped, and none before it.
+    Found(Bfn),
+    /// None is mapped.
+    Nothing,
+    /// None before this one is mapped.
+    Unfinished(Bfn),
 }

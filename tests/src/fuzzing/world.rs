@@ -81,7 +81,7 @@ fn config(machine: u8) -> Config {
     second.tags = 4;
     let refuse = machine & 8 != 0;
     let unknown_flags = if refuse { UnknownFlags::Refuse } else { UnknownFlags::Ignore };
-    let limits = Limits { max_contexts: 6, max_arena_order: 6, unknown_flags };
+    let limits = Limits { max_contexts: 6, max_arena_order: 6, unknown_flags, ..Limits::default() };
     let device = |index: usize, unit, owner: usize, reserved| DeviceConfig {
         function: DEVICES[index],
         unit: UnitId(unit),

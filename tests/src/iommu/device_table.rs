@@ -3,7 +3,7 @@
 //! A device without an entry is blocked. The cache is filled by the first access of a device and
 //! left alone until that entry is told to be forgotten, as attaching and blocking do.
 
-use pviommu_abi::PciDevice;
+use pviommu_abi::{DomId, PciDevice};
 use pviommu_hypervisor::platform::{TableRoot, Tag};
 
 /// What a device's requests go through.
@@ -36,6 +36,7 @@ struct Slot {
     device: PciDevice,
     entry: DeviceEntry,
     cached: Option<DeviceEntry>,
+    owner: Option<DomId>,
 }
 
 /// The device entries of one unit.
@@ -48,7 +49,8 @@ pub struct DeviceTable {
 impl DeviceTable {
     fn slot(&mut self, device: PciDevice) -> &mut Slot {
         let at = self.slots.iter().position(|s| s.device == device).unwrap_or_else(|| {
-            self.slots.push(Slot { device, entry: DeviceEntry::Blocked, cached: None });
+            let entry = DeviceEntry::Blocked;
+            self.slots.push(Slot { device, entry, cached: None, owner: None });
             self.slots.len() - 1
         });
         &mut self.slots[at]
@@ -72,6 +74,23 @@ impl DeviceTable {
     pub fn entry(&self, device: PciDevice) -> DeviceEntry {
         let slot = self.slots.iter().find(|s| s.device == device);
         slot.map_or(DeviceEntry::Blocked, |s| s.entry)
+    }
+
+    /// The domain that has `device`, as far as it was told.
+    #[must_use]
+    pub fn owner(&self, device: PciDevice) -> Option<DomId> {
+        self.slots.iter().find(|s| s.device == device)?.owner
+    }
+
+    /// Notes the domain that has `device`.
+    pub fn set_owner(&mut self, device: PciDevice, owner: Option<DomId>) {
+        self.slot(device).owner = owner;
+    }
+
+    /// The roots that entries name, in memory or cached; some more than once.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = TableRoot> {
+        let entries = self.slots.iter().flat_map(|s| [Some(s.entry), s.cached]);
+        entries.flatten().filter_map(DeviceEntry::table).map(|(root, _)| root)
     }
 
     /// Replaces the entry in memory in one step, and returns the former one.

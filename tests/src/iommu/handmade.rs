@@ -8,7 +8,7 @@ use pviommu_hypervisor::{
     platform::{Pool, TableRoot},
 };
 
-use super::walker::LEVEL_BITS;
+pub use super::walker::index;
 use crate::machine::memory::Memory;
 
 /// Read and write: the low bits of an ordinary entry.
@@ -87,10 +87,4 @@ impl<'m> HandMade<'m> {
         self.memory.tables.words(table, &self.memory.violations)[index]
             .store(entry, Ordering::Release);
     }
-}
-
-/// Place of the entry for `bfn` in a table of `level`.
-#[must_use]
-pub const fn index(bfn: u64, level: u8) -> usize {
-    (bfn >> (LEVEL_BITS * (level as u32 - 1)) & 0x1ff) as usize
 }

@@ -3,12 +3,14 @@
 use pviommu_abi::PciDevice;
 use pviommu_hypervisor::{
     addr::{Mfn, MfnRange},
-    platform::{Invalidation, Tag},
+    platform::{Invalidation, TABLE_ENTRIES, TableRoot, Tag},
 };
+use rustc_hash::FxHashSet;
 
 use super::{
     iotlb::{Cached, keys_in},
     unit::{State, TagCache, UnitModel},
+    walker::{self, LEVEL_BITS, Place, Rights, Step, Walk},
 };
 use crate::machine::{
     frames::{Reach, lock},
@@ -46,8 +48,8 @@ impl UnitModel {
     /// A cached page must still be held when its flush begins; tells the first one that is not.
     fn check_held(&self, memory: &Memory, tag: Tag, cached: &Cached) {
         let mut frames = (0..cached.pages()).map(|i| (cached.bfn + i, Mfn(cached.frame.0 + i)));
-        let lost = frames
-            .find(|&(_, frame)| matches!(memory.frames.reach(frame), Reach::NotHeld | Reach::Free));
+        let lost =
+            frames.find(|&(_, frame)| matches!(memory.reach(frame), Reach::NotHeld | Reach::Free));
         if let Some((bfn, frame)) = lost {
             let unit = self.id;
             memory.violations.record(Violation::ReleasedBeforeFlush { unit, tag, bfn, frame });
@@ -85,6 +87,46 @@ impl UnitModel {
             let unit = self.id;
             memory.violations.record(Violation::TableFreedWhileNamed { unit, frame });
         }
+    }
+
+    /// Called when the scratch page in `frame` is about to be freed: no translation and no table
+    /// of a device may lead to it.
+    pub fn check_scratch_freed(&self, memory: &Memory, frame: Mfn) {
+        let (unit, violations) = (self.id, &memory.violations);
+        let state = lock(&self.state);
+        if state.index.names_page(frame) {
+            violations.record(Violation::ScratchFreedWhileCached { unit, frame });
+        }
+        if self.leads_to(memory, state.devices.roots(), frame) {
+            violations.record(Violation::ScratchFreedWhileReachable { unit, frame });
+        }
+    }
+
+    /// True if a table under one of `roots` leads to the page in `frame`.
+    fn leads_to(
+        &self,
+        memory: &Memory,
+        roots: impl Iterator<Item = TableRoot>,
+        frame: Mfn,
+    ) -> bool {
+        let mut seen = FxHashSet::default();
+        let mut left: Vec<Place> = roots
+            .map(|root| Place { table: root.frame, level: root.levels, rights: Rights::ALL })
+            .collect();
+        while let Some(place) = left.pop() {
+            if !seen.insert(place.table.0) {
+                continue;
+            }
+            for index in 0..TABLE_ENTRIES as u64 {
+                let bfn = index << (LEVEL_BITS * u32::from(place.level - 1));
+                match walker::step(&memory.tables, &self.facts, place, bfn) {
+                    Step::Down(below) => left.push(below),
+                    Step::Ended(Walk::Leaf { frame: found, .. }) if found == frame => return true,
+                    Step::Ended(_) => {}
+                }
+            }
+        }
+        false
     }
 
     /// The translations that `what` covers, and a device that could use them.

@@ -20,6 +20,7 @@ pub mod index;
 mod invalidate;
 pub mod iotlb;
 pub mod paging_cache;
+mod translate;
 pub mod unit;
 pub mod walker;
 

@@ -112,6 +112,15 @@ pub fn supports_levels(facts: &UnitFacts, levels: u8) -> bool {
     })
 }
 
+/// One step of a walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// To the next table.
+    Down(Place),
+    /// No further.
+    Ended(Walk),
+}
+
 /// Walks from `place` to the page of `bfn`, and tells `passed` each table it comes to.
 pub fn walk(
     tables: &Tables,
@@ -120,28 +129,52 @@ pub fn walk(
     bfn: u64,
     mut passed: impl FnMut(Place),
 ) -> Walk {
-    let coherent = facts.features.contains(UnitFeatures::COHERENT);
     let mut place = place;
     loop {
-        let Place { table, level, rights } = place;
-        let index = (bfn >> (LEVEL_BITS * u32::from(level - 1)) & 0x1ff) as usize;
-        let Some(entry) = tables.entry(table, index, coherent) else {
-            return Walk::BadTable { frame: table };
-        };
-        if entry & (READ | WRITE) == 0 {
-            return Walk::NotPresent { level };
+        match step(tables, facts, place, bfn) {
+            Step::Down(below) => {
+                place = below;
+                passed(below);
+            }
+            Step::Ended(end) => return end,
         }
-        let leaf = level == 1 || (entry & PAGE_SIZE != 0 && has_large_leaf(facts, level));
-        if entry & reserved(facts, level, leaf) != 0 {
-            return Walk::Reserved { level, entry };
-        }
-        let frame = Mfn((entry & ADDRESS) >> 12);
-        let rights = rights.and(Rights::of(entry));
-        if leaf {
-            return Walk::Leaf { frame, level, rights };
-        }
-        place = Place { table: frame, level: level - 1, rights };
-        passed(place);
+    }
+}
+
+/// Reads the entry for `bfn` in the table at `place`.
+#[must_use]
+pub fn step(tables: &Tables, facts: &UnitFacts, place: Place, bfn: u64) -> Step {
+    let coherent = facts.features.contains(UnitFeatures::COHERENT);
+    let entry = tables.entry(place.table, index(bfn, place.level), coherent);
+    match entry {
+        Some(entry) => follow(facts, place, entry),
+        None => Step::Ended(Walk::BadTable { frame: place.table }),
+    }
+}
+
+/// Place of the entry for `bfn` in a table of `level`.
+#[must_use]
+pub const fn index(bfn: u64, level: u8) -> usize {
+    (bfn >> (LEVEL_BITS * (level as u32 - 1)) & 0x1ff) as usize
+}
+
+/// Where an entry of the table at `place` leads.
+#[must_use]
+pub fn follow(facts: &UnitFacts, place: Place, entry: u64) -> Step {
+    let Place { level, rights, .. } = place;
+    if entry & (READ | WRITE) == 0 {
+        return Step::Ended(Walk::NotPresent { level });
+    }
+    let leaf = level == 1 || (entry & PAGE_SIZE != 0 && has_large_leaf(facts, level));
+    if entry & reserved(facts, level, leaf) != 0 {
+        return Step::Ended(Walk::Reserved { level, entry });
+    }
+    let frame = Mfn((entry & ADDRESS) >> 12);
+    let rights = rights.and(Rights::of(entry));
+    if leaf {
+        Step::Ended(Walk::Leaf { frame, level, rights })
+    } else {
+        Step::Down(Place { table: frame, level: level - 1, rights })
     }
 }
 

@@ -13,13 +13,13 @@ use super::{
     board::Board,
     config::{Config, DomainConfig},
     counters::Counters,
-    dma::DmaFault,
+    dma::{DmaFault, Hit},
     guest::{Guest, Port},
     platform::{DomainSlot, Platform},
     schedule::Schedule,
     violation::Violation,
 };
-use crate::iommu::FaultRecord;
+use crate::iommu::{Direction, FaultRecord};
 
 /// A machine, its domains and the service.
 #[derive(Debug)]
@@ -191,6 +191,20 @@ impl<'a> Bed<'a> {
         self.board.dma_write(function, address, from)
     }
 
+    /// DMA by `function` that moves nothing: says where the access would have landed. It is
+    /// translated, cached and judged as every other.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if it is refused.
+    pub fn dma_probe(
+        &self,
+        function: PciDevice,
+        address: u64,
+        direction: Direction,
+    ) -> Result<Hit, DmaFault> {
+        self.board.dma_probe(function, address, direction)
+    }
+
     /// Reads memory of a guest at a guest physical address.
     ///
     /// # Panics
@@ -253,6 +267,7 @@ impl<'a> Bed<'a> {
         assert_eq!(now.references_live, 0, "references are left");
         assert_eq!(now.table_frames_live, 0, "table frames are left");
         assert_eq!(now.table_frames_reserved, 0, "reserved table frames are left");
+        assert_eq!(now.scratch_frames_live, 0, "scratch pages are left");
     }
 }
 

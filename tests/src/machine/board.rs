@@ -134,6 +134,9 @@ impl Board {
         if let Some(device) = self.device(function) {
             let word = owner.map_or(NOBODY, |domain| u32::from(domain.0));
             device.owner.store(word, Ordering::Release);
+            if let Some(unit) = self.unit(device.unit) {
+                unit.belongs_to(function, owner);
+            }
         }
     }
 

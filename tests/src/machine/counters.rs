@@ -1,5 +1,7 @@
 //! Counts of what has happened: what cannot be timed on a machine that is not there.
 
+use std::sync::atomic::Ordering;
+
 use super::board::Board;
 
 /// What has happened so far, over the whole machine.
@@ -25,6 +27,12 @@ pub struct Counters {
     pub table_frames_peak: u32,
     /// Table frames put aside now.
     pub table_frames_reserved: u32,
+    /// Scratch pages allocated now; no table frames.
+    pub scratch_frames_live: u32,
+    /// Reads of devices from scratch pages.
+    pub scratch_reads: u64,
+    /// Writes of devices to scratch pages.
+    pub scratch_writes: u64,
     /// References held now.
     pub references_live: u64,
     /// Violations.
@@ -42,6 +50,9 @@ impl Counters {
             table_frames_live: tables.live,
             table_frames_peak: tables.peak,
             table_frames_reserved: tables.reserved,
+            scratch_frames_live: tables.scratch,
+            scratch_reads: memory.tables.scratch_use.reads.load(Ordering::Relaxed),
+            scratch_writes: memory.tables.scratch_use.writes.load(Ordering::Relaxed),
             references_live: memory.frames.references_live(),
             violations: memory.violations.count(),
             ..Self::default()

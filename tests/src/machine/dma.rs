@@ -3,7 +3,10 @@
 use pviommu_abi::PciDevice;
 use pviommu_hypervisor::addr::Mfn;
 
-use super::{board::Board, frames::PAGE_SIZE};
+use super::{
+    board::Board,
+    frames::{PAGE_SIZE, Reach},
+};
 use crate::iommu::{Direction, FaultReason};
 
 /// A transfer was stopped.
@@ -17,6 +20,15 @@ pub struct DmaFault {
     pub reason: FaultReason,
     /// Bytes transferred before.
     pub done: usize,
+}
+
+/// Where an access would have landed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hit {
+    /// The machine frame.
+    pub frame: Mfn,
+    /// What that frame is.
+    pub reach: Reach,
 }
 
 impl Board {
@@ -35,7 +47,7 @@ impl Board {
         self.transfer(function, address, bytes, Direction::Read, |frame, offset, bytes| {
             let (now, later) = std::mem::take(&mut rest).split_at_mut(bytes);
             rest = later;
-            self.memory.frames.read(frame, offset, now).unwrap();
+            self.memory.device_reads(frame, offset, now).unwrap();
         })
     }
 
@@ -54,7 +66,7 @@ impl Board {
         self.transfer(function, address, bytes, Direction::Write, |frame, offset, bytes| {
             let (now, later) = rest.split_at(bytes);
             rest = later;
-            self.memory.frames.write(frame, offset, now).unwrap();
+            self.memory.device_writes(frame, offset, now).unwrap();
         })
     }
 
@@ -62,6 +74,26 @@ impl Board {
     pub fn prefetch(&self, function: PciDevice, address: u64) -> bool {
         let device = self.device(function).and_then(|d| self.unit(d.unit));
         device.is_some_and(|unit| unit.prefetch(&self.memory, function, address))
+    }
+
+    /// An access that is translated and judged as every DMA is, and moves nothing.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if it is refused.
+    pub fn dma_probe(
+        &self,
+        function: PciDevice,
+        address: u64,
+        direction: Direction,
+    ) -> Result<Hit, DmaFault> {
+        let fault = |reason| DmaFault { address, direction, reason, done: 0 };
+        let unit = self.device(function).and_then(|d| self.unit(d.unit));
+        let unit = unit.ok_or_else(|| fault(FaultReason::NoDevice))?;
+        unit.access_at(&self.memory, function, address, direction, |frame, reach| Hit {
+            frame,
+            reach,
+        })
+        .map_err(fault)
     }
 
     fn transfer(
@@ -80,8 +112,10 @@ impl Board {
             let unit = unit.ok_or_else(|| fault(FaultReason::NoDevice))?;
             let offset = (at & 0xfff) as usize;
             let now = (PAGE_SIZE - offset).min(bytes - done);
-            unit.access(&self.memory, function, at, direction, |frame| act(frame, offset, now))
-                .map_err(fault)?;
+            unit.access_at(&self.memory, function, at, direction, |frame, _| {
+                act(frame, offset, now)
+            })
+            .map_err(fault)?;
             done += now;
         }
         Ok(())

@@ -47,8 +47,10 @@ pub enum Reach {
     Held,
     /// RAM that no reference holds.
     NotHeld,
-    /// A frame that was freed.
+    /// A frame that was freed; or one of the table pool that is not allocated.
     Free,
+    /// A scratch page: no reference needed.
+    Scratch,
     /// Not memory a device may use: the hypervisor's, a page table, or nothing at all.
     Forbidden,
 }
@@ -57,7 +59,7 @@ impl Reach {
     /// True if a device may be there.
     #[must_use]
     pub const fn is_allowed(self) -> bool {
-        matches!(self, Self::Mmio | Self::Held)
+        matches!(self, Self::Mmio | Self::Held | Self::Scratch)
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use pviommu_abi::{DomId, Subop};
-use pviommu_guest::{Hypercall, hypercall::set_pointer};
+use pviommu_guest::{
+    Hypercall,
+    hypercall::{set_pointer, set_pointers},
+};
 use pviommu_hypervisor::Outcome;
 
 use super::{
@@ -97,15 +100,18 @@ impl<'b> Guest<'b> {
 }
 
 impl Hypercall for Guest<'_> {
-    fn iommu_op(&self, subop: Subop, arg: &mut [u8], buffer: Option<&mut [u8]>) -> i64 {
+    fn iommu_op(&self, subop: Subop, arg: &mut [u8], mut buffer: Option<&mut [u8]>) -> i64 {
         let board = self.port.board();
         let at = self.argument_address();
         let room = (ARGUMENT_PAGES as usize - 1) * PAGE_SIZE;
         let behind = at + (arg.len() as u64).next_multiple_of(8);
         let buffered = buffer.as_ref().map_or(0, |b| b.len());
         assert!(arg.len() + 8 + buffered <= room, "the arguments of a call are too long");
-        if let Some(buffer) = &buffer {
-            set_pointer(subop, arg, behind).expect("a buffer for a subop without a pointer");
+        if let Some(buffer) = &mut buffer {
+            // What is malformed is so on purpose: the service is to see it as it is.
+            if set_pointers(subop, arg, buffer, behind).is_err() {
+                set_pointer(subop, arg, behind).expect("a buffer for a subop without a pointer");
+            }
             board.guest_write(self.domain, behind, buffer).expect("arguments are RAM");
         }
         board.guest_write(self.domain, at, arg).expect("arguments are RAM");

@@ -17,6 +17,7 @@
 
 mod bed;
 mod board;
+mod book;
 mod cell;
 mod config;
 mod contents;
@@ -33,6 +34,7 @@ mod pages;
 mod platform;
 mod sabotage;
 pub mod schedule;
+mod scratch;
 pub mod tables;
 pub mod violation;
 
@@ -40,7 +42,7 @@ pub use bed::{Bed, run};
 pub use board::{Board, Copied};
 pub use config::{Config, DeviceConfig, DomainConfig, vtd_facts};
 pub use counters::Counters;
-pub use dma::DmaFault;
+pub use dma::{DmaFault, Hit};
 pub use frames::{FrameInfo, FrameKind, PAGE_SIZE, Reach, Refused};
 pub use guest::Guest;
 pub use platform::{DomainSlot, Platform};

@@ -40,6 +40,24 @@ impl Scramble {
         Self { size, half_bits: bits.div_ceil(2), keys }
     }
 
+    /// What went to `place`, which is below the size.
+    #[must_use]
+    pub fn invert(&self, place: u64) -> u64 {
+        debug_assert!(place < self.size, "permuted number out of range");
+        let mask = (1_u64 << self.half_bits) - 1;
+        let mut at = place;
+        loop {
+            let (mut left, mut right) = (at >> self.half_bits, at & mask);
+            for key in self.keys.iter().rev() {
+                (left, right) = (right ^ (mix(left ^ key) & mask), left);
+            }
+            at = left << self.half_bits | right;
+            if at < self.size {
+                return at;
+            }
+        }
+    }
+
     /// Where `index`, which is below the size, goes.
     #[must_use]
     pub fn apply(&self, index: u64) -> u64 {
@@ -60,7 +78,7 @@ impl Scramble {
 }
 
 /// The finaliser of splitmix64.
-const fn mix(mut x: u64) -> u64 {
+pub(crate) const fn mix(mut x: u64) -> u64 {
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ x >> 31
@@ -95,6 +113,15 @@ pub struct Backed {
     pub run: u64,
 }
 
+/// What tests changed since the start.
+#[derive(Debug, Default)]
+struct Changes {
+    /// What backs a guest frame; `None` is a hole.
+    frames: FxHashMap<u64, Option<Mfn>>,
+    /// The guest frame that a frame was put behind.
+    gfns: FxHashMap<u64, u64>,
+}
+
 /// The P2M of one domain.
 #[derive(Debug)]
 pub struct P2m {
@@ -102,8 +129,11 @@ pub struct P2m {
     segments: Vec<Segment>,
     scramble: Scramble,
     scattered: Mfn,
-    /// What tests changed since the start; `None` is a hole.
-    changed: RwLock<FxHashMap<u64, Option<Mfn>>>,
+    /// For the way back: where each segment begins among the machine's frames, or among the
+    /// scattered pages, and which it is; sorted.
+    in_order: Vec<(u64, usize)>,
+    in_scatter: Vec<(u64, usize)>,
+    changed: RwLock<Changes>,
     any_changed: AtomicBool,
 }
 
@@ -119,14 +149,51 @@ impl P2m {
             );
         }
         let any_changed = AtomicBool::new(false);
-        Self { segments, scramble, scattered, changed: RwLock::default(), any_changed }
+        let (mut in_order, mut in_scatter) = (Vec::new(), Vec::new());
+        for (i, segment) in segments.iter().enumerate() {
+            match segment.backing {
+                Backing::Scattered(first) => in_scatter.push((first, i)),
+                Backing::Contiguous(first) | Backing::Mmio(first) => in_order.push((first.0, i)),
+            }
+        }
+        in_order.sort_unstable();
+        in_scatter.sort_unstable();
+        let changed = RwLock::default();
+        Self { segments, scramble, scattered, in_order, in_scatter, changed, any_changed }
+    }
+
+    /// The guest frame that `frame` backs, or `None` if it backs none.
+    #[must_use]
+    pub fn gfn_of(&self, frame: Mfn) -> Option<Gfn> {
+        let moved = self.any_changed.load(Ordering::Acquire).then(|| self.changed.read().unwrap());
+        if let Some(changes) = &moved
+            && let Some(&gfn) = changes.gfns.get(&frame.0)
+        {
+            return Some(Gfn(gfn));
+        }
+        let gfn = self.gfn_at_start(frame)?;
+        moved.is_none_or(|changes| !changes.frames.contains_key(&gfn.0)).then_some(gfn)
+    }
+
+    /// The guest frame that `frame` backed at the start.
+    fn gfn_at_start(&self, frame: Mfn) -> Option<Gfn> {
+        let slot = frame.0.checked_sub(self.scattered.0).filter(|s| s % SCATTER_STRIDE == 0);
+        let slot = slot.map(|s| s / SCATTER_STRIDE).filter(|s| *s < self.scramble.size);
+        let (starts, at) = match slot {
+            Some(slot) => (&self.in_scatter, self.scramble.invert(slot)),
+            None => (&self.in_order, frame.0),
+        };
+        let before = starts.partition_point(|(first, _)| *first <= at).checked_sub(1)?;
+        let (first, segment) = starts[before];
+        let gfns = self.segments[segment].gfns;
+        (at - first < gfns.pages()).then(|| Gfn(gfns.first().0 + (at - first)))
     }
 
     /// What backs `gfn`, or `None` if nothing does.
     #[must_use]
     pub fn lookup(&self, gfn: Gfn) -> Option<Backed> {
         let changed = self.any_changed.load(Ordering::Acquire);
-        if changed && let Some(&now) = self.changed.read().unwrap().get(&gfn.0) {
+        if changed && let Some(&now) = self.changed.read().unwrap().frames.get(&gfn.0) {
             return now.map(|frame| Backed { frame, mmio: false, run: 1 });
         }
         let at = self.segments.partition_point(|s| s.gfns.last() < gfn);
@@ -147,7 +214,13 @@ impl P2m {
 
     /// Puts `frame` behind `gfn` from now on, or nothing.
     pub(crate) fn set(&self, gfn: Gfn, frame: Option<Mfn>) {
-        self.changed.write().unwrap().insert(gfn.0, frame);
+        let before = self.lookup(gfn).filter(|backed| !backed.mmio);
+        let mut changed = self.changed.write().unwrap();
+        if let Some(before) = before {
+            changed.gfns.remove(&before.frame.0);
+        }
+        changed.frames.insert(gfn.0, frame);
+        changed.gfns.extend(frame.map(|frame| (frame.0, gfn.0)));
         self.any_changed.store(true, Ordering::Release);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use pviommu_abi::DomId;
+use pviommu_abi::{DomId, Gfn};
 use pviommu_hypervisor::{
     DomainIommu,
     addr::{BfnRange, GfnRange, Mfn, MfnRange},
@@ -167,6 +167,11 @@ unsafe impl PageOwnership for Platform<'_> {
             unit.check_released(&board.memory, run.frames);
         }
     }
+
+    fn gfn_of(&self, domain: DomId, frame: Mfn) -> Option<Gfn> {
+        let _held = self.board.lock.enter("gfn_of");
+        self.board.p2m(domain)?.gfn_of(frame)
+    }
 }
 
 // SAFETY: a table's memory never moves and is handed out again only after it was freed; the
@@ -187,6 +192,23 @@ unsafe impl TableFrames for Platform<'_> {
             unit.check_table_freed(memory, frame);
         }
         memory.tables.free(domain, frame, pool, &memory.violations);
+    }
+
+    fn alloc_scratch(&self, domain: DomId) -> Option<Mfn> {
+        let _held = self.board.lock.enter("alloc_scratch");
+        if self.board.schedule.hit(Step::Alloc) {
+            return None;
+        }
+        self.board.memory.tables.alloc_scratch(domain, &self.board.memory.violations)
+    }
+
+    fn free_scratch(&self, domain: DomId, frame: Mfn) {
+        let _held = self.board.lock.enter("free_scratch");
+        let memory = &self.board.memory;
+        for unit in &self.board.units {
+            unit.check_scratch_freed(memory, frame);
+        }
+        memory.tables.free_scratch(domain, frame, &memory.violations);
     }
 
     fn reserve(&self, domain: DomId, frames: u32) -> bool {

@@ -14,7 +14,7 @@ pub enum Step {
     Acquire,
     /// A page inside calls of `acquire`; those before it stay acquired.
     AcquirePage,
-    /// `TableFrames::alloc` from the open pool: no memory.
+    /// `TableFrames::alloc` from the open pool, or `alloc_scratch`: no memory.
     Alloc,
     /// `TableFrames::reserve`: no memory.
     Reserve,

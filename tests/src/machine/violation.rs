@@ -93,6 +93,57 @@ pub enum Violation {
         /// The table.
         frame: Mfn,
     },
+    /// A walk came to a scratch page as if it were a table.
+    WalkedScratch {
+        /// Unit that walked.
+        unit: UnitId,
+        /// Tag it walked for.
+        tag: Tag,
+        /// Bus address, in bytes.
+        address: u64,
+        /// The scratch page.
+        frame: Mfn,
+    },
+    /// A device was translated to the scratch page of a domain that does not have the device.
+    /// The access was not carried out.
+    ScratchOfAnother {
+        /// Unit that translated.
+        unit: UnitId,
+        /// Function that asked.
+        device: PciDevice,
+        /// Bus address, in bytes.
+        address: u64,
+        /// The scratch page.
+        frame: Mfn,
+        /// The domain it was allocated for.
+        owner: DomId,
+    },
+    /// Two tables lead to one scratch page, which is one context's alone. The access was not
+    /// carried out.
+    ScratchUnderTwoRoots {
+        /// Unit that translated by the second.
+        unit: UnitId,
+        /// The scratch page.
+        frame: Mfn,
+        /// Frame of the root that led there first.
+        first: Mfn,
+        /// Frame of the other.
+        second: Mfn,
+    },
+    /// A scratch page was freed while a unit still had it cached.
+    ScratchFreedWhileCached {
+        /// Unit that has it.
+        unit: UnitId,
+        /// The scratch page.
+        frame: Mfn,
+    },
+    /// A scratch page was freed while the table of a device still led to it.
+    ScratchFreedWhileReachable {
+        /// Unit of the device.
+        unit: UnitId,
+        /// The scratch page.
+        frame: Mfn,
+    },
     /// Two device entries of a unit have one tag and different roots.
     TagWithTwoRoots {
         /// Unit of both entries.

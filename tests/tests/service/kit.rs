@@ -5,13 +5,22 @@ use pviommu_abi::{
     MapFlags, MapPages, PciDevice, ReattachDevice, Subop, UnmapPages,
 };
 use pviommu_guest::Hypercall;
-use pviommu_testbed::machine::{Bed, Config, Guest, run};
+use pviommu_hypervisor::Background;
+use pviommu_testbed::{
+    iommu::Direction,
+    machine::{Bed, Config, Guest, Reach, run},
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 pub(crate) const GUEST: DomId = DomId(1);
 /// 00:03.0, the device of [`Config::one_guest`].
 pub(crate) const DEVICE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 3 << 3 };
 pub(crate) const RW: MapFlags = MapFlags::READABLE.union(MapFlags::WRITEABLE);
+
+/// Tables that the background adds to those of a map below 512 GiB: with a scratch page, three that
+/// are shared, and two on the way to the interrupt range that no such map needs.
+pub(crate) const BACKGROUND_TABLES: u32 = if SCRATCH { 5 } else { 0 };
+pub(crate) const SCRATCH: bool = matches!(crate::BACKGROUND, Background::Scratch);
 
 /// Domain 1 on a CPU, making calls.
 pub(crate) struct Vm<'b> {
@@ -26,7 +35,11 @@ pub(crate) fn with_guest<R>(pages: u64, body: impl FnOnce(&Vm<'_>) -> R) -> R {
 
 /// Runs `body` on the machine of `config`, as domain 1 on CPU 0.
 pub(crate) fn with<R>(config: &Config, body: impl FnOnce(&Vm<'_>) -> R) -> R {
-    run(config, |bed| body(&Vm::new(bed, GUEST, 0)))
+    let mut config = config.clone();
+    for domain in &mut config.domains {
+        domain.background = crate::BACKGROUND;
+    }
+    run(&config, |bed| body(&Vm::new(bed, GUEST, 0)))
 }
 
 /// A negative status.
@@ -121,12 +134,26 @@ impl<'b> Vm<'b> {
         seen == mark
     }
 
+    /// True if the device can read a page that is mapped at `bfn`, and not just the background.
     pub(crate) fn reads(&self, device: PciDevice, bfn: u64) -> bool {
-        self.bed.dma_read(device, bfn << 12, &mut [0; 8]).is_ok()
+        self.hits(device, bfn, Direction::Read).is_some_and(|reach| reach != Reach::Scratch)
     }
 
+    /// True if the device can write a page that is mapped at `bfn`, and not just the background.
     pub(crate) fn writes(&self, device: PciDevice, bfn: u64) -> bool {
-        self.bed.dma_write(device, bfn << 12, &[1; 8]).is_ok()
+        self.hits(device, bfn, Direction::Write).is_some_and(|reach| reach != Reach::Scratch)
+    }
+
+    /// True if the device finds the background at `bfn`: a fault, or the scratch page.
+    pub(crate) fn hits_background(&self, device: PciDevice, bfn: u64) -> bool {
+        let expected = SCRATCH.then_some(Reach::Scratch);
+        let [read, write] = [Direction::Read, Direction::Write];
+        self.hits(device, bfn, read) == expected && self.hits(device, bfn, write) == expected
+    }
+
+    /// What the device finds at `bfn`; nothing if it is refused.
+    pub(crate) fn hits(&self, device: PciDevice, bfn: u64, way: Direction) -> Option<Reach> {
+        self.bed.dma_probe(device, bfn << 12, way).ok().map(|hit| hit.reach)
     }
 
     /// Ends the domain, and checks that nothing went wrong and nothing is left.

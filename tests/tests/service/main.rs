@@ -1,9 +1,14 @@
-//! The service on the simulated machine, at the level of its hypercalls.
+//! The service on the simulated machine, at the level of its hypercalls, with a scratch page behind
+//! every bus frame that nobody mapped. `service_fault` runs the same tests without.
 //!
 //! Every test ends with a teardown and a look at what is left: no reference, no table frame, no
 //! access through anything that was given back.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
+
+use pviommu_hypervisor::Background;
+
+const BACKGROUND: Background = Background::Scratch;
 
 mod devices;
 mod failures;

@@ -18,8 +18,13 @@ fn the_drivers_probe_finds_what_it_asks_for() {
         assert_eq!((before.max_ctx_no, before.pgsize_mask, before.max_pasid), (0, 0x1000, 0));
         assert_eq!(before.max_iova_addr, (1 << 48) - 1);
         assert_eq!(before.pad0, [0; 2]);
-        // Exactly what is served: snooping is enforced, everything else is off.
-        assert_eq!(before.cap_flags, CapabilityFlags::CACHE);
+        // Exactly what is served: snooping is enforced, and the extensions there are.
+        let extensions = CapabilityFlags::BATCH
+            | CapabilityFlags::LOOKUP
+            | CapabilityFlags::QUERY_LIMITS
+            | CapabilityFlags::ALLOC_CONTEXT_EXT;
+        let v7 = CapabilityFlags::CACHE | CapabilityFlags::DEFERRED_FLUSH;
+        assert_eq!(before.cap_flags, v7 | extensions);
         assert_eq!(vm.alloc(), Err(err(Errno::ENOSPC)));
         assert_eq!(vm.init(128, 12), 0);
         assert_eq!(vm.init(128, 12), err(Errno::EACCES));
@@ -230,7 +235,8 @@ fn unknown_flags_are_counted_and_ignored_or_refused() {
 fn subops_that_are_not_built_answer_that_they_are_not_supported() {
     with_guest(16, |vm| {
         vm.context();
-        let others = (9..0x40).chain(0x40..0x48).chain([0x48, 0xffff, u32::MAX]);
+        let others =
+            (9..13).chain(14..0x40).chain([0x41, 0x42, 0x44, 0x45, 0x48, 0xffff, u32::MAX]);
         for subop in others {
             let status = vm.guest.call(u64::from(subop), 0x1000);
             assert_eq!(status, err(Errno::EOPNOTSUPP), "subop {subop:#x}");

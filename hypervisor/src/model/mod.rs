@@ -12,15 +12,21 @@ use pviommu_abi::{Bfn, DomId};
 
 use crate::{
     Cpu,
-    addr::{Mfn, MfnRange},
+    addr::{BfnRange, Mfn, MfnRange},
     context::Context,
     flush::{FlushRoom, PendingFlush},
     format::{Entry, Format, Leaf, LeafAttributes, LeafSoft, Origin, TableSoft},
     machine::Gate,
     platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
     sync::{AtomicU64, Ordering},
-    table::{Cursor, Edit, KeptTables, MAX_KEPT_TABLES, Prune, Stash, Stop, Table, TableStyle},
+    table::{
+        Cursor, Edit, KeptTables, MAX_KEPT_TABLES, Prune, Stash, Stop, Table, TableStyle, Vacancy,
+    },
 };
+
+mod deferral;
+mod races;
+mod scratch;
 
 const POISON: Mfn = Mfn(0xdead);
 
@@ -110,20 +116,57 @@ unsafe impl TableFrames for Arena {
 struct Shared {
     arena: Arena,
     kept: KeptTables,
+    vacancy: Vacancy,
     cpus: [Cpu; 2],
     levels: u8,
 }
 
+/// What every bus frame that is not mapped leads to, where there is a scratch page.
+const SCRATCH: u64 = 0x5c;
+
 impl Shared {
     fn new(levels: u8) -> Arc<Self> {
         let cpus = [Cpu::new(), Cpu::new()];
-        Arc::new(Self { arena: Arena::new(), kept: KeptTables::new(), cpus, levels })
+        let vacancy = Vacancy::new();
+        vacancy.set_fault::<Tiny>();
+        Arc::new(Self { arena: Arena::new(), kept: KeptTables::new(), vacancy, cpus, levels })
+    }
+
+    /// The same with a scratch page, and frames 4 and 5 for its shared tables.
+    fn with_scratch(levels: u8) -> Arc<Self> {
+        let shared = Self::new(levels);
+        let tables = [Mfn(4), Mfn(5)];
+        let used = &tables[..usize::from(levels - 1)];
+        shared.vacancy.set_scratch::<Tiny>(Mfn(SCRATCH), used, LeafAttributes::empty());
+        for (level, table) in (0u8..).zip(used) {
+            for entry in shared.arena.table(*table) {
+                entry.store(shared.vacancy.word(level), Ordering::Relaxed);
+            }
+        }
+        for entry in shared.arena.table(Mfn(0)) {
+            entry.store(shared.vacancy.word(levels - 1), Ordering::Relaxed);
+        }
+        shared
+    }
+
+    /// Where a device that walks the table now gets to.
+    fn walk(&self, bfn: u64) -> Option<u64> {
+        let mut table = Mfn(0);
+        for level in (0..self.levels).rev() {
+            let index = usize::try_from((bfn >> level) & 1).unwrap();
+            match Tiny::decode(self.arena.table(table)[index].load(Ordering::Acquire), level) {
+                Entry::Table(next) => table = next,
+                Entry::Leaf(leaf) => return Some(leaf.frame.0),
+                Entry::Empty => return None,
+            }
+        }
+        None
     }
 
     fn table(&self) -> Table<'_, Tiny, Arena> {
         let root = TableRoot { frame: Mfn(0), levels: self.levels };
         let style = TableStyle { attributes: LeafAttributes::empty(), publish: false };
-        Table::new(&self.arena, root, style, &self.kept)
+        Table::new(&self.arena, root, style, &self.kept, &self.vacancy)
     }
 
     fn gate(&self, cpu: usize) -> Gate<'_> {
@@ -150,14 +193,28 @@ impl Shared {
         let mut stash = Stash::new();
         let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room));
         let unmapped = self.table().unmap(Bfn(bfn), pages, pages, &mut edit);
-        let done = edit.pending.complete(|_, _| Ok::<_, ()>(()), |_, _| {}).unwrap();
-        let references = done.runs.iter().map(|run| run.frames.pages()).sum();
-        (unmapped.pages, references, done.tables.to_vec())
+        let (references, tables) = complete(edit.pending);
+        (unmapped.pages, references, tables)
     }
 
     fn frame(&self, bfn: u64) -> Option<u64> {
         self.table().lookup(Bfn(bfn)).map(|found| found.leaf.frame.0)
     }
+}
+
+/// Pages and tables that are released after the flush.
+fn complete(mut pending: PendingFlush<'_>) -> (u64, Vec<Mfn>) {
+    let mut released = (0, Vec::new());
+    let flushed = pending.complete(
+        |_, _| Ok::<_, ()>(()),
+        |_, _| {},
+        |done| {
+            released.0 = done.runs.iter().map(|run| run.frames.pages()).sum();
+            released.1 = done.tables.to_vec();
+        },
+    );
+    flushed.unwrap();
+    released
 }
 
 /// Runs `first` on CPU 0 and `second` on CPU 1, and returns what both said.
@@ -170,124 +227,4 @@ fn race<A: Send + 'static, B>(
     let handle = thread::spawn(move || first(&other));
     let second = second(shared);
     (handle.join().unwrap(), second)
-}
-
-#[test]
-fn loom_one_of_two_maps_of_one_page_wins() {
-    loom::model(|| {
-        let shared = Shared::new(2);
-        shared.map(1, 9, 1, &[1]);
-        let (a, b) = race(&shared, |s| s.map(0, 10, 1, &[]).0, |s| s.map(0, 20, 1, &[]).0);
-        assert_eq!(a + b, 1);
-        assert_eq!(shared.frame(0), Some(if a == 1 { 10 } else { 20 }));
-        assert_eq!(shared.frame(1), Some(9));
-    });
-}
-
-/// INV-21: the reference of a page is given back once.
-#[test]
-fn loom_one_of_two_unmaps_of_one_page_gets_its_reference() {
-    loom::model(|| {
-        let shared = Shared::new(2);
-        shared.map(0, 10, 2, &[1]);
-        let (a, b) = race(&shared, |s| s.unmap(0, 1), |s| s.unmap(0, 1));
-        assert_eq!((a.0 + b.0, a.1 + b.1), (1, 1));
-        assert_eq!((shared.frame(0), shared.frame(1)), (None, Some(11)));
-    });
-}
-
-#[test]
-fn loom_a_map_and_an_unmap_in_one_leaf_table_do_not_disturb_each_other() {
-    loom::model(|| {
-        let shared = Shared::new(2);
-        shared.map(0, 10, 1, &[1]);
-        let (mapped, unmapped) = race(&shared, |s| s.map(1, 20, 1, &[]).0, |s| s.unmap(0, 1));
-        assert_eq!((mapped, unmapped.0, unmapped.1), (1, 1, 1));
-        assert_eq!((shared.frame(0), shared.frame(1)), (None, Some(20)));
-        assert_eq!(shared.kept.count(), 0);
-        // The record still names an entry that is present: unmapping it empties the table.
-        assert_eq!(shared.unmap(1, 1).1, 1);
-        assert_eq!(shared.kept.count(), 1);
-    });
-}
-
-#[test]
-fn loom_tables_for_neighbours_are_linked_once() {
-    loom::model(|| {
-        let shared = Shared::new(3);
-        let (a, b) = race(&shared, |s| s.map(0, 10, 1, &[1, 2]), |s| s.map(2, 20, 1, &[3, 4]));
-        // Who lost a race has its frames back and may ask again.
-        for (bfn, frame, (pages, stop, mut stash)) in [(0, 10, a), (2, 20, b)] {
-            if pages == 0 {
-                assert_eq!(stop, Some(Stop::NeedTables(2, Pool::Open)));
-                let mut left = Vec::new();
-                while let Some(frame) = stash.take(Pool::Open) {
-                    left.push(frame.0);
-                }
-                assert_eq!(left.len(), 2);
-                assert_eq!(shared.map(bfn, frame, 1, &left).0, 1);
-            }
-        }
-        assert_eq!((shared.frame(0), shared.frame(2)), (Some(10), Some(20)));
-        assert_eq!((shared.frame(1), shared.frame(3)), (None, None));
-    });
-}
-
-/// INV-07: a leaf table is freed only after every CPU that may read it has left.
-#[test]
-fn loom_a_freed_leaf_table_is_not_read_from_inside() {
-    loom::model(|| {
-        let shared = Shared::new(2);
-        shared.map(0, 10, 1, &[1]);
-        (0..MAX_KEPT_TABLES).for_each(|_| shared.kept.keep_anyway());
-        let reader = |s: &Shared| {
-            let _inside = s.gate(0).enter();
-            s.frame(0)
-        };
-        let (seen, ()) = race(&shared, reader, |s| {
-            let inside = s.gate(1).enter();
-            let (_, _, tables) = s.unmap(0, 1);
-            drop(inside);
-            assert_eq!(tables, [Mfn(1)]);
-            s.gate(1).wait_for_others();
-            s.arena.free(DomId(1), Mfn(1), Pool::Open);
-        });
-        assert!(matches!(seen, None | Some(10)), "read a freed table: {seen:x?}");
-    });
-}
-
-/// A pass that needs the table for itself has it: what it unlinks, nobody fills meanwhile.
-#[test]
-fn loom_a_trim_does_not_lose_a_map() {
-    loom::model(|| {
-        let shared = Shared::new(2);
-        let context = Arc::new(Context::new());
-        context.open(TableRoot { frame: Mfn(0), levels: 2 });
-        shared.map(0, 10, 1, &[1]);
-        shared.unmap(0, 1);
-        assert_eq!(shared.kept.count(), 1);
-        let epoch = context.facts().epoch;
-        let mapper = Arc::clone(&context);
-        let map = move |s: &Shared| match mapper.enter(s.gate(0), epoch) {
-            Ok(_inside) => Some(s.map(0, 20, 1, &[2]).0),
-            Err(_) => None,
-        };
-        let (mapped, ()) = race(&shared, map, |s| {
-            let mut room = FlushRoom::new();
-            let mut pending = PendingFlush::new(&mut room);
-            context.exclusively(s.gate(1), || {
-                let _ = s.table().prune(Prune::EmptyTables, Cursor::default(), 256, &mut pending);
-            });
-            let done = pending.complete(|_, _| Ok::<_, ()>(()), |_, _| {}).unwrap();
-            s.gate(1).wait_for_others();
-            for table in done.tables {
-                s.arena.free(DomId(1), *table, Pool::Open);
-            }
-        });
-        match mapped {
-            Some(pages) => assert_eq!((pages, shared.frame(0)), (1, Some(20))),
-            None => assert_eq!(shared.frame(0), None),
-        }
-        assert_eq!(shared.kept.count(), 0);
-    });
 }

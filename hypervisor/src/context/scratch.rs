@@ -1,0 +1,213 @@
+//! The background of a context: built with it, taken down with it, and watched.
+
+use pviommu_abi::Errno;
+
+use super::{Context, End, Session, State};
+use crate::{
+    addr::{BfnRange, Mfn},
+    domain::Background,
+    flush::PendingFlush,
+    format::Format,
+    machine::{EditRoom, interrupt_range},
+    platform::{Platform, Pool, TableRoot},
+    sync::Ordering,
+    table::{Edit, MAX_LEVELS, Paint, Stash, Stop},
+};
+
+type Frames = heapless::Vec<Mfn, MAX_LEVELS>;
+
+impl<P: Platform> Session<'_, P> {
+    /// Gives a context that is not in use, and that nobody else knows, a table without mappings, with
+    /// `root` for its root.
+    ///
+    /// # Errors
+    /// `-ENOMEM` if the domain's share, or the embedder's memory, is used up; what was built so far
+    /// is taken down with the context.
+    pub(crate) fn build<F: Format>(
+        &self,
+        context: &Context,
+        root: Mfn,
+        aperture: BfnRange,
+        background: Background,
+        room: &mut EditRoom,
+    ) -> Result<(), Errno> {
+        context.vacancy.set_fault::<F>();
+        context.set_up(TableRoot { frame: root, levels: self.iommu.levels() }, aperture);
+        self.publish_whole(root);
+        if background == Background::Fault {
+            return Ok(());
+        }
+        self.build_scratch::<F>(context)?;
+        self.paint::<F>(context, aperture, Paint::Vacant, room)?;
+        let of_machine = self.iommu.reserved().iter().filter(|range| range.enforced());
+        let reserved = of_machine.map(|reserved| reserved.range).chain([interrupt_range()]);
+        for range in reserved.filter_map(|range| range.intersection(aperture)) {
+            self.paint::<F>(context, range, Paint::Blocked, room)?;
+        }
+        Ok(())
+    }
+
+    /// The scratch page and the tables that lead to it.
+    fn build_scratch<F: Format>(&self, context: &Context) -> Result<(), Errno> {
+        let page = self.allocate_scratch().ok_or(Errno::ENOMEM)?;
+        let mut shared = Frames::new();
+        for _ in 1..self.iommu.levels() {
+            let frame = self.allocate(Pool::Open);
+            if frame.and_then(|frame| shared.push(frame).ok()).is_none() {
+                let _ = shared.iter().map(|frame| self.free(*frame, Pool::Open)).count();
+                self.free_scratch(page);
+                return Err(Errno::ENOMEM);
+            }
+        }
+        context.vacancy.set_scratch::<F>(page, &shared, self.iommu.style().attributes);
+        for (level, table) in (0u8..).zip(&shared) {
+            for entry in self.platform().table(*table) {
+                entry.store(context.vacancy.word(level), Ordering::Relaxed);
+            }
+            self.publish_whole(*table);
+        }
+        Ok(())
+    }
+
+    fn publish_whole(&self, table: Mfn) {
+        if self.iommu.style().publish {
+            let entries = self.platform().table(table).len();
+            self.platform().publish(table, 0, entries.saturating_sub(1));
+        }
+    }
+
+    /// Paints a range of a context that nobody else uses.
+    fn paint<F: Format>(
+        &self,
+        context: &Context,
+        range: BfnRange,
+        paint: Paint,
+        room: &mut EditRoom,
+    ) -> Result<(), Errno> {
+        let mut stash = Stash::new();
+        let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room.flush));
+        let painted = loop {
+            match self.table::<F>(context).paint(range, paint, &mut edit) {
+                Ok(()) => break Ok(()),
+                Err(Stop::NeedTables(..)) => {}
+                Err(_) => break Err(Errno::EIO),
+            }
+            let Some(frame) = self.allocate(Pool::Open) else { break Err(Errno::ENOMEM) };
+            if edit.stash.put(frame, Pool::Open).is_err() {
+                self.free(frame, Pool::Open);
+            }
+        };
+        self.empty(edit.stash);
+        painted.and(self.complete(context, &mut edit.pending))
+    }
+
+    /// Gives back the scratch page and its tables: nothing leads there any more but the root, which
+    /// goes, too.
+    pub(super) fn take_down_scratch<F: Format>(&self, context: &Context) {
+        let page = context.vacancy.page::<F>();
+        let mut shared = Frames::new();
+        for frame in context.vacancy.shared::<F>() {
+            let _ = shared.push(frame);
+        }
+        context.vacancy.set_fault::<F>();
+        for frame in shared {
+            self.free(frame, Pool::Open);
+        }
+        if let Some(page) = page {
+            self.free_scratch(page);
+        }
+    }
+
+    fn allocate_scratch(&self) -> Option<Mfn> {
+        if !self.domain.tables().take(1) {
+            return None;
+        }
+        let page = self.platform().alloc_scratch(self.domain.id());
+        if page.is_none() {
+            self.domain.tables().give(1);
+        }
+        page
+    }
+
+    fn free_scratch(&self, page: Mfn) {
+        self.platform().free_scratch(self.domain.id(), page);
+        self.domain.tables().give(1);
+    }
+
+    /// Makes vacant what of `ranges` nobody reserves any more. The caller holds the administration
+    /// lock and keeps everybody else out. What would take a table that is not there stays blocked.
+    pub(crate) fn restore_background<F: Format>(
+        &self,
+        context: &Context,
+        ranges: impl Iterator<Item = BfnRange>,
+        edit: &mut Edit<'_>,
+    ) {
+        let of_context = context.reserved.snapshot();
+        let of_machine = self.iommu.reserved().iter().filter(|range| range.enforced());
+        let reserved = || {
+            let others = of_machine.clone().map(|reserved| reserved.range);
+            of_context.iter().copied().chain(others).chain([interrupt_range()])
+        };
+        let aperture = context.aperture();
+        for range in ranges.filter_map(|range| range.intersection(aperture)) {
+            let mut rest = Some(range);
+            while let Some(part) = rest {
+                let first = part.first();
+                // Either all up to the end of a reserved range, or all up to the next one.
+                let inside = reserved().filter(|taken| taken.contains(first));
+                let end = inside.map(|taken| taken.last()).max();
+                let next = reserved().map(|taken| taken.first()).filter(|at| *at > first).min();
+                let last = end.or(next.and_then(|at| at.checked_sub(1))).unwrap_or(part.last());
+                let last = last.min(part.last());
+                if let Some(free) = BfnRange::new(first, last).filter(|_| end.is_none())
+                    && self.table::<F>(context).paint(free, Paint::Vacant, edit).is_err()
+                {
+                    log::warn!("pviommu: {free:?} stays blocked for want of a table");
+                }
+                rest = last.checked_add(1).and_then(|at| BfnRange::new(at, part.last()));
+            }
+        }
+    }
+
+    /// True, once for each context, if a device has written its scratch page.
+    pub(crate) fn scratch_written<F: Format>(&self, context: &Context) -> bool {
+        let facts = context.facts();
+        let Ok(_inside) = context.enter(self.gate, facts.epoch) else { return false };
+        let live = facts.state == State::Live;
+        let Some(page) = context.vacancy.page::<F>().filter(|_| live) else { return false };
+        let words = self.platform().table(page);
+        let written = words.iter().any(|word| word.load(Ordering::Relaxed) != 0);
+        written && context.scratch_told.swap(1, Ordering::AcqRel) == 0
+    }
+}
+
+impl Context {
+    /// Claims a context that is not in use, to build it. The caller holds the administration lock.
+    pub(crate) fn claim(&self) -> bool {
+        let free = self.state() == State::Free && self.try_sweep();
+        if free {
+            self.set_state(State::Dying);
+        }
+        free
+    }
+
+    /// True for the one CPU that takes the context down, or builds it.
+    pub(super) fn try_sweep(&self) -> bool {
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        self.sweeping.compare_exchange(0, 1, order.0, order.1).is_ok()
+    }
+
+    /// The end of a claim.
+    pub(crate) fn end_sweep(&self) {
+        self.sweeping.store(0, Ordering::Release);
+    }
+}
+
+impl<P: Platform> Session<'_, P> {
+    /// Takes down a context that was claimed and not built to its end.
+    pub(crate) fn abandon(&self, context: &Context, room: &mut EditRoom) {
+        // It has neither devices nor mappings, so this is short.
+        while self.sweep_pieces(context, room) == End::Yield {}
+        context.end_sweep();
+    }
+}

@@ -1,0 +1,276 @@
+//! Running a batch: elements in, a page of them at a time; one flush; statuses out.
+//!
+//! A status is written only after the flush that it promises, and only for elements that are
+//! finished. What an element has changed when its call is interrupted is in its `done`.
+
+use core::mem::offset_of;
+
+use pviommu_abi::{BatchElement, DomId, ElementFlags, Errno, Gfn, GuestPtr};
+use zerocopy::IntoBytes;
+
+use super::{
+    command::BatchRequest,
+    element::{self, Operation},
+    extensible::offset,
+};
+use crate::{
+    addr::BfnRange,
+    context::{Context, Editor, End, Facts, Progress, Session, WORK_UNIT},
+    format::Format,
+    machine::{BATCH_ROOM, LIST_ROOM, Scratch},
+    platform::{Access, Platform},
+    policy::{self, MapRequest, UnmapRequest},
+    table::Stash,
+};
+
+/// What became of a page of elements.
+struct Part {
+    /// Elements finished, from the first on.
+    finished: usize,
+    /// Why no more of the batch is run in this call.
+    stop: Option<End>,
+}
+
+/// What all elements of a batch have in common.
+struct Batch<'b, 's, P> {
+    session: &'b Session<'s, P>,
+    caller: DomId,
+    request: &'b BatchRequest,
+    context: &'b Context,
+    facts: Facts,
+}
+
+impl<P: Platform> Session<'_, P> {
+    /// Runs the elements of a batch, in order. How many are finished, and how that ended.
+    pub(super) fn run_batch<F: Format>(
+        &self,
+        caller: DomId,
+        request: &BatchRequest,
+        scratch: &mut Scratch,
+    ) -> (u32, End) {
+        let live = self.domain.context(request.context).map(|context| (context, context.facts()));
+        let refused = |errno| (request.done, End::Failed(errno));
+        let Some((context, facts)) = live.filter(|(_, facts)| facts.is_live()) else {
+            return refused(Errno::EINVAL);
+        };
+        if self.is_frozen(context) {
+            return refused(Errno::EIO);
+        }
+        let batch = Batch { session: self, caller, request, context, facts };
+        batch.run::<F>(scratch)
+    }
+}
+
+impl<P: Platform> Batch<'_, '_, P> {
+    fn run<F: Format>(&self, scratch: &mut Scratch) -> (u32, End) {
+        let mut done = self.request.done;
+        loop {
+            let left = self.request.count.saturating_sub(done);
+            if left == 0 {
+                return (done, End::Finished);
+            }
+            let stop = match self.run_some::<F>(done, left, scratch) {
+                Ok(part) => {
+                    let finished = u32::try_from(part.finished).unwrap_or(left);
+                    done = done.saturating_add(finished);
+                    part.stop
+                }
+                Err(errno) => Some(End::Failed(errno)),
+            };
+            match stop {
+                // There is nothing to continue.
+                Some(End::Yield) if done >= self.request.count => return (done, End::Finished),
+                Some(end) => return (done, end),
+                None => {}
+            }
+        }
+    }
+
+    /// Runs at most a page of elements, from number `first` on.
+    fn run_some<F: Format>(
+        &self,
+        first: u32,
+        left: u32,
+        scratch: &mut Scratch,
+    ) -> Result<Part, Errno> {
+        let memory = self.session.platform();
+        let count = usize::try_from(left).unwrap_or(BATCH_ROOM).min(BATCH_ROOM);
+        let at = element_address(self.request.elements, first)?;
+        let elements = scratch.elements.get_mut(..count).ok_or(Errno::EINVAL)?;
+        memory.copy_in(self.caller, at, elements.as_mut_bytes()).map_err(|_| Errno::EFAULT)?;
+        let mut stash = Stash::new();
+        let mut editor =
+            Editor::<P, F>::new(self.session, self.context, &mut scratch.room, &mut stash);
+        // Only the first element of a call can have been begun by the one before.
+        let begun = first == self.request.done;
+        let mut part = Part { finished: 0, stop: None };
+        let mut unflushed = 0usize;
+        let mut partly = false;
+        for (index, element) in elements.iter_mut().enumerate() {
+            let flushes = editor.flushes();
+            let before = if begun && index == 0 { element.done } else { 0 };
+            let progress = self.run_one(&mut editor, element, before, &mut scratch.list);
+            if editor.flushes() != flushes {
+                unflushed = index;
+            }
+            let pages = u32::try_from(progress.pages).unwrap_or(u32::MAX);
+            element.done = before.saturating_add(pages);
+            if progress.end == End::Yield {
+                partly = true;
+                part.stop = Some(End::Yield);
+                break;
+            }
+            part.finished = index.saturating_add(1);
+            element.status = status(progress.end);
+            if element.status != 0 && !self.request.run_all {
+                part.stop = Some(End::Finished);
+                break;
+            }
+            if editor.worked(1) || editor.is_yielding() {
+                part.stop = Some(End::Yield);
+                break;
+            }
+        }
+        let flushed = editor.finish();
+        let finished = elements.get_mut(..part.finished).unwrap_or_default();
+        if flushed.is_err() {
+            // Nobody may rely on what these say they did.
+            for element in finished.iter_mut().skip(unflushed).filter(|e| e.status == 0) {
+                element.status = status(End::Failed(Errno::EIO));
+            }
+            part.stop = Some(End::Failed(Errno::EIO));
+        }
+        memory.copy_out(self.caller, at, finished.as_bytes()).map_err(|_| Errno::EFAULT)?;
+        if let Some(element) = elements.get(part.finished).filter(|_| partly) {
+            let start = part.finished.saturating_mul(size_of::<BatchElement>());
+            let to = offset(at, start.saturating_add(offset_of!(BatchElement, done)))?;
+            memory.copy_out(self.caller, to, element.done.as_bytes()).map_err(|_| Errno::EFAULT)?;
+        }
+        Ok(part)
+    }
+
+    /// Runs what is left of one element after its first `done` pages.
+    fn run_one<F: Format>(
+        &self,
+        editor: &mut Editor<'_, P, F>,
+        element: &mut BatchElement,
+        done: u32,
+        list: &mut [Gfn; LIST_ROOM],
+    ) -> Progress {
+        let operation = match element::decode(element, done) {
+            Ok(Some(operation)) => operation,
+            Ok(None) => return Progress::nothing(End::Finished),
+            Err(errno) => return Progress::nothing(End::Failed(errno)),
+        };
+        let context = self.request.context;
+        let area = self.session.area(Some(&self.facts));
+        let refused = |errno| Progress::nothing(End::Failed(errno));
+        match operation {
+            Operation::Map(pages) => {
+                match policy::may_map(&area, &MapRequest { context, pages: Some(pages) }) {
+                    Ok(Some(plan)) => editor.map(&plan),
+                    Ok(None) => Progress::nothing(End::Finished),
+                    Err(errno) => refused(errno),
+                }
+            }
+            Operation::Unmap { bfns, how } => {
+                match policy::may_unmap(&area, &UnmapRequest { context, bfns: Some(bfns), how }) {
+                    Ok(Some(plan)) => editor.unmap(&plan),
+                    Ok(None) => Progress::nothing(End::Finished),
+                    Err(errno) => refused(errno),
+                }
+            }
+            Operation::MapList { bfns, list: at, how } => {
+                match policy::may_map_list(&area, bfns, how) {
+                    Ok(plan) => self.map_list(editor, plan, at, list),
+                    Err(errno) => refused(errno),
+                }
+            }
+            Operation::Flush(bfns) => {
+                let range = bfns.unwrap_or(self.facts.aperture);
+                match policy::may_look(&area, range) {
+                    Ok(_) => flush(editor, bfns, range),
+                    Err(errno) => refused(errno),
+                }
+            }
+            Operation::Lookup(bfn) => {
+                let epoch = policy::may_look(&area, BfnRange::single(bfn));
+                let end = epoch.map_or_else(End::Failed, |epoch| {
+                    self.look_up::<F>(epoch, element).map_or_else(|end| end, |()| End::Finished)
+                });
+                let pages = u64::from(end == End::Finished);
+                Progress { pages, end }
+            }
+        }
+    }
+
+    /// Maps a list of guest frames, read a part at a time, each once.
+    fn map_list<F: Format>(
+        &self,
+        editor: &mut Editor<'_, P, F>,
+        plan: policy::ListPlan,
+        at: GuestPtr,
+        list: &mut [Gfn; LIST_ROOM],
+    ) -> Progress {
+        let mut done = 0u64;
+        loop {
+            let left = usize::try_from(plan.bfns.pages().saturating_sub(done));
+            let count = left.unwrap_or(LIST_ROOM).min(LIST_ROOM);
+            let first = plan.bfns.first().checked_add(done);
+            let pages = u64::try_from(count).unwrap_or(0);
+            let Some(bfns) = first.and_then(|first| BfnRange::of_pages(first, pages)) else {
+                return Progress { pages: done, end: End::Finished };
+            };
+            let skipped = usize::try_from(done).unwrap_or(usize::MAX).saturating_mul(8);
+            let part = list.get_mut(..count).unwrap_or_default();
+            let read = offset(at, skipped).and_then(|at| {
+                let memory = self.session.platform();
+                memory.copy_in(self.caller, at, part.as_mut_bytes()).map_err(|_| Errno::EFAULT)
+            });
+            if let Err(errno) = read {
+                return Progress { pages: done, end: End::Failed(errno) };
+            }
+            let progress = editor.map_list(&policy::ListPlan { bfns, ..plan }, part);
+            done = done.saturating_add(progress.pages);
+            let more = done < plan.bfns.pages();
+            match progress.end {
+                End::Finished if more && editor.is_yielding() => {
+                    return Progress { pages: done, end: End::Yield };
+                }
+                End::Finished if more => {}
+                end => return Progress { pages: done, end },
+            }
+        }
+    }
+
+    fn look_up<F: Format>(&self, epoch: u64, element: &mut BatchElement) -> Result<(), End> {
+        let found = self.session.lookup::<F>(self.context, epoch, element.bfn)?;
+        element.page = found.gfn.map_or(u64::MAX, |gfn| gfn.0);
+        element.flags.set(ElementFlags::READ, found.access.contains(Access::READ));
+        element.flags.set(ElementFlags::WRITE, found.access.contains(Access::WRITE));
+        Ok(())
+    }
+}
+
+fn flush<P: Platform, F: Format>(
+    editor: &mut Editor<'_, P, F>,
+    asked: Option<BfnRange>,
+    range: BfnRange,
+) -> Progress {
+    let flushed = editor.flush_range(range);
+    editor.worked(WORK_UNIT);
+    let pages = asked.filter(|_| flushed.end == End::Finished).map_or(0, BfnRange::pages);
+    Progress { pages, ..flushed }
+}
+
+fn element_address(first: GuestPtr, number: u32) -> Result<GuestPtr, Errno> {
+    let number = usize::try_from(number).map_err(|_| Errno::EFAULT)?;
+    offset(first, number.checked_mul(size_of::<BatchElement>()).ok_or(Errno::EFAULT)?)
+}
+
+fn status(end: End) -> i32 {
+    match end {
+        End::Failed(errno) => i32::try_from(errno.to_ret()).unwrap_or(i32::MIN),
+        End::Finished | End::Yield => 0,
+    }
+}

@@ -1,0 +1,102 @@
+//! The questions: what the service can do, what a domain may use, what a bus frame is mapped to.
+
+use pviommu_abi::{
+    Background as WireBackground, Bfn, Capabilities, CapabilityFlags, ContextId, Errno, LimitFlags,
+    PAGE_SIZE_U32, QueryLimits,
+};
+
+use super::command::Effect;
+use crate::{
+    addr::{BfnRange, PAGE_SHIFT},
+    context::{Context, End, Facts, Session},
+    domain::Background,
+    format::{LeafAttributes, pages_at},
+    machine::with_format,
+    platform::{Platform, UnitFeatures},
+    policy,
+};
+
+/// A quota that is not counted.
+const NOT_COUNTED: u64 = u64::MAX;
+
+impl<P: Platform> Session<'_, P> {
+    pub(super) fn capabilities(&self) -> Capabilities {
+        let last = self.iommu.aperture().last().0;
+        let mut cap_flags = CapabilityFlags::DEFERRED_FLUSH
+            | CapabilityFlags::BATCH
+            | CapabilityFlags::LOOKUP
+            | CapabilityFlags::QUERY_LIMITS
+            | CapabilityFlags::ALLOC_CONTEXT_EXT;
+        let snooped = self.iommu.style().attributes.contains(LeafAttributes::SNOOP);
+        cap_flags.set(CapabilityFlags::CACHE, snooped);
+        Capabilities {
+            max_iova_addr: (last << PAGE_SHIFT) | u64::from(PAGE_SIZE_U32 - 1),
+            cap_flags,
+            pgsize_mask: PAGE_SIZE_U32,
+            max_pasid: 0,
+            max_ctx_no: u16::try_from(self.domain.granted()).unwrap_or(u16::MAX),
+            ..Capabilities::default()
+        }
+    }
+
+    pub(super) fn limits(&self, id: ContextId) -> Result<Effect, Errno> {
+        let context = self.domain.context(id);
+        let facts = context.map(Context::facts).filter(Facts::is_live);
+        if facts.is_none() && id != ContextId::DEFAULT {
+            return Err(Errno::ENOENT);
+        }
+        let background = match context {
+            Some(context) => self.background_of(context),
+            // The default context blocks all DMA.
+            None => Background::Fault,
+        };
+        let aperture = facts.map_or(self.iommu.aperture(), |facts| facts.aperture);
+        let live = self.domain.granted_contexts().filter(|(_, context)| context.facts().is_live());
+        let (tables, waiting) = (self.domain.tables(), self.domain.waiting());
+        let caches = UnitFeatures::CACHES_NOT_PRESENT | UnitFeatures::WRITE_BUFFER;
+        let scratch = background == Background::Scratch;
+        let mut state = LimitFlags::empty();
+        state.set(LimitFlags::MAP_FLUSHES, scratch || self.iommu.any_unit_has(caches));
+        Ok(Effect::Limits(QueryLimits {
+            aperture_first: aperture.first(),
+            aperture_last: aperture.last(),
+            page_sizes: self.page_sizes(),
+            state,
+            background: if scratch { WireBackground::SCRATCH } else { WireBackground::FAULT },
+            contexts_used: u32::try_from(live.count()).unwrap_or(u32::MAX),
+            contexts_allowed: self.domain.granted(),
+            table_frames_used: u64::from(tables.used()),
+            table_frames_allowed: u64::from(tables.allowed()),
+            pinned_pages_used: NOT_COUNTED,
+            pinned_pages_allowed: NOT_COUNTED,
+            deferred_pages_used: u64::from(waiting.used()),
+            deferred_pages_allowed: u64::from(waiting.allowed()),
+            max_batch_ops: self.domain.limits().max_batch,
+            max_element_pages: u32::MAX,
+            ..QueryLimits::default()
+        }))
+    }
+
+    fn background_of(&self, context: &Context) -> Background {
+        let page = with_format!(self.iommu.format(), F => context.vacancy.page::<F>());
+        if page.is_some() { Background::Scratch } else { Background::Fault }
+    }
+
+    fn page_sizes(&self) -> u64 {
+        let sizes = (0..=self.iommu.largest_leaf_level()).map(
+            |level| with_format!(self.iommu.format(), F => pages_at::<F>(level) << PAGE_SHIFT),
+        );
+        sizes.fold(0, |all, size| all | size)
+    }
+
+    pub(super) fn find(&self, id: ContextId, bfn: Bfn) -> Result<Effect, End> {
+        let context = self.domain.context(id);
+        let live = context.map(|context| (context, context.facts()));
+        let nothing = End::Failed(Errno::ENOENT);
+        let (context, facts) = live.filter(|(_, facts)| facts.is_live()).ok_or(nothing)?;
+        let epoch = policy::may_look(&self.area(Some(&facts)), BfnRange::single(bfn));
+        let epoch = epoch.map_err(End::Failed)?;
+        with_format!(self.iommu.format(), F => self.lookup::<F>(context, epoch, bfn))
+            .map(Effect::Found)
+    }
+}

@@ -1,0 +1,200 @@
+//! Translation: from a device and a bus address to a frame, by way of the caches, and the check
+//! that a device may be there.
+
+use pviommu_abi::PciDevice;
+use pviommu_hypervisor::{
+    addr::Mfn,
+    platform::{TableRoot, UnitFeatures},
+};
+
+use super::{
+    fault::{Direction, FaultReason, FaultRecord},
+    iotlb::Cached,
+    unit::{State, UnitModel},
+    walker::{self, Place, Rights, Walk},
+};
+use crate::machine::{
+    frames::{Reach, lock},
+    memory::Memory,
+    violation::Violation,
+};
+
+/// Most fault records kept; later ones are only counted.
+const FAULTS_KEPT: usize = 4096;
+
+/// Writes here are interrupts (0xfee00000 to 0xfeefffff, in frames), never DMA.
+const INTERRUPT_FRAMES: std::ops::RangeInclusive<u64> = 0xfee00..=0xfeeff;
+
+impl UnitModel {
+    /// Carries out one access of `device` within a page: translates, checks that a device may be
+    /// where that leads, and calls `act` with the frame.
+    ///
+    /// # Errors
+    /// Why it was refused; also recorded as a fault, or as a violation.
+    pub fn access(
+        &self,
+        memory: &Memory,
+        device: PciDevice,
+        address: u64,
+        direction: Direction,
+        act: impl FnOnce(Mfn),
+    ) -> Result<(), FaultReason> {
+        self.access_at(memory, device, address, direction, |frame, _| act(frame))
+    }
+
+    /// The same; `act` is told what the frame is, too, and what it makes of that is returned.
+    ///
+    /// # Errors
+    /// Why it was refused; also recorded as a fault, or as a violation.
+    pub fn access_at<R>(
+        &self,
+        memory: &Memory,
+        device: PciDevice,
+        address: u64,
+        direction: Direction,
+        act: impl FnOnce(Mfn, Reach) -> R,
+    ) -> Result<R, FaultReason> {
+        if INTERRUPT_FRAMES.contains(&(address >> 12)) {
+            return Err(FaultReason::Interrupt);
+        }
+        let mut state = lock(&self.state);
+        let translated = self.translate(&mut state, memory, device, address);
+        let translated = translated.and_then(|(cached, root)| match direction {
+            Direction::Read if !cached.rights.read => Err(FaultReason::NotReadable),
+            Direction::Write if !cached.rights.write => Err(FaultReason::NotWritable),
+            _ => Ok((cached.frame_of(address >> 12), root)),
+        });
+        match translated {
+            Ok((frame, root)) => {
+                let reach = self.check_reach(&state, memory, device, address, frame, root)?;
+                Ok(act(frame, reach))
+            }
+            Err(reason) => {
+                state.counters.faults += 1;
+                if state.faults.len() < FAULTS_KEPT {
+                    let unit = self.id;
+                    state.faults.push(FaultRecord { unit, device, address, direction, reason });
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    /// Loads the translation of `address` into the caches, as a unit may at any instant. Records
+    /// no fault; true if there is one.
+    pub fn prefetch(&self, memory: &Memory, device: PciDevice, address: u64) -> bool {
+        let mut state = lock(&self.state);
+        self.translate(&mut state, memory, device, address).is_ok_and(|(cached, root)| {
+            let frame = cached.frame_of(address >> 12);
+            self.check_reach(&state, memory, device, address, frame, root).is_ok()
+        })
+    }
+
+    /// What `frame` is, if `device` may be there.
+    fn check_reach(
+        &self,
+        state: &State,
+        memory: &Memory,
+        device: PciDevice,
+        address: u64,
+        frame: Mfn,
+        root: TableRoot,
+    ) -> Result<Reach, FaultReason> {
+        let unit = self.id;
+        let reach = memory.reach(frame);
+        let seen = match memory.tables.scratch_owner(frame) {
+            _ if !reach.is_allowed() => {
+                Some(Violation::Access { unit, device, address, frame, reach })
+            }
+            Some(owner) if state.devices.owner(device).is_some_and(|its| its != owner) => {
+                Some(Violation::ScratchOfAnother { unit, device, address, frame, owner })
+            }
+            Some(_) => {
+                let (first, second) = (memory.tables.scratch_root(frame, root.frame), root.frame);
+                (first != second).then_some(Violation::ScratchUnderTwoRoots {
+                    unit,
+                    frame,
+                    first,
+                    second,
+                })
+            }
+            None => None,
+        };
+        match seen {
+            None => Ok(reach),
+            Some(violation) => {
+                memory.violations.record(violation);
+                Err(FaultReason::Stopped)
+            }
+        }
+    }
+
+    /// Finds the translation of `address`, in the caches or by a walk, and keeps it; also the
+    /// root it is under.
+    fn translate(
+        &self,
+        state: &mut State,
+        memory: &Memory,
+        device: PciDevice,
+        address: u64,
+    ) -> Result<(Cached, TableRoot), FaultReason> {
+        let State { devices, tags, index, counters, .. } = state;
+        let (entry, filled) = devices.look_up(device);
+        let (root, tag) = entry.table().ok_or(FaultReason::Blocked)?;
+        if filled {
+            index.add_table(root.frame);
+        }
+        let bfn = address >> 12;
+        if !walker::in_width(&self.facts, root.levels, bfn) {
+            return Err(FaultReason::AddressWidth);
+        }
+        let cache = tags.entry(tag.0).or_default();
+        if let Some(cached) = cache.iotlb.find(bfn) {
+            counters.iotlb_hits += 1;
+            return Ok((cached, root));
+        }
+        if cache.absent.contains_key(&bfn) {
+            return Err(FaultReason::NotPresent);
+        }
+        counters.walks += 1;
+        cache.root = Some(root.frame);
+        let top = Place { table: root.frame, level: root.levels, rights: Rights::ALL };
+        let place = cache.paging.find(bfn).unwrap_or(top);
+        let ended = walker::walk(&memory.tables, &self.facts, place, bfn, |place| {
+            if memory.tables.is_live(place.table) {
+                index.add_table(place.table);
+                if let Some(before) = cache.paging.insert(bfn, place) {
+                    index.remove_table(before);
+                }
+            }
+        });
+        let unit = self.id;
+        match ended {
+            Walk::Leaf { frame, level, rights } => {
+                let mut cached = Cached { bfn, frame, level, rights };
+                cached.bfn &= !(cached.pages() - 1);
+                cache.iotlb.insert(cached);
+                index.add_page(&cached);
+                Ok((cached, root))
+            }
+            Walk::NotPresent { .. } => {
+                if self.facts.features.contains(UnitFeatures::CACHES_NOT_PRESENT) {
+                    cache.absent.insert(bfn, ());
+                }
+                Err(FaultReason::NotPresent)
+            }
+            Walk::Reserved { level, entry } => {
+                memory.violations.record(Violation::ReservedBits { unit, address, level, entry });
+                Err(FaultReason::ReservedBits)
+            }
+            Walk::BadTable { frame } => {
+                memory.violations.record(if memory.tables.scratch_owner(frame).is_some() {
+                    Violation::WalkedScratch { unit, tag, address, frame }
+                } else {
+                    Violation::WalkedFreeTable { unit, tag, address, frame }
+                });
+                Err(FaultReason::BadTable)
+            }
+        }
+    }
+}

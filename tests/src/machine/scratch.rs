@@ -1,0 +1,104 @@
+//! Scratch pages: frames of the table pool that devices may read and write.
+//!
+//! A scratch page is what a context's unmapped bus frames hit. It belongs to one domain and one
+//! table; what a device writes is what the service finds in its words.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pviommu_abi::DomId;
+use pviommu_hypervisor::{addr::Mfn, platform::Pool};
+
+use super::{
+    book::Use,
+    tables::{Tables, Words},
+    violation::Violations,
+};
+
+const WORD: usize = 8;
+
+/// What devices did with scratch pages.
+#[derive(Debug, Default)]
+pub(super) struct ScratchUse {
+    pub(super) reads: AtomicU64,
+    pub(super) writes: AtomicU64,
+}
+
+/// The parts of `offset..offset + bytes` in each word: place of the word, first byte in it,
+/// number of bytes.
+fn parts(offset: usize, bytes: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    let end = offset + bytes;
+    (offset / WORD..end.div_ceil(WORD)).map(move |place| {
+        let first = offset.max(place * WORD);
+        (place, first % WORD, end.min((place + 1) * WORD) - first)
+    })
+}
+
+fn load(words: &Words, offset: usize, to: &mut [u8]) {
+    let mut rest = to;
+    for (place, first, bytes) in parts(offset, rest.len()) {
+        let (now, later) = std::mem::take(&mut rest).split_at_mut(bytes);
+        let word = words[place].load(Ordering::Acquire).to_le_bytes();
+        now.copy_from_slice(&word[first..first + bytes]);
+        rest = later;
+    }
+}
+
+fn store(words: &Words, offset: usize, from: &[u8]) {
+    let mut rest = from;
+    for (place, first, bytes) in parts(offset, rest.len()) {
+        let (now, later) = rest.split_at(bytes);
+        // Other devices may write the other bytes of the word meanwhile.
+        let _ = words[place].fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            let mut word = word.to_le_bytes();
+            word[first..first + bytes].copy_from_slice(now);
+            Some(u64::from_le_bytes(word))
+        });
+        rest = later;
+    }
+}
+
+impl Tables {
+    /// A scratch page of zeros, charged to `domain`.
+    pub fn alloc_scratch(&self, domain: DomId, violations: &Violations) -> Option<Mfn> {
+        self.take(domain, Pool::Open, Use::Scratch, violations)
+    }
+
+    /// Takes a scratch page back.
+    pub fn free_scratch(&self, domain: DomId, frame: Mfn, violations: &Violations) {
+        self.give(domain, frame, Pool::Open, Use::Scratch, violations);
+    }
+
+    /// The domain that has the scratch page in `frame`, if that is one.
+    #[must_use]
+    pub fn scratch_owner(&self, frame: Mfn) -> Option<DomId> {
+        self.scratch(frame).map(|(_, domain)| domain)
+    }
+
+    /// Notes that a table with this root leads to the scratch page in `frame`, and returns the
+    /// root that did first.
+    pub(crate) fn scratch_root(&self, frame: Mfn, root: Mfn) -> Mfn {
+        let Some((page, _)) = self.scratch(frame) else { return root };
+        let (order, seen) = (Ordering::AcqRel, Ordering::Acquire);
+        page.root.compare_exchange(0, root.0, order, seen).map_or_else(Mfn, |_| root)
+    }
+
+    /// Reads bytes of a scratch page as a device does; false if `frame` is none.
+    pub(super) fn read_scratch(&self, frame: Mfn, offset: usize, to: &mut [u8]) -> bool {
+        let page = self.scratch(frame);
+        if let Some((page, _)) = page {
+            self.scratch_use.reads.fetch_add(1, Ordering::Relaxed);
+            load(&page.words, offset, to);
+        }
+        page.is_some()
+    }
+
+    /// Writes bytes of a scratch page as a device does; false if `frame` is none.
+    pub(super) fn write_scratch(&self, frame: Mfn, offset: usize, from: &[u8]) -> bool {
+        let page = self.scratch(frame);
+        if let Some((page, _)) = page {
+            self.scratch_use.writes.fetch_add(1, Ordering::Relaxed);
+            store(&page.words, offset, from);
+        }
+        page.is_some()
+    }
+}
