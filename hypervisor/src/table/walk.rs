@@ -52,7 +52,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     }
 
     /// Walks to the leaf table of `bfn` and locks it, or to what is there instead.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn walk(&self, bfn: Bfn) -> Walk<'t> {
         let mut level = self.top_level();
         let mut table = self.root.frame;

@@ -5,10 +5,10 @@ use std::{convert::Infallible, hint::black_box};
 use pviommu_hypervisor::{
     abi::{Bfn, DomId},
     addr::{Mfn, MfnRange},
-    flush::{FlushRoom, PendingFlush},
+    flush::{FlushRoom, PendingFlush, Released},
     format::{LeafAttributes, Origin, VtdSecondStage},
     platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
-    table::{Edit, KeptTables, Stash, Stop, Table, TableStyle},
+    table::{Edit, KeptTables, Stash, Stop, Table, TableStyle, Vacancy},
 };
 
 use super::{arena::Arena, candidate::Candidate, work::RUN};
@@ -22,6 +22,7 @@ pub(crate) struct Ours {
     arena: Arena,
     root: TableRoot,
     kept: KeptTables,
+    vacancy: Vacancy,
     room: FlushRoom,
 }
 
@@ -30,7 +31,9 @@ impl Ours {
         let arena = Arena::new(64);
         let frame = arena.alloc(DOMAIN, Pool::Open).unwrap();
         let root = TableRoot { frame, levels: 4 };
-        Self { arena, root, kept: KeptTables::new(), room: FlushRoom::new() }
+        let vacancy = Vacancy::new();
+        vacancy.set_fault::<VtdSecondStage>();
+        Self { arena, root, kept: KeptTables::new(), vacancy, room: FlushRoom::new() }
     }
 
     /// One call that maps: what it built with is put aside, what it did is flushed.
@@ -38,7 +41,13 @@ impl Ours {
         let frames = MfnRange::of_pages(Mfn(mfn), pages).unwrap();
         let access = Access::READ | Access::WRITE;
         let run = Run { frames, kind: PageKind::Ram, access };
-        let table = Table::<VtdSecondStage, _>::new(&self.arena, self.root, STYLE, &self.kept);
+        let table = Table::<VtdSecondStage, _>::new(
+            &self.arena,
+            self.root,
+            STYLE,
+            &self.kept,
+            &self.vacancy,
+        );
         let mut stash = Stash::new();
         let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut self.room));
         loop {
@@ -54,7 +63,13 @@ impl Ours {
 
     /// One call that unmaps: what it took out is flushed, then given back.
     fn unmap(&mut self, bfn: u64, pages: u64) {
-        let table = Table::<VtdSecondStage, _>::new(&self.arena, self.root, STYLE, &self.kept);
+        let table = Table::<VtdSecondStage, _>::new(
+            &self.arena,
+            self.root,
+            STYLE,
+            &self.kept,
+            &self.vacancy,
+        );
         let mut stash = Stash::new();
         let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut self.room));
         let unmapped = table.unmap(Bfn(bfn), pages, pages, &mut edit);
@@ -80,7 +95,7 @@ fn unmappable(bfn: u64) -> ! {
 
 /// The flush itself costs nothing here; what it would be told, and what it releases, is looked at.
 fn finish(arena: &Arena, edit: Edit<'_>) {
-    let Edit { stash, pending } = edit;
+    let Edit { stash, mut pending } = edit;
     while let Some(frame) = stash.take(Pool::Open) {
         arena.free(DOMAIN, frame, Pool::Open);
     }
@@ -89,13 +104,15 @@ fn finish(arena: &Arena, edit: Edit<'_>) {
         black_box(&added);
         Ok::<(), Infallible>(())
     };
-    let Ok(released) = pending.complete(flush, |_, _| ());
-    for run in released.runs {
-        black_box(run);
-    }
-    for frame in released.tables {
-        arena.free(DOMAIN, *frame, Pool::Open);
-    }
+    let release = |released: Released<'_>| {
+        for run in released.runs {
+            black_box(run);
+        }
+        for frame in released.tables {
+            arena.free(DOMAIN, *frame, Pool::Open);
+        }
+    };
+    let Ok(()) = pending.complete(flush, |_, _| (), release);
 }
 
 impl Candidate for Ours {
@@ -118,7 +135,13 @@ impl Candidate for Ours {
     }
 
     fn lookup(&self, bfn: u64) -> Option<u64> {
-        let table = Table::<VtdSecondStage, _>::new(&self.arena, self.root, STYLE, &self.kept);
+        let table = Table::<VtdSecondStage, _>::new(
+            &self.arena,
+            self.root,
+            STYLE,
+            &self.kept,
+            &self.vacancy,
+        );
         let found = table.lookup(Bfn(bfn))?;
         // A large leaf is named by its first frame.
         Some(found.leaf.frame.0 + (bfn & (found.pages - 1)))
