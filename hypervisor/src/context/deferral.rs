@@ -34,6 +34,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         let (session, context) = (self.session, self.context);
         let mut stash = Stash::new();
         let mut edit = Edit::new(&mut stash, PendingFlush::new(self.aside));
+        edit.keep_tables = true;
         let mut record = context.deferred.begin(session.platform(), range);
         let entered = context.enter(session.gate, plan.epoch);
         let unmapped = entered

@@ -208,7 +208,7 @@ impl<P: Platform> Session<'_, P> {
         edit: &mut Edit<'_>,
     ) -> Result<Tag, Stopped> {
         let ranges = enforced(device);
-        context.exclusively(self.gate, || {
+        let prepared = context.exclusively(self.gate, || {
             // A range that a guest has mapped already cannot become the device's own.
             let clear = ranges.clone().all(|range| {
                 with_format!(self.iommu.format(), F => self.is_unmapped::<F>(context, range))
@@ -222,9 +222,11 @@ impl<P: Platform> Session<'_, P> {
                 })?;
             }
             context.add_reserved(ranges.clone()).then_some(()).ok_or(Stopped::from(Errno::ENOSPC))
-        })?;
-        // The devices that are there already lose the background in those ranges.
+        });
+        // The devices that are there already lose the background in those ranges, or in some if
+        // this was stopped.
         let flushed = self.complete(context, &mut edit.pending);
+        prepared?;
         let taken = flushed.and_then(|()| self.add_user(context, device));
         if taken.is_err() {
             context.exclusively(self.gate, || context.remove_reserved(ranges));

@@ -9,13 +9,15 @@ pub struct Edit<'r> {
     pub stash: &'r mut Stash,
     /// What must be flushed, and what is released after that.
     pub pending: PendingFlush<'r>,
+    /// Leaf tables that are emptied stay, however many: to free one takes a flush.
+    pub keep_tables: bool,
 }
 
 impl<'r> Edit<'r> {
     /// An edit with these frames at hand and nothing to flush yet.
     #[must_use]
     pub fn new(stash: &'r mut Stash, pending: PendingFlush<'r>) -> Self {
-        Self { stash, pending }
+        Self { stash, pending, keep_tables: false }
     }
 }
 

@@ -45,7 +45,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         loop {
             match self.walk(at) {
                 Walk::Locked(lock) => {
-                    return self.clear_run(lock, at, pages.min(small), &mut edit.pending);
+                    return self.clear_run(lock, at, pages.min(small), edit);
                 }
                 Walk::Large { place, level, raw, leaf } => {
                     let span = Self::span(at, level);
@@ -85,8 +85,9 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         mut lock: LeafLock<'_>,
         at: Bfn,
         limit: u64,
-        pending: &mut PendingFlush<'_>,
+        edit: &mut Edit<'_>,
     ) -> Unmapped {
+        let Edit { pending, keep_tables, .. } = edit;
         let first = index_in_leaf_table::<F>(at);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let vacant = self.vacancy.word(0);
@@ -97,7 +98,11 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
             self.publish(lock.frame, first, last);
             pending.changed_leaves(range);
             if lock.emptied::<F>(first, last, vacant) && !self.kept.keep() {
-                self.unlink_empty(lock, at, pending);
+                if *keep_tables {
+                    self.kept.keep_anyway();
+                } else {
+                    self.unlink_empty(lock, at, pending);
+                }
             }
         }
         Unmapped { pages, stop }

@@ -95,7 +95,7 @@ fn unmappable(bfn: u64) -> ! {
 
 /// The flush itself costs nothing here; what it would be told, and what it releases, is looked at.
 fn finish(arena: &Arena, edit: Edit<'_>) {
-    let Edit { stash, mut pending } = edit;
+    let Edit { stash, mut pending, .. } = edit;
     while let Some(frame) = stash.take(Pool::Open) {
         arena.free(DOMAIN, frame, Pool::Open);
     }

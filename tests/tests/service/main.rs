@@ -10,6 +10,7 @@ use pviommu_hypervisor::Background;
 
 const BACKGROUND: Background = Background::Scratch;
 
+mod deferred;
 mod devices;
 mod failures;
 mod flush_order;
@@ -18,6 +19,7 @@ mod model;
 mod ownership;
 mod preemption;
 mod remote;
+mod scratch;
 mod sharing;
 mod superpages;
 mod tables;

@@ -6,6 +6,8 @@ use pviommu_hypervisor::Background;
 
 const BACKGROUND: Background = Background::Fault;
 
+#[path = "../service/deferred.rs"]
+mod deferred;
 #[path = "../service/devices.rs"]
 mod devices;
 #[path = "../service/failures.rs"]
@@ -22,6 +24,8 @@ mod ownership;
 mod preemption;
 #[path = "../service/remote.rs"]
 mod remote;
+#[path = "../service/scratch.rs"]
+mod scratch;
 #[path = "../service/sharing.rs"]
 mod sharing;
 #[path = "../service/superpages.rs"]
