@@ -319,7 +319,10 @@
 #define PVIOMMU_BATCH_OP_MAP_LIST                 3U
 /* Maps the page of grant reference page of domain owner at bfn. nr is 1. */
 #define PVIOMMU_BATCH_OP_MAP_GRANT                4U
-/* Flushes nr BFNs from bfn on; nr 0: the whole context, and bfn is 0. */
+/*
+ * Flushes nr BFNs from bfn on; nr 0: the whole context, and bfn is 0. When it is finished,
+ * no device reaches what was unmapped there, and its pages are given back.
+ */
 #define PVIOMMU_BATCH_OP_FLUSH                    5U
 /* Tells what bfn maps to: writes page and the access bits of flags. nr is 1. */
 #define PVIOMMU_BATCH_OP_LOOKUP                   6U
@@ -632,8 +635,9 @@ struct pviommu_unmap_pages {
 };
 
 /*
- * Argument of FLUSH_PAGES: makes mappings made with MAP_NO_FLUSH visible to devices. Needs
- * the DEFERRED_FLUSH capability.
+ * Argument of FLUSH_PAGES: makes mappings made with MAP_NO_FLUSH visible to devices, and
+ * flushes what was unmapped there to be flushed later (ELEM_NO_FLUSH). Needs the
+ * DEFERRED_FLUSH capability.
  *
  * Errors: -EOPNOTSUPP: without the capability. -EINVAL: as for UNMAP_PAGES. -EIO: the
  * hardware did not answer.
@@ -1061,11 +1065,14 @@ struct pviommu_query_limits {
     uint64_t table_frames_used;
     /* @64: Out: 4 KiB frames allowed for tables. */
     uint64_t table_frames_allowed;
-    /* @72: Out: pages held by mappings. */
+    /* @72: Out: pages held by mappings; all ones if they are not counted. */
     uint64_t pinned_pages_used;
-    /* @80: Out: pages that may be held by mappings. */
+    /* @80: Out: pages that may be held by mappings; all ones: as many as the guest has. */
     uint64_t pinned_pages_allowed;
-    /* @88: Out: pages unmapped with NO_FLUSH that wait for a flush. */
+    /*
+     * @88: Out: pages unmapped with NO_FLUSH that wait for a flush, or to be given back
+     * after it.
+     */
     uint64_t deferred_pages_used;
     /* @96: Out: pages that may wait so; the next one flushes. 0: unmapping always flushes. */
     uint64_t deferred_pages_allowed;

@@ -3,7 +3,7 @@
 //! Rules that hold for all of them:
 //!
 //! * Each argument begins `size: u32, flags: u32`. `size` is the caller's size of the structure,
-//!   at least 8. A shorter one than the service knows reads as zeros from its end on, and only the
+//!   from 8 to 4096; any other is `-EINVAL`. A shorter one than the service knows reads as zeros from its end on, and only the
 //!   caller's bytes are written back; a longer one is accepted if the part the service does not
 //!   know is zero, and `-EINVAL` if it is not. So they can grow.
 //! * Unknown flags and non-zero reserved fields are `-EINVAL`, and nothing is changed.

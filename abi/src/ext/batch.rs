@@ -21,7 +21,8 @@ open_enum! {
         MAP_LIST = 3,
         /// Maps the page of grant reference `page` of domain `owner` at `bfn`. `nr` is 1.
         MAP_GRANT = 4,
-        /// Flushes `nr` BFNs from `bfn` on; `nr` 0: the whole context, and `bfn` is 0.
+        /// Flushes `nr` BFNs from `bfn` on; `nr` 0: the whole context, and `bfn` is 0. When it is
+        /// finished, no device reaches what was unmapped there, and its pages are given back.
         FLUSH = 5,
         /// Tells what `bfn` maps to: writes `page` and the access bits of `flags`. `nr` is 1.
         LOOKUP = 6,

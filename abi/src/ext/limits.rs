@@ -57,11 +57,11 @@ wire! {
         56 => table_frames_used: u64,
         /// Out: 4 KiB frames allowed for tables.
         64 => table_frames_allowed: u64,
-        /// Out: pages held by mappings.
+        /// Out: pages held by mappings; all ones if they are not counted.
         72 => pinned_pages_used: u64,
-        /// Out: pages that may be held by mappings.
+        /// Out: pages that may be held by mappings; all ones: as many as the guest has.
         80 => pinned_pages_allowed: u64,
-        /// Out: pages unmapped with NO_FLUSH that wait for a flush.
+        /// Out: pages unmapped with NO_FLUSH that wait for a flush, or to be given back after it.
         88 => deferred_pages_used: u64,
         /// Out: pages that may wait so; the next one flushes. 0: unmapping always flushes.
         96 => deferred_pages_allowed: u64,

@@ -62,8 +62,9 @@ wire! {
         28 => pad1: [u8; 4],
     }
 
-    /// Argument of FLUSH_PAGES: makes mappings made with MAP_NO_FLUSH visible to devices. Needs the
-    /// DEFERRED_FLUSH capability.
+    /// Argument of FLUSH_PAGES: makes mappings made with MAP_NO_FLUSH visible to devices, and flushes
+    /// what was unmapped there to be flushed later (`ELEM_NO_FLUSH`). Needs the DEFERRED_FLUSH
+    /// capability.
     ///
     /// # Errors
     ///

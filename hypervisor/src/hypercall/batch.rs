@@ -81,6 +81,9 @@ impl<P: Platform> Batch<'_, '_, P> {
                 // There is nothing to continue.
                 Some(End::Yield) if done >= self.request.count => return (done, End::Finished),
                 Some(end) => return (done, end),
+                None if done < self.request.count && self.session.platform().should_yield() => {
+                    return (done, End::Yield);
+                }
                 None => {}
             }
         }

@@ -4,7 +4,9 @@ mod attach;
 mod cpu;
 mod device;
 mod geometry;
+mod membership;
 mod outcome;
+mod teardown;
 mod unit;
 
 pub use cpu::Cpu;
