@@ -169,8 +169,8 @@ impl<P: Platform> Session<'_, P> {
         }
         self.domain.waiting().give(in_u32(room.pages()));
         room.clear();
-        for frame in emptied {
-            self.free(frame, Pool::Open);
+        for frame in &emptied {
+            self.free(*frame, Pool::Open);
         }
         more
     }

@@ -114,11 +114,12 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     fn piece_of_list(&mut self, target: Target, gfns: &[Gfn]) -> Piece {
         self.acquired.clear();
         let mut refused = None;
-        let follows = |a: &Gfn, b: &Gfn| a.0.checked_add(1) == Some(b.0);
-        for run in gfns.chunk_by(follows) {
-            let Some(first) = run.first() else { continue };
+        let mut rest = gfns;
+        while let Some(first) = rest.first() {
+            let run = run_length(rest);
+            rest = rest.get(run..).unwrap_or_default();
             let before = self.acquired.pages();
-            let pages = u64::try_from(run.len()).unwrap_or(0);
+            let pages = u64::try_from(run).unwrap_or(0);
             refused = self.acquire(*first, pages, target.how).err();
             if refused.is_some() || self.acquired.pages() < before.saturating_add(pages) {
                 break;
@@ -284,4 +285,15 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
             }
         }
     }
+}
+
+/// How many of `gfns`, from the first on, follow each other. At least one of those there are.
+fn run_length(gfns: &[Gfn]) -> usize {
+    let mut end = gfns.len().min(1);
+    while let (Some(last), Some(next)) = (gfns.get(end.saturating_sub(1)), gfns.get(end))
+        && last.0.checked_add(1) == Some(next.0)
+    {
+        end = end.saturating_add(1);
+    }
+    end
 }

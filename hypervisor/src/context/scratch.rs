@@ -54,13 +54,15 @@ impl<P: Platform> Session<'_, P> {
         for _ in 1..self.iommu.levels() {
             let frame = self.allocate(Pool::Open);
             if frame.and_then(|frame| shared.push(frame).ok()).is_none() {
-                let _ = shared.iter().map(|frame| self.free(*frame, Pool::Open)).count();
+                for frame in &shared {
+                    self.free(*frame, Pool::Open);
+                }
                 self.free_scratch(page);
                 return Err(Errno::ENOMEM);
             }
         }
         context.vacancy.set_scratch::<F>(page, &shared, self.iommu.style().attributes);
-        for (level, table) in (0u8..).zip(&shared) {
+        for (level, table) in (0..=u8::MAX).zip(&shared) {
             for entry in self.platform().table(*table) {
                 entry.store(context.vacancy.word(level), Ordering::Relaxed);
             }
@@ -110,8 +112,8 @@ impl<P: Platform> Session<'_, P> {
             let _ = shared.push(frame);
         }
         context.vacancy.set_fault::<F>();
-        for frame in shared {
-            self.free(frame, Pool::Open);
+        for frame in &shared {
+            self.free(*frame, Pool::Open);
         }
         if let Some(page) = page {
             self.free_scratch(page);

@@ -109,7 +109,8 @@ impl<P: Platform> Batch<'_, '_, P> {
         let mut part = Part { finished: 0, stop: None };
         let mut unflushed = 0usize;
         let mut partly = false;
-        for (index, element) in elements.iter_mut().enumerate() {
+        for index in 0..count {
+            let Some(element) = elements.get_mut(index) else { break };
             let flushes = editor.flushes();
             let before = if begun && index == 0 { element.done } else { 0 };
             let progress = self.run_one(&mut editor, element, before, &mut scratch.list);

@@ -63,7 +63,7 @@ impl<P: Platform> Session<'_, P> {
             page_sizes: self.page_sizes(),
             state,
             background: if scratch { WireBackground::SCRATCH } else { WireBackground::FAULT },
-            contexts_used: u32::try_from(live.count()).unwrap_or(u32::MAX),
+            contexts_used: live.fold(0, |sum: u32, _| sum.saturating_add(1)),
             contexts_allowed: self.domain.granted(),
             table_frames_used: u64::from(tables.used()),
             table_frames_allowed: u64::from(tables.allowed()),

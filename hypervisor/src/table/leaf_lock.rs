@@ -13,7 +13,7 @@ use crate::{
 
 /// A leaf table that this CPU may write, until it is dropped.
 pub(crate) struct LeafLock<'t> {
-    pointer: &'t AtomicU64,
+    place: Place<'t>,
     /// The pointing entry as it will be stored on release.
     release: u64,
     pub(crate) frame: Mfn,
@@ -21,10 +21,10 @@ pub(crate) struct LeafLock<'t> {
 }
 
 impl<'t> LeafLock<'t> {
-    /// Tries to lock the leaf table that `raw`, read from `pointer` without the lock bit, points
-    /// to. `None` if the entry has changed meanwhile.
+    /// Tries to lock the leaf table that `raw`, read at `place` without the lock bit, points to.
+    /// `None` if the entry has changed meanwhile.
     pub(crate) fn try_take<F: Format>(
-        pointer: &'t AtomicU64,
+        place: Place<'t>,
         raw: u64,
         frame: Mfn,
         entries: &'t [AtomicU64],
@@ -32,14 +32,14 @@ impl<'t> LeafLock<'t> {
         let locked = F::with_soft(raw, TableSoft::from_bits(F::soft(raw)).lock().bits());
         let order = (Ordering::Acquire, Ordering::Relaxed);
         // Lazily: dropping a lock that was not taken would release somebody else's.
-        let taken = pointer.compare_exchange(raw, locked, order.0, order.1).is_ok();
-        taken.then(|| Self { pointer, release: raw, frame, entries })
+        let taken = place.entry.compare_exchange(raw, locked, order.0, order.1).is_ok();
+        taken.then(|| Self { place, release: raw, frame, entries })
     }
 
     /// Links `frame`, a table without mappings, in place of `vacant`, locked already. `None` if
     /// something is there now.
     pub(crate) fn try_link<F: Format>(
-        place: &Place<'t>,
+        place: Place<'t>,
         vacant: u64,
         frame: Mfn,
         entries: &'t [AtomicU64],
@@ -48,7 +48,7 @@ impl<'t> LeafLock<'t> {
         let locked = F::table(frame, TableSoft::EMPTY.lock());
         let order = (Ordering::AcqRel, Ordering::Relaxed);
         let linked = place.entry.compare_exchange(vacant, locked, order.0, order.1).is_ok();
-        linked.then(|| Self { pointer: place.entry, release, frame, entries })
+        linked.then(|| Self { place, release, frame, entries })
     }
 
     /// What is recorded about the table.
@@ -80,11 +80,11 @@ impl<'t> LeafLock<'t> {
         record == TableSoft::EMPTY
     }
 
-    /// Puts `vacant` back where the table was linked: from now on nothing points to it but caches of
-    /// units.
-    pub(crate) fn unlink(mut self, vacant: u64) -> Mfn {
+    /// Puts `vacant` back where the table was linked, and says where that is: once it is published,
+    /// nothing points to the table any more but caches of units.
+    pub(crate) fn unlink(mut self, vacant: u64) -> (Mfn, Place<'t>) {
         self.release = vacant;
-        self.frame
+        (self.frame, self.place)
     }
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn occupancy(entries: &[AtomicU64], start: usize, vacant: u64) -> Tab
 
 impl Drop for LeafLock<'_> {
     fn drop(&mut self) {
-        self.pointer.store(self.release, Ordering::Release);
+        self.place.entry.store(self.release, Ordering::Release);
     }
 }
 

@@ -152,7 +152,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                         edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(1, Pool::Open))?;
                     self.prepare(frame, self.vacancy.word(0));
                     let entries = self.frames.table(frame);
-                    if let Some(lock) = LeafLock::try_link::<F>(&place, vacant, frame, entries) {
+                    if let Some(lock) = LeafLock::try_link::<F>(place, vacant, frame, entries) {
                         self.publish(place.table, place.index, place.index);
                         self.note_vacancy_changed(at, level, &mut edit.pending);
                         return Ok(lock);

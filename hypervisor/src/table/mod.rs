@@ -106,6 +106,7 @@ pub const MAX_LEVELS: usize = 5;
 pub const MAX_KEPT_TABLES: u32 = 8;
 
 /// An entry, and where it stands.
+#[derive(Clone, Copy)]
 pub(crate) struct Place<'t> {
     table: Mfn,
     index: usize,

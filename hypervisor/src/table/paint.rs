@@ -50,7 +50,9 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         };
         let before = range.first().0.saturating_sub(base) / pages.max(1);
         let skip = usize::try_from(before).unwrap_or(usize::MAX);
-        for (index, entry) in self.frames.table(table).iter().enumerate().skip(skip) {
+        let entries = self.frames.table(table);
+        for index in skip..entries.len() {
+            let Some(entry) = entries.get(index) else { break };
             let start = u64::try_from(index).unwrap_or(0).wrapping_mul(pages).wrapping_add(base);
             if start > range.last().0 {
                 break;

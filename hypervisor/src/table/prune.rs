@@ -96,7 +96,9 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
     fn prune_table(&self, pass: &mut Pass<'_, '_>, table: Mfn, level: u8, base: u64) -> Left {
         let span = pages_at::<F>(level);
         let mut empty = true;
-        for (index, entry) in self.frames.table(table).iter().enumerate() {
+        let entries = self.frames.table(table);
+        for index in 0..entries.len() {
+            let Some(entry) = entries.get(index) else { break };
             let start = u64::try_from(index).unwrap_or(0).wrapping_mul(span).wrapping_add(base);
             let raw = entry.load(Ordering::Acquire);
             let vacant = self.vacancy.word(level);

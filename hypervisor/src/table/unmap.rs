@@ -111,7 +111,9 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
     /// Unlinks an empty leaf table. `pending` has room for its frame.
     fn unlink_empty(&self, lock: LeafLock<'_>, at: Bfn, pending: &mut PendingFlush<'_>) {
         pending.changed_tables(Self::span(at, 1));
-        if let Err(frame) = pending.take_table(lock.unlink(self.vacancy.word(1))) {
+        let (frame, place) = lock.unlink(self.vacancy.word(1));
+        self.publish(place.table, place.index, place.index);
+        if let Err(frame) = pending.take_table(frame) {
             // Not reached: asked before anything was cleared. Held for ever, if it were.
             log::error!("pviommu: table frame {frame} is never given back");
         }

@@ -74,7 +74,7 @@ impl Vacancy {
 
     /// The shared tables, from level 0 up.
     pub fn shared<F: Format>(&self) -> impl Iterator<Item = Mfn> {
-        (1u8..).zip(self.0.iter().skip(1)).map_while(|(level, word)| {
+        (1..=u8::MAX).zip(self.0.iter().skip(1)).map_while(|(level, word)| {
             match F::decode(word.load(Ordering::Relaxed), level) {
                 Entry::Table(table) => Some(table),
                 Entry::Empty | Entry::Leaf(_) => None,

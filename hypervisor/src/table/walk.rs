@@ -85,7 +85,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 Entry::Table(_) if TableSoft::from_bits(F::soft(raw)).locked() => relax(),
                 Entry::Table(leaf) => {
                     let entries = self.frames.table(leaf);
-                    if let Some(lock) = LeafLock::try_take::<F>(place.entry, raw, leaf, entries) {
+                    if let Some(lock) = LeafLock::try_take::<F>(place, raw, leaf, entries) {
                         return Walk::Locked(lock);
                     }
                 }

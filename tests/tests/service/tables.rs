@@ -78,6 +78,26 @@ fn a_freed_leaf_table_is_not_walked_again() {
     });
 }
 
+/// INV-02, INV-07: the entry that pointed to it is published, too, before the table is freed.
+#[test]
+fn a_leaf_table_that_was_unlinked_is_not_walked_by_a_unit_that_does_not_snoop() {
+    use pviommu_hypervisor::platform::UnitFeatures;
+    let mut config = Config::one_guest(16);
+    config.units[0].features.remove(UnitFeatures::COHERENT);
+    with(&config, |vm| {
+        let context = vm.attached_context();
+        for i in 0..20 {
+            assert_eq!(vm.map(context, i * 512, i % 16, 1, RW), (0, 1));
+        }
+        for i in 0..20 {
+            assert_eq!(vm.unmap(context, i * 512, 1), (0, 1));
+        }
+        assert!((0..20).all(|i| vm.hits_background(DEVICE, i * 512)));
+        assert_eq!(vm.bed.violations(), []);
+        vm.end();
+    });
+}
+
 #[test]
 fn tables_are_as_deep_as_the_unit_needs() {
     use pviommu_hypervisor::platform::UnitFeatures;
