@@ -2,6 +2,7 @@
 
 use super::{Context, End, Session, State, editor::WORK_UNIT};
 use crate::{
+    addr::Mfn,
     flush::PendingFlush,
     format::Format,
     machine::{EditRoom, with_format},
@@ -55,16 +56,19 @@ impl<P: Platform> Session<'_, P> {
             }
         }
         let root = context.root().frame;
-        let filter = context.deferred.lock().take_filter();
         self.take_down_scratch::<F>(context);
+        while let Some(frame) = self.take_frame_of_record(context) {
+            self.free(frame, Pool::Open);
+        }
         {
             let _admin = self.domain.administer();
             context.set_state(State::Free);
         }
         self.free(root, Pool::Open);
-        if let Some(filter) = filter {
-            self.free(filter, Pool::Open);
-        }
         End::Finished
+    }
+
+    fn take_frame_of_record(&self, context: &Context) -> Option<Mfn> {
+        context.deferred.lock().take_frame(self.platform())
     }
 }

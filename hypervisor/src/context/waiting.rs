@@ -190,8 +190,13 @@ impl Waiting {
         self.ready.head.is_some()
     }
 
-    /// The frame of the filter, when nothing waits any more.
-    pub(crate) fn take_filter(&mut self) -> Option<Mfn> {
+    /// A frame of the record, when nothing waits any more and the record goes.
+    pub(crate) fn take_frame(&mut self, frames: &impl TableFrames) -> Option<Mfn> {
+        while let Some(popped) = self.waiting.pop(frames).or_else(|| self.ready.pop(frames)) {
+            if popped.emptied.is_some() {
+                return popped.emptied;
+            }
+        }
         self.filter.take()
     }
 }

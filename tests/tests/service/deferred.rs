@@ -243,6 +243,22 @@ fn what_waits_goes_with_its_context_and_its_domain() {
     });
 }
 
+/// INV-57: room was made for a removal that then did not wait.
+#[test]
+fn the_record_goes_with_its_context_even_if_nothing_was_put_off() {
+    let mut config = Config::one_guest(2048);
+    config.domains[0].contiguous = vec![GfnRange::of_pages(Gfn(512), 512).unwrap()];
+    with(&config, |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 1024, 512, 512, RW), (0, 512));
+        assert_eq!(unmap_later(vm, context, 1024, 512), (0, 512));
+        assert_eq!(unmap_later(vm, context, 77, 1), (err(Errno::ENOENT), 0));
+        assert_eq!(vm.free(context, FreeFlags::REATTACH_DEFAULT), 0);
+        assert_eq!(vm.bed.domain(GUEST).stats().table_frames, 0);
+        vm.end();
+    });
+}
+
 /// INV-15.
 #[test]
 fn what_cannot_be_flushed_is_never_given_back() {
