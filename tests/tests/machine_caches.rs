@@ -136,7 +136,7 @@ fn what_was_not_present_is_cached_only_where_the_unit_says_so() {
         table.map(7, 1, Mfn(RAM));
         let expected = if caching { Err(FaultReason::NotPresent) } else { Ok(RAM) };
         assert_eq!(write(&unit, &memory, 7), expected);
-        unit.sync_map(TAG, 7, 7);
+        unit.sync_map(&memory, TAG, 7, 7);
         assert_eq!(write(&unit, &memory, 7), Ok(RAM));
     }
 }

@@ -1,6 +1,8 @@
 //! The platform on its own: what it gives out, refuses, and gets wrong when told to.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
+use std::sync::atomic::Ordering;
+
 use pviommu_abi::{Bfn, DomId, Gfn, GuestPtr};
 use pviommu_hypervisor::{
     addr::{BfnRange, GfnRange, Mfn},
@@ -10,8 +12,8 @@ use pviommu_hypervisor::{
     },
 };
 use pviommu_testbed::machine::{
-    Board, Break, Config, Copied, FaultReason, FrameKind, Half, Platform, Reach, Step, Violation,
-    When,
+    Board, Break, Config, Copied, FaultReason, FrameKind, Half, Harshness, Platform, Reach, Step,
+    Violation, When, run, tables::POISON,
 };
 
 const DOMAIN: DomId = DomId(1);
@@ -45,7 +47,7 @@ fn attach(platform: &Platform<'_>, runs: &Runs) {
     let alloc = || platform.alloc(DOMAIN, Pool::Open).unwrap();
     let levels: Vec<Mfn> = (0..4).map(|_| alloc()).collect();
     let put = |table: Mfn, index: usize, frame: u64| {
-        platform.table(table)[index].store(frame << 12 | 3, std::sync::atomic::Ordering::Release);
+        platform.table(table)[index].store(frame << 12 | 3, Ordering::Release);
     };
     for pair in levels.windows(2) {
         put(pair[0], 0, pair[1].0);
@@ -200,9 +202,50 @@ fn dma_goes_page_by_page_and_stops_at_a_fault() {
     assert_eq!(board.memory().violations.list(), []);
 }
 
+#[test]
+fn a_scratch_page_is_charged_like_a_table_and_counted_apart() {
+    const OTHER: DomId = DomId(2);
+    let mut config = config();
+    config.domains[0].table_frames = Some(16);
+    run(&config, |bed| {
+        let platform = Platform::new(bed.board(), &[]);
+        let tables = &bed.board().memory().tables;
+        bed.schedule().set(Step::Alloc, When::Nth(2));
+        let page = platform.alloc_scratch(DOMAIN).unwrap();
+        assert_eq!(platform.alloc_scratch(DOMAIN), None, "by schedule");
+        let counters = bed.counters();
+        assert_eq!((counters.scratch_frames_live, counters.table_frames_live), (1, 0));
+        assert_eq!(tables.charged(DOMAIN), (1, 0));
+        let rest: Vec<Mfn> = (0..15).map(|_| platform.alloc(DOMAIN, Pool::Open).unwrap()).collect();
+        assert_eq!(platform.alloc_scratch(DOMAIN), None, "the domain has its share");
+        assert_eq!(platform.alloc(DOMAIN, Pool::Open), None);
+        assert!(platform.alloc_scratch(OTHER).is_some());
+
+        let words = platform.table(page);
+        words[3].store(77, Ordering::Relaxed);
+        platform.free_scratch(DOMAIN, page);
+        assert_eq!(words[3].load(Ordering::Relaxed), POISON);
+        assert_eq!(bed.counters().scratch_frames_live, 1);
+        assert_eq!(bed.violations(), []);
+        // Neither is freed as the other, nor by another domain, nor twice.
+        let page = platform.alloc_scratch(DOMAIN).unwrap();
+        platform.free(DOMAIN, page, Pool::Open);
+        platform.free_scratch(OTHER, page);
+        platform.free_scratch(DOMAIN, rest[0]);
+        platform.free_scratch(DOMAIN, page);
+        platform.free_scratch(DOMAIN, page);
+        let bad = |domain, frame| Violation::BadTableFree { domain, frame };
+        let expected =
+            [bad(DOMAIN, page), bad(OTHER, page), bad(DOMAIN, rest[0]), bad(DOMAIN, page)];
+        assert_eq!(bed.violations(), expected);
+    });
+}
+
 /// Maps a page, lets the device use it, flushes, releases, and lets the device use it again.
 fn map_use_and_unmap(sabotage: Break) -> Vec<Violation> {
-    let board = Board::new(&Config { sabotage: Some(sabotage), ..config() });
+    // As helpful as can be, so that it is the sabotage that shows.
+    let harshness = Harshness::NONE;
+    let board = Board::new(&Config { sabotage: Some(sabotage), harshness, ..config() });
     let platform = Platform::new(&board, &[]);
     let (runs, _) = acquire(&platform, gfns(0, 4), Access::WRITE);
     attach(&platform, &runs);

@@ -3,11 +3,11 @@
 
 use std::sync::atomic::Ordering;
 
-use pviommu_abi::{Bfn, DomId, PciDevice};
+use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
-    addr::{BfnRange, Mfn},
+    addr::{BfnRange, GfnRange, Mfn},
     platform::{
-        Invalidation, IommuHw, Pool, SourceId, TABLE_ENTRIES, TableFrames, TableRoot, Tag, UnitId,
+        Invalidation, IommuHw, SourceId, TABLE_ENTRIES, TableFrames, TableRoot, Tag, UnitId,
     },
 };
 use pviommu_testbed::{
@@ -16,8 +16,8 @@ use pviommu_testbed::{
         handmade::{HandMade, RW},
     },
     machine::{
-        Board, Config, DeviceConfig, DomainConfig, Platform, Reach, Step, Violation, When, run,
-        tables::POISON,
+        Board, Break, Config, DeviceConfig, DomainConfig, Harshness, Platform, Reach, Violation,
+        run,
     },
 };
 
@@ -30,10 +30,13 @@ const DEVICES: [PciDevice; 2] = [PciDevice::new(0, 0, 3, 0), PciDevice::new(0, 0
 
 fn config() -> Config {
     let device = |function, owner| DeviceConfig { function, owner, ..DeviceConfig::default() };
-    let domain = |id| DomainConfig { id, table_frames: Some(16), ..DomainConfig::default() };
+    let mmio = vec![GfnRange::of_pages(Gfn(0xf_0000), 1).unwrap()];
+    let domain = |id| DomainConfig { id, mmio: mmio.clone(), ..DomainConfig::default() };
     Config {
         devices: vec![device(DEVICES[0], DOMAIN), device(DEVICES[1], OTHER)],
         domains: vec![domain(DOMAIN), domain(OTHER)],
+        // Nothing happens but what a test does.
+        harshness: Harshness::NONE,
         ..Config::default()
     }
 }
@@ -48,7 +51,11 @@ struct Rig<'b> {
 
 /// A device of `DOMAIN`, whose bus frames 7 and 8 lead to a scratch page.
 fn with_scratch(body: impl FnOnce(&Rig<'_>)) {
-    run(&config(), |bed| {
+    with_broken(None, body);
+}
+
+fn with_broken(sabotage: Option<Break>, body: impl FnOnce(&Rig<'_>)) {
+    run(&Config { sabotage, ..config() }, |bed| {
         let board = bed.board();
         let platform = Platform::new(board, &[]);
         let scratch = platform.alloc_scratch(DOMAIN).unwrap();
@@ -74,6 +81,11 @@ impl Rig<'_> {
     fn invalidate(&self) {
         let what = Invalidation::Tables(BfnRange::of_pages(Bfn(7), 2).unwrap());
         self.platform.invalidate(UNIT, TAG, what).unwrap();
+    }
+
+    /// A frame that is not scratch and needs no reference.
+    fn registers(&self) -> Mfn {
+        self.board.machine_frame(DOMAIN, Gfn(0xf_0000)).unwrap()
     }
 
     fn free(&self) {
@@ -109,42 +121,6 @@ fn what_a_device_writes_to_a_scratch_page_is_what_its_words_show() {
         let counters = bed.counters();
         assert_eq!((counters.scratch_writes, counters.scratch_reads), (2, 1));
         assert_eq!(bed.violations(), []);
-    });
-}
-
-#[test]
-fn a_scratch_page_is_charged_like_a_table_and_counted_apart() {
-    run(&config(), |bed| {
-        let platform = Platform::new(bed.board(), &[]);
-        let tables = &bed.board().memory().tables;
-        bed.schedule().set(Step::Alloc, When::Nth(2));
-        let page = platform.alloc_scratch(DOMAIN).unwrap();
-        assert_eq!(platform.alloc_scratch(DOMAIN), None, "by schedule");
-        let counters = bed.counters();
-        assert_eq!((counters.scratch_frames_live, counters.table_frames_live), (1, 0));
-        assert_eq!(tables.charged(DOMAIN), (1, 0));
-        let rest: Vec<Mfn> = (0..15).map(|_| platform.alloc(DOMAIN, Pool::Open).unwrap()).collect();
-        assert_eq!(platform.alloc_scratch(DOMAIN), None, "the domain has its share");
-        assert_eq!(platform.alloc(DOMAIN, Pool::Open), None);
-        assert!(platform.alloc_scratch(OTHER).is_some());
-
-        let words = platform.table(page);
-        words[3].store(77, Ordering::Relaxed);
-        platform.free_scratch(DOMAIN, page);
-        assert_eq!(words[3].load(Ordering::Relaxed), POISON);
-        assert_eq!(bed.counters().scratch_frames_live, 1);
-        assert_eq!(bed.violations(), []);
-        // Neither is freed as the other, nor by another domain, nor twice.
-        let page = platform.alloc_scratch(DOMAIN).unwrap();
-        platform.free(DOMAIN, page, Pool::Open);
-        platform.free_scratch(OTHER, page);
-        platform.free_scratch(DOMAIN, rest[0]);
-        platform.free_scratch(DOMAIN, page);
-        platform.free_scratch(DOMAIN, page);
-        let bad = |domain, frame| Violation::BadTableFree { domain, frame };
-        let expected =
-            [bad(DOMAIN, page), bad(OTHER, page), bad(DOMAIN, rest[0]), bad(DOMAIN, page)];
-        assert_eq!(bed.violations(), expected);
     });
 }
 
@@ -248,5 +224,55 @@ fn a_scratch_page_is_no_table() {
         let root = TableRoot { frame, levels: 4 };
         rig.attach(DEVICES[0], root, Tag(4));
         assert_eq!(rig.seen(), [walked, Violation::BadRoot { unit, frame, levels: 4 }]);
+    });
+}
+
+/// One leaf table of nothing but scratch, linked twice, makes room for a private one.
+fn replace_shared_table(rig: &Rig<'_>) -> Result<(Mfn, Reach), FaultReason> {
+    let memory = rig.board.memory();
+    let shared = rig.table.table(0x200, 1);
+    (0x200..0x400).for_each(|bfn| rig.table.map(bfn, 1, rig.scratch));
+    rig.table.set(0x400, 2, shared.0 << 12 | RW);
+    assert_eq!(rig.probe(DEVICES[0], 0x405), Ok((rig.scratch, Reach::Scratch)));
+    let other = HandMade::new(memory, 4);
+    other.map(0x405, 1, rig.registers());
+    rig.table.set(0x400, 2, other.table(0x405, 1).0 << 12 | RW);
+    let what = Invalidation::Tables(BfnRange::of_pages(Bfn(0x400), 0x200).unwrap());
+    rig.platform.invalidate(UNIT, TAG, what).unwrap();
+    rig.probe(DEVICES[0], 0x405)
+}
+
+#[test]
+fn a_private_table_replaces_a_shared_one_once_it_is_flushed() {
+    with_scratch(|rig| {
+        let registers = rig.registers();
+        assert_eq!(replace_shared_table(rig), Ok((registers, Reach::Mmio)));
+        assert_eq!(rig.seen(), []);
+    });
+}
+
+#[test]
+fn a_machine_that_flushes_leaves_only_goes_on_with_the_shared_table() {
+    with_broken(Some(Break::LeafOnlyOnScratch), |rig| {
+        assert_eq!(replace_shared_table(rig), Ok((rig.scratch, Reach::Scratch)));
+        // Leaves that changed are flushed as ever.
+        rig.table.map(7, 1, rig.registers());
+        rig.invalidate();
+        assert_eq!(rig.probe(DEVICES[0], 7), Ok((rig.registers(), Reach::Mmio)));
+    });
+}
+
+#[test]
+fn a_machine_that_keeps_stale_scratch_keeps_nothing_else() {
+    with_broken(Some(Break::KeepStaleScratch), |rig| {
+        assert!(rig.probe(DEVICES[0], 7).is_ok());
+        rig.table.map(7, 1, rig.registers());
+        rig.table.map(8, 1, rig.registers());
+        assert_eq!(rig.probe(DEVICES[0], 8), Ok((rig.registers(), Reach::Mmio)));
+        rig.table.set(8, 1, 0);
+        rig.invalidate();
+        assert_eq!(rig.probe(DEVICES[0], 7), Ok((rig.scratch, Reach::Scratch)));
+        assert_eq!(rig.probe(DEVICES[0], 8), Err(FaultReason::NotPresent));
+        assert_eq!(replace_shared_table(rig), Ok((rig.scratch, Reach::Scratch)));
     });
 }

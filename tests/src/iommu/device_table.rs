@@ -87,6 +87,18 @@ impl DeviceTable {
         self.slot(device).owner = owner;
     }
 
+    /// Number of devices it was told of.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The first device from the `from`-th on whose requests are translated.
+    pub(crate) fn translated(&self, from: usize) -> Option<PciDevice> {
+        let uses = |slot: &&Slot| slot.cached.unwrap_or(slot.entry).table().is_some();
+        let (before, after) = self.slots.split_at(from);
+        after.iter().chain(before).find(uses).map(|slot| slot.device)
+    }
+
     /// The roots that entries name, in memory or cached; some more than once.
     pub(crate) fn roots(&self) -> impl Iterator<Item = TableRoot> {
         let entries = self.slots.iter().flat_map(|s| [Some(s.entry), s.cached]);

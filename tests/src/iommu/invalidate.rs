@@ -8,9 +8,10 @@ use pviommu_hypervisor::{
 use rustc_hash::FxHashSet;
 
 use super::{
-    iotlb::{Cached, keys_in},
-    unit::{State, TagCache, UnitModel},
-    walker::{self, LEVEL_BITS, Place, Rights, Step, Walk},
+    iotlb::Cached,
+    unit::{State, UnitModel},
+    walker::{self, Place, Rights, Step, Walk},
+    write_buffer::WriteBuffer,
 };
 use crate::machine::{
     frames::{Reach, lock},
@@ -22,27 +23,52 @@ impl UnitModel {
     /// Forgets what is cached under `tag`, after it has checked that until now nothing of it was
     /// given up: the device may have used it up to this instant.
     pub fn invalidate(&self, memory: &Memory, tag: Tag, what: Invalidation) {
+        self.invalidate_but(memory, tag, what, |_| false);
+    }
+
+    /// The same, but what leads to a frame that `kept` says stays as it is.
+    pub(crate) fn invalidate_but(
+        &self,
+        memory: &Memory,
+        tag: Tag,
+        what: Invalidation,
+        kept: impl Fn(Mfn) -> bool,
+    ) {
         let (first, last, leaves_only) = span(what);
         let mut state = lock(&self.state);
-        let State { tags, index, counters, .. } = &mut *state;
+        let State { tags, index, buffer, recent, counters, .. } = &mut *state;
+        buffer.flush(&memory.tables, &self.facts);
+        recent.note(first);
+        recent.note(last);
         counters.iotlb_flushes += 1;
         counters.leaf_flushes += u64::from(leaves_only);
-        let Some(cache) = tags.get_mut(&tag.0) else { return };
-        for cached in cache.iotlb.covered(first, last) {
-            self.check_held(memory, tag, &cached);
-            cache.iotlb.remove(&cached);
-            index.remove_page(&cached);
-        }
-        if !leaves_only {
-            for frame in cache.paging.take(first, last) {
-                index.remove_table(frame);
-                if !memory.tables.is_live(frame) {
-                    let unit = self.id;
-                    memory.violations.record(Violation::TableFreedBeforeFlush { unit, tag, frame });
-                }
+        if let Some(cache) = tags.get_mut(&tag.0) {
+            let covered = cache.iotlb.covered(first, last).into_iter();
+            for cached in covered.filter(|cached| !kept(cached.frame)) {
+                self.check_held(memory, tag, &cached);
+                cache.iotlb.remove(&cached);
+                index.remove_page(&cached);
             }
+            let ways = if leaves_only { Vec::new() } else { cache.paging.take(first, last, &kept) };
+            for frame in ways {
+                index.remove_table(frame);
+                self.check_live(memory, tag, frame);
+            }
+            cache.absent.forget(first, last, leaves_only);
         }
-        forget_absent(cache, first, last);
+        // What was translated before has arrived when this returns.
+        memory.drain(|at| {
+            let covered = (first..=last).contains(&(at.address >> 12));
+            (at.unit, at.tag) == (self.id, tag) && covered
+        });
+    }
+
+    /// A table must still be one when the flush of the way to it begins.
+    fn check_live(&self, memory: &Memory, tag: Tag, frame: Mfn) {
+        if !memory.tables.is_live(frame) {
+            let unit = self.id;
+            memory.violations.record(Violation::TableFreedBeforeFlush { unit, tag, frame });
+        }
     }
 
     /// A cached page must still be held when its flush begins; tells the first one that is not.
@@ -57,11 +83,15 @@ impl UnitModel {
     }
 
     /// Makes entries visible that have become present.
-    pub fn sync_map(&self, tag: Tag, first: u64, last: u64) {
+    pub fn sync_map(&self, memory: &Memory, tag: Tag, first: u64, last: u64) {
         let mut state = lock(&self.state);
-        state.counters.map_syncs += 1;
-        if let Some(cache) = state.tags.get_mut(&tag.0) {
-            forget_absent(cache, first, last);
+        let State { tags, buffer, recent, counters, .. } = &mut *state;
+        counters.map_syncs += 1;
+        buffer.flush(&memory.tables, &self.facts);
+        recent.note(first);
+        recent.note(last);
+        if let Some(cache) = tags.get_mut(&tag.0) {
+            cache.absent.forget(first, last, false);
         }
     }
 
@@ -83,7 +113,9 @@ impl UnitModel {
 
     /// Called when the table in `frame` is about to be freed: nothing may name it.
     pub fn check_table_freed(&self, memory: &Memory, frame: Mfn) {
-        if lock(&self.state).index.names_table(frame) {
+        let mut state = lock(&self.state);
+        state.buffer.forget(frame);
+        if state.index.names_table(frame) {
             let unit = self.id;
             memory.violations.record(Violation::TableFreedWhileNamed { unit, frame });
         }
@@ -93,11 +125,11 @@ impl UnitModel {
     /// of a device may lead to it.
     pub fn check_scratch_freed(&self, memory: &Memory, frame: Mfn) {
         let (unit, violations) = (self.id, &memory.violations);
-        let state = lock(&self.state);
-        if state.index.names_page(frame) {
+        let State { index, devices, buffer, .. } = &mut *lock(&self.state);
+        if index.names_page(frame) {
             violations.record(Violation::ScratchFreedWhileCached { unit, frame });
         }
-        if self.leads_to(memory, state.devices.roots(), frame) {
+        if self.leads_to(memory, devices.roots(), buffer, frame) {
             violations.record(Violation::ScratchFreedWhileReachable { unit, frame });
         }
     }
@@ -107,6 +139,7 @@ impl UnitModel {
         &self,
         memory: &Memory,
         roots: impl Iterator<Item = TableRoot>,
+        buffer: &mut WriteBuffer,
         frame: Mfn,
     ) -> bool {
         let mut seen = FxHashSet::default();
@@ -117,12 +150,14 @@ impl UnitModel {
             if !seen.insert(place.table.0) {
                 continue;
             }
-            for index in 0..TABLE_ENTRIES as u64 {
-                let bfn = index << (LEVEL_BITS * u32::from(place.level - 1));
-                match walker::step(&memory.tables, &self.facts, place, bfn) {
-                    Step::Down(below) => left.push(below),
-                    Step::Ended(Walk::Leaf { frame: found, .. }) if found == frame => return true,
-                    Step::Ended(_) => {}
+            for index in 0..TABLE_ENTRIES {
+                let entry = buffer.entry(&memory.tables, &self.facts, place, index);
+                match entry.map(|entry| walker::follow(&self.facts, place, entry)) {
+                    Some(Step::Down(below)) => left.push(below),
+                    Some(Step::Ended(Walk::Leaf { frame: found, .. })) if found == frame => {
+                        return true;
+                    }
+                    _ => {}
                 }
             }
         }
@@ -135,12 +170,6 @@ impl UnitModel {
         let state = lock(&self.state);
         let device = state.devices.with_tag(tag)?;
         Some((device, state.tags.get(&tag.0)?.iotlb.covered(first, last)))
-    }
-}
-
-fn forget_absent(cache: &mut TagCache, first: u64, last: u64) {
-    for bfn in keys_in(&cache.absent, first, last) {
-        cache.absent.remove(&bfn);
     }
 }
 

@@ -13,17 +13,21 @@
 //!              └─ blocked ─► fault
 //! ```
 
+mod absent;
 pub mod device_table;
 pub mod fault;
 pub mod handmade;
 pub mod index;
 mod invalidate;
 pub mod iotlb;
+mod meanwhile;
 pub mod paging_cache;
 mod translate;
 pub mod unit;
 pub mod walker;
+mod write_buffer;
 
 pub use fault::{Direction, FaultReason, FaultRecord};
+pub use translate::Landing;
 pub use unit::{UnitCounters, UnitModel};
 pub use walker::Rights;

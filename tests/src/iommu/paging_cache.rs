@@ -45,13 +45,16 @@ impl PagingCache {
         before.map(|(table, _)| table)
     }
 
-    /// Forgets the tables that cover a frame of `first..=last`, and returns their frames.
-    pub fn take(&mut self, first: u64, last: u64) -> Vec<Mfn> {
+    /// Forgets the tables that cover a frame of `first..=last` and are not `kept`, and returns
+    /// their frames.
+    pub fn take(&mut self, first: u64, last: u64, kept: impl Fn(Mfn) -> bool) -> Vec<Mfn> {
         let mut taken = Vec::new();
         for level in 1..=DEPTH {
             let map = &mut self.tables[usize::from(level) - 1];
             for key in keys_in(map, first >> shift(level), last >> shift(level)) {
-                taken.extend(map.remove(&key).map(|(table, _)| table));
+                if map.get(&key).is_some_and(|(table, _)| !kept(*table)) {
+                    taken.extend(map.remove(&key).map(|(table, _)| table));
+                }
             }
         }
         taken

@@ -4,7 +4,7 @@
 use pviommu_abi::PciDevice;
 use pviommu_hypervisor::{
     addr::Mfn,
-    platform::{TableRoot, UnitFeatures},
+    platform::{TableRoot, Tag, UnitFeatures, UnitId},
 };
 
 use super::{
@@ -25,6 +25,26 @@ const FAULTS_KEPT: usize = 4096;
 /// Writes here are interrupts (0xfee00000 to 0xfeefffff, in frames), never DMA.
 const INTERRUPT_FRAMES: std::ops::RangeInclusive<u64> = 0xfee00..=0xfeeff;
 
+/// An access on its way: who asked, and where it was translated to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Landing {
+    /// Unit that translated.
+    pub unit: UnitId,
+    /// Function that asked.
+    pub device: PciDevice,
+    /// Tag of the translation.
+    pub tag: Tag,
+    /// Bus address, in bytes.
+    pub address: u64,
+    /// Frame it leads to.
+    pub frame: Mfn,
+    /// What that frame is.
+    pub reach: Reach,
+}
+
+/// A translation, and the table it is under.
+type Translated = (Cached, TableRoot, Tag);
+
 impl UnitModel {
     /// Carries out one access of `device` within a page: translates, checks that a device may be
     /// where that leads, and calls `act` with the frame.
@@ -39,10 +59,10 @@ impl UnitModel {
         direction: Direction,
         act: impl FnOnce(Mfn),
     ) -> Result<(), FaultReason> {
-        self.access_at(memory, device, address, direction, |frame, _| act(frame))
+        self.access_at(memory, device, address, direction, |at| act(at.frame))
     }
 
-    /// The same; `act` is told what the frame is, too, and what it makes of that is returned.
+    /// The same; `act` is told all that is known, and what it makes of that is returned.
     ///
     /// # Errors
     /// Why it was refused; also recorded as a fault, or as a violation.
@@ -52,22 +72,22 @@ impl UnitModel {
         device: PciDevice,
         address: u64,
         direction: Direction,
-        act: impl FnOnce(Mfn, Reach) -> R,
+        act: impl FnOnce(&Landing) -> R,
     ) -> Result<R, FaultReason> {
         if INTERRUPT_FRAMES.contains(&(address >> 12)) {
             return Err(FaultReason::Interrupt);
         }
         let mut state = lock(&self.state);
+        state.recent.note(address >> 12);
         let translated = self.translate(&mut state, memory, device, address);
-        let translated = translated.and_then(|(cached, root)| match direction {
-            Direction::Read if !cached.rights.read => Err(FaultReason::NotReadable),
-            Direction::Write if !cached.rights.write => Err(FaultReason::NotWritable),
-            _ => Ok((cached.frame_of(address >> 12), root)),
+        let translated = translated.and_then(|found| match direction {
+            Direction::Read if !found.0.rights.read => Err(FaultReason::NotReadable),
+            Direction::Write if !found.0.rights.write => Err(FaultReason::NotWritable),
+            _ => Ok(found),
         });
         match translated {
-            Ok((frame, root)) => {
-                let reach = self.check_reach(&state, memory, device, address, frame, root)?;
-                Ok(act(frame, reach))
+            Ok(found) => {
+                self.check_reach(&state, memory, device, address, found).map(|at| act(&at))
             }
             Err(reason) => {
                 state.counters.faults += 1;
@@ -83,24 +103,31 @@ impl UnitModel {
     /// Loads the translation of `address` into the caches, as a unit may at any instant. Records
     /// no fault; true if there is one.
     pub fn prefetch(&self, memory: &Memory, device: PciDevice, address: u64) -> bool {
-        let mut state = lock(&self.state);
-        self.translate(&mut state, memory, device, address).is_ok_and(|(cached, root)| {
-            let frame = cached.frame_of(address >> 12);
-            self.check_reach(&state, memory, device, address, frame, root).is_ok()
-        })
+        self.load(&mut lock(&self.state), memory, device, address)
     }
 
-    /// What `frame` is, if `device` may be there.
+    pub(super) fn load(
+        &self,
+        state: &mut State,
+        memory: &Memory,
+        device: PciDevice,
+        address: u64,
+    ) -> bool {
+        let found = self.translate(state, memory, device, address);
+        found.is_ok_and(|found| self.check_reach(state, memory, device, address, found).is_ok())
+    }
+
+    /// Where a translation leads, if `device` may be there.
     fn check_reach(
         &self,
         state: &State,
         memory: &Memory,
         device: PciDevice,
         address: u64,
-        frame: Mfn,
-        root: TableRoot,
-    ) -> Result<Reach, FaultReason> {
+        (cached, root, tag): Translated,
+    ) -> Result<Landing, FaultReason> {
         let unit = self.id;
+        let frame = cached.frame_of(address >> 12);
         let reach = memory.reach(frame);
         let seen = match memory.tables.scratch_owner(frame) {
             _ if !reach.is_allowed() => {
@@ -121,7 +148,7 @@ impl UnitModel {
             None => None,
         };
         match seen {
-            None => Ok(reach),
+            None => Ok(Landing { unit, device, tag, address, frame, reach }),
             Some(violation) => {
                 memory.violations.record(violation);
                 Err(FaultReason::Stopped)
@@ -129,16 +156,15 @@ impl UnitModel {
         }
     }
 
-    /// Finds the translation of `address`, in the caches or by a walk, and keeps it; also the
-    /// root it is under.
+    /// Finds the translation of `address`, in the caches or by a walk, and keeps it.
     fn translate(
         &self,
         state: &mut State,
         memory: &Memory,
         device: PciDevice,
         address: u64,
-    ) -> Result<(Cached, TableRoot), FaultReason> {
-        let State { devices, tags, index, counters, .. } = state;
+    ) -> Result<Translated, FaultReason> {
+        let State { devices, tags, index, buffer, counters, .. } = state;
         let (entry, filled) = devices.look_up(device);
         let (root, tag) = entry.table().ok_or(FaultReason::Blocked)?;
         if filled {
@@ -151,16 +177,17 @@ impl UnitModel {
         let cache = tags.entry(tag.0).or_default();
         if let Some(cached) = cache.iotlb.find(bfn) {
             counters.iotlb_hits += 1;
-            return Ok((cached, root));
+            return Ok((cached, root, tag));
         }
-        if cache.absent.contains_key(&bfn) {
+        if cache.absent.covers(bfn) {
             return Err(FaultReason::NotPresent);
         }
         counters.walks += 1;
         cache.root = Some(root.frame);
         let top = Place { table: root.frame, level: root.levels, rights: Rights::ALL };
         let place = cache.paging.find(bfn).unwrap_or(top);
-        let ended = walker::walk(&memory.tables, &self.facts, place, bfn, |place| {
+        let read = |place, index| buffer.entry(&memory.tables, &self.facts, place, index);
+        let ended = walker::walk_by(read, &self.facts, place, bfn, |place| {
             if memory.tables.is_live(place.table) {
                 index.add_table(place.table);
                 if let Some(before) = cache.paging.insert(bfn, place) {
@@ -175,11 +202,11 @@ impl UnitModel {
                 cached.bfn &= !(cached.pages() - 1);
                 cache.iotlb.insert(cached);
                 index.add_page(&cached);
-                Ok((cached, root))
+                Ok((cached, root, tag))
             }
-            Walk::NotPresent { .. } => {
+            Walk::NotPresent { level } => {
                 if self.facts.features.contains(UnitFeatures::CACHES_NOT_PRESENT) {
-                    cache.absent.insert(bfn, ());
+                    cache.absent.insert(bfn, if self.absent_spans { level } else { 1 });
                 }
                 Err(FaultReason::NotPresent)
             }

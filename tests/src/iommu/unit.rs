@@ -14,14 +14,17 @@ use pviommu_hypervisor::{
 use rustc_hash::FxHashMap;
 
 use super::{
+    absent::Absent,
     device_table::{DeviceEntry, DeviceTable},
     fault::FaultRecord,
     index::Index,
     iotlb::Iotlb,
+    meanwhile::Recent,
     paging_cache::PagingCache,
-    walker,
+    walker::{self, Place, Rights},
+    write_buffer::WriteBuffer,
 };
-use crate::machine::{frames::lock, memory::Memory, violation::Violation};
+use crate::machine::{Harshness, frames::lock, memory::Memory, violation::Violation};
 
 /// What a unit has done since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,8 +52,7 @@ pub(super) struct TagCache {
     pub(super) root: Option<Mfn>,
     pub(super) iotlb: Iotlb,
     pub(super) paging: PagingCache,
-    /// Bus frames known to be not present.
-    pub(super) absent: FxHashMap<u64, ()>,
+    pub(super) absent: Absent,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +60,8 @@ pub(super) struct State {
     pub(super) devices: DeviceTable,
     pub(super) tags: FxHashMap<u16, TagCache>,
     pub(super) index: Index,
+    pub(super) buffer: WriteBuffer,
+    pub(super) recent: Recent,
     pub(super) faults: Vec<FaultRecord>,
     pub(super) counters: UnitCounters,
 }
@@ -67,6 +71,8 @@ pub(super) struct State {
 pub struct UnitModel {
     pub(super) id: UnitId,
     pub(super) facts: UnitFacts,
+    /// What is not present is taken for absent with all its span.
+    pub(super) absent_spans: bool,
     pub(super) state: Mutex<State>,
 }
 
@@ -74,7 +80,19 @@ impl UnitModel {
     /// A unit that blocks every device.
     #[must_use]
     pub fn new(id: UnitId, facts: UnitFacts) -> Self {
-        Self { id, facts, state: Mutex::default() }
+        let buffer = WriteBuffer::of(&facts);
+        let state = Mutex::new(State { buffer, ..State::default() });
+        Self { id, facts, absent_spans: true, state }
+    }
+
+    /// A unit that is no harsher than that; [`new`](Self::new) makes it as harsh as can be.
+    #[must_use]
+    pub fn with_harshness(mut self, harshness: &Harshness) -> Self {
+        self.absent_spans = harshness.absent_spans;
+        if !harshness.write_buffers {
+            self.state = Mutex::default();
+        }
+        self
     }
 
     /// What it can do.
@@ -149,6 +167,11 @@ impl UnitModel {
             violations.record(Violation::TagReusedBeforeFlush { unit, tag });
         }
         state.index.add_table(root.frame);
+        // What was stored before is in force for a device that comes.
+        let State { buffer, .. } = &mut *state;
+        buffer.flush(&memory.tables, &self.facts);
+        let top = Place { table: root.frame, level: root.levels, rights: Rights::ALL };
+        buffer.copy(&memory.tables, &self.facts, top);
         Self::replace(&mut state, device, DeviceEntry::Translated { root, tag }, forget);
     }
 

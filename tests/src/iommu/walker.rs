@@ -127,28 +127,32 @@ pub fn walk(
     facts: &UnitFacts,
     place: Place,
     bfn: u64,
+    passed: impl FnMut(Place),
+) -> Walk {
+    let coherent = facts.features.contains(UnitFeatures::COHERENT);
+    walk_by(|place, index| tables.entry(place.table, index, coherent), facts, place, bfn, passed)
+}
+
+/// The same, for a unit that reads entries by `read`; that is `None` where no table is.
+pub fn walk_by(
+    mut read: impl FnMut(Place, usize) -> Option<u64>,
+    facts: &UnitFacts,
+    place: Place,
+    bfn: u64,
     mut passed: impl FnMut(Place),
 ) -> Walk {
     let mut place = place;
     loop {
-        match step(tables, facts, place, bfn) {
+        let Some(entry) = read(place, index(bfn, place.level)) else {
+            return Walk::BadTable { frame: place.table };
+        };
+        match follow(facts, place, entry) {
             Step::Down(below) => {
                 place = below;
                 passed(below);
             }
             Step::Ended(end) => return end,
         }
-    }
-}
-
-/// Reads the entry for `bfn` in the table at `place`.
-#[must_use]
-pub fn step(tables: &Tables, facts: &UnitFacts, place: Place, bfn: u64) -> Step {
-    let coherent = facts.features.contains(UnitFeatures::COHERENT);
-    let entry = tables.entry(place.table, index(bfn, place.level), coherent);
-    match entry {
-        Some(entry) => follow(facts, place, entry),
-        None => Step::Ended(Walk::BadTable { frame: place.table }),
     }
 }
 

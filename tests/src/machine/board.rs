@@ -14,6 +14,7 @@ use pviommu_hypervisor::{
 use super::{
     config::Config,
     frames::{FrameKind, PAGE_SIZE, lock},
+    harsh::Instants,
     layout::lay_out,
     lock::PlatformLock,
     memory::Memory,
@@ -56,6 +57,7 @@ pub struct Board {
     pub(crate) devices: Vec<DeviceRecord>,
     pub(crate) schedule: Schedule,
     pub(crate) sabotage: Sabotage,
+    instants: Instants,
     pub(crate) lock: PlatformLock,
     pub(crate) failed: Mutex<Vec<UnitId>>,
     pub(crate) spare: Mutex<Vec<Mfn>>,
@@ -68,7 +70,10 @@ impl Board {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let layout = lay_out(config);
-        let unit = |(i, facts)| UnitModel::new(UnitId(u16::try_from(i).unwrap()), facts);
+        let unit = |(i, facts)| {
+            let unit = UnitModel::new(UnitId(u16::try_from(i).unwrap()), facts);
+            unit.with_harshness(&config.harshness)
+        };
         let device = |device: &super::config::DeviceConfig| DeviceRecord {
             function: device.function,
             unit: device.unit,
@@ -81,6 +86,7 @@ impl Board {
             devices: config.devices.iter().map(device).collect(),
             schedule: Schedule::default(),
             sabotage: Sabotage::new(config.sabotage),
+            instants: Instants::new(config.harshness.prefetch, config.seed),
             lock: PlatformLock::default(),
             failed: Mutex::default(),
             spare: Mutex::new(layout.spare),
@@ -111,6 +117,23 @@ impl Board {
     #[must_use]
     pub fn failed_units(&self) -> Vec<UnitId> {
         lock(&self.failed).clone()
+    }
+
+    /// What the hardware does of its own accord, at an instant that the service did not choose:
+    /// between any two of its stores, as far as the platform hears of them.
+    pub(crate) fn meanwhile(&self) {
+        let Some(mut dice) = self.instants.pass() else { return };
+        if dice.once_in(4) {
+            self.memory.land_some();
+        }
+        if !self.units.is_empty() {
+            self.units[dice.below(self.units.len())].meanwhile(&self.memory, dice);
+        }
+    }
+
+    /// What all chance in the machine comes from.
+    pub(crate) const fn seed(&self) -> u64 {
+        self.instants.seed()
     }
 
     /// The P2M of `domain`.

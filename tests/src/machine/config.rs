@@ -7,7 +7,7 @@ use pviommu_hypervisor::{
     platform::{UnitFacts, UnitFeatures, UnitId},
 };
 
-use super::sabotage::Break;
+use super::{harsh::Harshness, sabotage::Break};
 
 /// A machine, its domains and its devices.
 #[derive(Clone, Debug)]
@@ -24,7 +24,9 @@ pub struct Config {
     pub table_frames: u32,
     /// What is wrong with the platform, if anything.
     pub sabotage: Option<Break>,
-    /// Chooses how guest memory is scattered.
+    /// What the machine does that it need not do.
+    pub harshness: Harshness,
+    /// Chooses how guest memory is scattered, and when the machine does what.
     pub seed: u64,
     /// Bus frames no guest may map anywhere.
     pub reserved: Vec<Reserved>,
@@ -79,6 +81,7 @@ impl Default for Config {
             cpus: 1,
             table_frames: 16384,
             sabotage: None,
+            harshness: Harshness::ALL,
             seed: 1,
             reserved: vec![Reserved { range: window, kind: ReservedKind::Msi }],
             max_references: 1 << 26,
@@ -98,6 +101,25 @@ impl Config {
         let function = PciDevice { seg: 0, bus: 0, devfn: 3 << 3 };
         let device = DeviceConfig { function, ..DeviceConfig::default() };
         Self { domains: vec![domain], devices: vec![device], ..Self::default() }
+    }
+
+    /// The same with this background for all domains.
+    #[must_use]
+    pub fn with_background(mut self, background: Background) -> Self {
+        self.domains.iter_mut().for_each(|domain| domain.background = background);
+        self
+    }
+
+    /// The machine of [`one_guest`](Self::one_guest) with a second device, 00:04.0, behind a
+    /// second unit, which is as [`poor_facts`] has it.
+    #[must_use]
+    pub fn unlike_pair(pages: u64) -> Self {
+        let mut config = Self::one_guest(pages);
+        let function = PciDevice { seg: 0, bus: 0, devfn: 4 << 3 };
+        let unit = UnitId(1);
+        config.units.push(poor_facts());
+        config.devices.push(DeviceConfig { function, unit, ..DeviceConfig::default() });
+        config
     }
 }
 
@@ -138,5 +160,21 @@ pub const fn vtd_facts() -> UnitFacts {
         bus_address_bits: 48,
         host_address_bits: 46,
         tags: 256,
+    }
+}
+
+/// A unit as poor as they come: walks do not snoop, stores wait in a buffer, what is not present
+/// is cached, no snoop control, leaves of 4 KiB only, 39 bits of bus and 42 of host addresses, 16
+/// tags. It walks tables of 4 levels, as a unit of [`vtd_facts`] does.
+#[must_use]
+pub const fn poor_facts() -> UnitFacts {
+    UnitFacts {
+        features: UnitFeatures::CACHES_NOT_PRESENT
+            .union(UnitFeatures::WRITE_BUFFER)
+            .union(UnitFeatures::LEVELS_3)
+            .union(UnitFeatures::LEVELS_4),
+        bus_address_bits: 39,
+        host_address_bits: 42,
+        tags: 16,
     }
 }

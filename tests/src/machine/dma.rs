@@ -7,7 +7,7 @@ use super::{
     board::Board,
     frames::{PAGE_SIZE, Reach},
 };
-use crate::iommu::{Direction, FaultReason};
+use crate::iommu::{Direction, FaultReason, Landing};
 
 /// A transfer was stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,10 +44,10 @@ impl Board {
     ) -> Result<(), DmaFault> {
         let mut rest = to;
         let bytes = rest.len();
-        self.transfer(function, address, bytes, Direction::Read, |frame, offset, bytes| {
+        self.transfer(function, address, bytes, Direction::Read, |at, offset, bytes| {
             let (now, later) = std::mem::take(&mut rest).split_at_mut(bytes);
             rest = later;
-            self.memory.device_reads(frame, offset, now).unwrap();
+            self.memory.device_reads(at, offset, now).unwrap();
         })
     }
 
@@ -63,10 +63,10 @@ impl Board {
     ) -> Result<(), DmaFault> {
         let mut rest = from;
         let bytes = rest.len();
-        self.transfer(function, address, bytes, Direction::Write, |frame, offset, bytes| {
+        self.transfer(function, address, bytes, Direction::Write, |at, offset, bytes| {
             let (now, later) = rest.split_at(bytes);
             rest = later;
-            self.memory.device_writes(frame, offset, now).unwrap();
+            self.memory.device_writes(at, offset, now).unwrap();
         })
     }
 
@@ -89,11 +89,8 @@ impl Board {
         let fault = |reason| DmaFault { address, direction, reason, done: 0 };
         let unit = self.device(function).and_then(|d| self.unit(d.unit));
         let unit = unit.ok_or_else(|| fault(FaultReason::NoDevice))?;
-        unit.access_at(&self.memory, function, address, direction, |frame, reach| Hit {
-            frame,
-            reach,
-        })
-        .map_err(fault)
+        let hit = |at: &Landing| Hit { frame: at.frame, reach: at.reach };
+        unit.access_at(&self.memory, function, address, direction, hit).map_err(fault)
     }
 
     fn transfer(
@@ -102,7 +99,7 @@ impl Board {
         address: u64,
         bytes: usize,
         direction: Direction,
-        mut act: impl FnMut(Mfn, usize, usize),
+        mut act: impl FnMut(&Landing, usize, usize),
     ) -> Result<(), DmaFault> {
         let mut done = 0;
         while done < bytes {
@@ -112,8 +109,8 @@ impl Board {
             let unit = unit.ok_or_else(|| fault(FaultReason::NoDevice))?;
             let offset = (at & 0xfff) as usize;
             let now = (PAGE_SIZE - offset).min(bytes - done);
-            unit.access_at(&self.memory, function, at, direction, |frame, _| {
-                act(frame, offset, now)
+            unit.access_at(&self.memory, function, at, direction, |landing| {
+                act(landing, offset, now)
             })
             .map_err(fault)?;
             done += now;

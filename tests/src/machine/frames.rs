@@ -17,6 +17,7 @@ use rustc_hash::FxHashMap;
 use super::{
     cell::{self, Cell, State},
     contents::Contents,
+    late::Late,
 };
 
 /// Bytes of a page.
@@ -80,14 +81,14 @@ pub struct Refused;
 
 /// A stretch of machine frames backed alike.
 #[derive(Debug)]
-struct Region {
+pub(super) struct Region {
     first: u64,
     last: u64,
-    backing: Backing,
+    pub(super) backing: Backing,
 }
 
 #[derive(Debug)]
-enum Backing {
+pub(super) enum Backing {
     /// RAM at every `stride`-th frame; what lies between is nobody's.
     Ram { stride: u64, chunks: Box<[OnceLock<Box<[Cell]>>]> },
     /// Registers, or memory that firmware keeps for a device.
@@ -100,13 +101,15 @@ pub struct Frames {
     regions: Vec<Region>,
     max_references: u32,
     references: AtomicU64,
+    pub(super) late: Late,
 }
 
 impl Frames {
     /// A table without frames, whose reference counts stop at `max_references`.
     #[must_use]
-    pub const fn new(max_references: u32) -> Self {
-        Self { regions: Vec::new(), max_references, references: AtomicU64::new(0) }
+    pub fn new(max_references: u32) -> Self {
+        let references = AtomicU64::new(0);
+        Self { regions: Vec::new(), max_references, references, late: Late::none() }
     }
 
     /// Adds RAM: `pages` frames, the first at `first`, each `stride` after the one before.
@@ -141,13 +144,13 @@ impl Frames {
         self.regions.insert(at, region);
     }
 
-    fn region(&self, frame: Mfn) -> Option<&Region> {
+    pub(super) fn region(&self, frame: Mfn) -> Option<&Region> {
         let at = self.regions.partition_point(|r| r.last < frame.0);
         self.regions.get(at).filter(|r| r.first <= frame.0)
     }
 
     /// The record of a RAM frame.
-    fn cell(&self, frame: Mfn) -> Option<&Cell> {
+    pub(super) fn cell(&self, frame: Mfn) -> Option<&Cell> {
         let region = self.region(frame)?;
         let Backing::Ram { stride, chunks } = &region.backing else { return None };
         let offset = frame.0 - region.first;
@@ -196,7 +199,9 @@ impl Frames {
             }
             state.references = state.references.checked_sub(1).ok_or(Refused)?;
             Ok(state)
-        })
+        })?;
+        self.late.given_up(frame, || self.reach(frame));
+        Ok(())
     }
 
     /// Keeps the machine's count of references; by range, since one word is shared by all CPUs.
@@ -278,41 +283,6 @@ impl Frames {
             state.touched = true;
             Ok(state)
         })
-    }
-
-    /// Reads bytes of a frame; nothing is backed outside RAM and registers.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is no such frame.
-    ///
-    /// # Panics
-    /// If the bytes reach over the end of the page.
-    pub fn read(&self, frame: Mfn, offset: usize, to: &mut [u8]) -> Result<(), Refused> {
-        match &self.region(frame).ok_or(Refused)?.backing {
-            Backing::Ram { .. } => self.cell(frame).ok_or(Refused)?.page().read(offset, to),
-            Backing::Mmio(pages) => match lock(pages).get(&frame.0) {
-                Some(page) => page.read(offset, to),
-                None => to.fill(0),
-            },
-        }
-        Ok(())
-    }
-
-    /// Writes bytes of a frame.
-    ///
-    /// # Errors
-    /// [`Refused`] if there is no such frame.
-    ///
-    /// # Panics
-    /// If the bytes reach over the end of the page.
-    pub fn write(&self, frame: Mfn, offset: usize, from: &[u8]) -> Result<(), Refused> {
-        match &self.region(frame).ok_or(Refused)?.backing {
-            Backing::Ram { .. } => self.cell(frame).ok_or(Refused)?.page().write(offset, from),
-            Backing::Mmio(pages) => {
-                lock(pages).entry(frame.0).or_default().write(offset, from);
-            }
-        }
-        Ok(())
     }
 }
 

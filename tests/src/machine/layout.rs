@@ -3,7 +3,7 @@
 //! From 4 GiB on, each at a multiple of 1 GiB: table frames, scattered RAM, contiguous RAM,
 //! registers. Firmware memory lies where its direct range says, which is below.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use pviommu_abi::Gfn;
 use pviommu_hypervisor::{
@@ -18,7 +18,6 @@ use super::{
     memory::Memory,
     p2m::{Backing, P2m, SCATTER_STRIDE, Scramble, Segment},
     tables::Tables,
-    violation::Violations,
 };
 
 const GIB: u64 = 1 << 18;
@@ -83,7 +82,9 @@ pub(crate) fn lay_out(config: &Config) -> Layout {
             tables.limit(domain.id, limit);
         }
     }
-    Layout { memory: Memory { frames, tables, violations: Violations::default() }, p2ms, spare }
+    let memory = Memory { frames, tables, violations: Arc::default() };
+    let memory = memory.with_late_writes(config.harshness.late_writes, config.seed);
+    Layout { memory, p2ms, spare }
 }
 
 /// A place for `gfns` at or after `next`, aligned as they are, and not next to what was placed

@@ -1,12 +1,16 @@
 //! The machine's memory as a unit sees it, with the list of what went wrong in it.
 
+use std::sync::Arc;
+
 use pviommu_hypervisor::addr::Mfn;
 
 use super::{
     frames::{Frames, Reach, Refused},
+    late::Late,
     tables::Tables,
     violation::Violations,
 };
+use crate::iommu::Landing;
 
 /// Frames, tables, and the violations seen so far.
 #[derive(Debug)]
@@ -16,7 +20,7 @@ pub struct Memory {
     /// Page-table memory and scratch pages.
     pub tables: Tables,
     /// What must not have happened.
-    pub violations: Violations,
+    pub violations: Arc<Violations>,
 }
 
 impl Memory {
@@ -27,43 +31,57 @@ impl Memory {
         Self {
             frames: Frames::new(u32::MAX),
             tables: Tables::new(first_table, tables, true),
-            violations: Violations::default(),
+            violations: Arc::default(),
         }
+    }
+
+    /// Has writes of devices arrive late: on at most `most` frames of each kind at a time.
+    #[must_use]
+    pub(crate) fn with_late_writes(mut self, most: usize, seed: u64) -> Self {
+        self.frames.late = Late::new(most, seed, Arc::clone(&self.violations));
+        self.tables.late = Late::new(most, !seed, Arc::clone(&self.violations));
+        self
     }
 
     /// What a device finds at `frame`.
     #[must_use]
     pub fn reach(&self, frame: Mfn) -> Reach {
-        if !self.tables.has(frame) {
-            self.frames.reach(frame)
-        } else if self.tables.scratch_owner(frame).is_some() {
-            Reach::Scratch
-        } else if self.tables.is_live(frame) {
-            Reach::Forbidden
-        } else {
-            Reach::Free
-        }
+        if self.tables.has(frame) { self.tables.reach(frame) } else { self.frames.reach(frame) }
     }
 
     /// Reads bytes of a frame as a device does: of guest memory, registers or a scratch page.
     ///
     /// # Errors
     /// [`Refused`] if it is none of them.
-    pub fn device_reads(&self, frame: Mfn, offset: usize, to: &mut [u8]) -> Result<(), Refused> {
-        if self.tables.read_scratch(frame, offset, to) {
-            return Ok(());
+    pub fn device_reads(&self, at: &Landing, offset: usize, to: &mut [u8]) -> Result<(), Refused> {
+        if self.tables.has(at.frame) {
+            self.tables.device_reads(at.frame, offset, to)
+        } else {
+            self.frames.read(at.frame, offset, to)
         }
-        self.frames.read(frame, offset, to)
     }
 
-    /// Writes bytes of a frame as a device does.
+    /// Writes bytes of a frame as a device does, now or a little later.
     ///
     /// # Errors
     /// [`Refused`] if it is neither guest memory nor registers nor a scratch page.
-    pub fn device_writes(&self, frame: Mfn, offset: usize, from: &[u8]) -> Result<(), Refused> {
-        if self.tables.write_scratch(frame, offset, from) {
-            return Ok(());
+    pub fn device_writes(&self, at: &Landing, offset: usize, from: &[u8]) -> Result<(), Refused> {
+        if self.tables.has(at.frame) {
+            self.tables.device_writes(at, offset, from)
+        } else {
+            self.frames.device_writes(at, offset, from)
         }
-        self.frames.write(frame, offset, from)
+    }
+
+    /// Has those writes arrive that `which` picks.
+    pub(crate) fn drain(&self, which: impl Fn(&Landing) -> bool) {
+        self.frames.late.drain(&which, |write| self.frames.land(write));
+        self.tables.late.drain(&which, |write| self.tables.land(write));
+    }
+
+    /// Has some write arrive.
+    pub(crate) fn land_some(&self) {
+        self.frames.late.some(|write| self.frames.land(write));
+        self.tables.late.some(|write| self.tables.land(write));
     }
 }

@@ -13,11 +13,16 @@
 //! ```
 //!
 //! Locks, outermost first: the platform's, a unit's, then those of pages and pools. What an
-//! access does happens under its unit's lock, so a completed invalidation has drained.
+//! access does happens under its unit's lock, so a completed invalidation has drained what was
+//! not put off on purpose (`late`).
+//!
+//! The machine forgives nothing: [`Harshness`] says what it does that it need not do.
 
 mod bed;
 mod board;
 mod book;
+mod busy;
+mod bytes;
 mod cell;
 mod config;
 mod contents;
@@ -25,7 +30,9 @@ mod counters;
 mod dma;
 pub mod frames;
 mod guest;
+mod harsh;
 mod host;
+mod late;
 mod layout;
 mod lock;
 pub mod memory;
@@ -40,11 +47,13 @@ pub mod violation;
 
 pub use bed::{Bed, run};
 pub use board::{Board, Copied};
-pub use config::{Config, DeviceConfig, DomainConfig, vtd_facts};
+pub use busy::Busy;
+pub use config::{Config, DeviceConfig, DomainConfig, poor_facts, vtd_facts};
 pub use counters::Counters;
 pub use dma::{DmaFault, Hit};
 pub use frames::{FrameInfo, FrameKind, PAGE_SIZE, Reach, Refused};
 pub use guest::Guest;
+pub use harsh::{Dice, Harshness};
 pub use platform::{DomainSlot, Platform};
 pub use sabotage::Break;
 pub use schedule::{Half, Schedule, Step, When};

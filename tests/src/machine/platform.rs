@@ -60,6 +60,11 @@ impl<'a> Platform<'a> {
         })
     }
 
+    /// Has all that a device has written arrive, if `done`.
+    fn drain(&self, unit: UnitId, source: SourceId, done: bool) {
+        self.board.memory.drain(|at| done && at.unit == unit && at.device == source.0);
+    }
+
     /// Takes references on up to `pages` pages behind `frame`, in order, and appends them.
     fn acquire_ram(
         &self,
@@ -138,6 +143,7 @@ unsafe impl PageOwnership for Platform<'_> {
         out: &mut Runs,
     ) -> Result<(), AcquireError> {
         let _held = self.board.lock.enter("acquire");
+        self.board.meanwhile();
         if self.board.schedule.hit(Step::Acquire) {
             return Err(self.board.schedule.acquire_error());
         }
@@ -148,6 +154,7 @@ unsafe impl PageOwnership for Platform<'_> {
     fn release(&self, domain: DomId, run: &Run) {
         let board = self.board;
         let _held = board.lock.enter("release");
+        board.meanwhile();
         let mut given_back = 0;
         for frame in (run.frames.first().0..=run.frames.last().0).map(Mfn) {
             if board.sabotage.swallows_release(frame) {
@@ -179,6 +186,7 @@ unsafe impl PageOwnership for Platform<'_> {
 unsafe impl TableFrames for Platform<'_> {
     fn alloc(&self, domain: DomId, pool: Pool) -> Option<Mfn> {
         let _held = self.board.lock.enter("alloc");
+        self.board.meanwhile();
         if pool == Pool::Open && self.board.schedule.hit(Step::Alloc) {
             return None;
         }
@@ -187,6 +195,7 @@ unsafe impl TableFrames for Platform<'_> {
 
     fn free(&self, domain: DomId, frame: Mfn, pool: Pool) {
         let _held = self.board.lock.enter("free");
+        self.board.meanwhile();
         let memory = &self.board.memory;
         for unit in &self.board.units {
             unit.check_table_freed(memory, frame);
@@ -196,6 +205,7 @@ unsafe impl TableFrames for Platform<'_> {
 
     fn alloc_scratch(&self, domain: DomId) -> Option<Mfn> {
         let _held = self.board.lock.enter("alloc_scratch");
+        self.board.meanwhile();
         if self.board.schedule.hit(Step::Alloc) {
             return None;
         }
@@ -204,6 +214,7 @@ unsafe impl TableFrames for Platform<'_> {
 
     fn free_scratch(&self, domain: DomId, frame: Mfn) {
         let _held = self.board.lock.enter("free_scratch");
+        self.board.meanwhile();
         let memory = &self.board.memory;
         for unit in &self.board.units {
             unit.check_scratch_freed(memory, frame);
@@ -223,11 +234,14 @@ unsafe impl TableFrames for Platform<'_> {
     }
 
     fn table(&self, frame: Mfn) -> &[AtomicU64] {
+        self.board.meanwhile();
         self.board.memory.tables.words(frame, &self.board.memory.violations)
     }
 
     fn publish(&self, frame: Mfn, first: usize, last: usize) {
+        self.board.meanwhile();
         self.board.memory.tables.publish(frame, first, last);
+        self.board.meanwhile();
     }
 }
 
@@ -243,18 +257,22 @@ unsafe impl IommuHw for Platform<'_> {
         tag: Tag,
     ) -> Result<(), UnitError> {
         let model = self.unit(unit)?;
+        self.board.meanwhile();
         let fails = self.board.schedule.hit(Step::Attach);
         if !fails || self.board.schedule.half_done() {
             model.attach(&self.board.memory, source.0, root, tag, !fails);
+            self.drain(unit, source, !fails);
         }
         if fails { Err(UnitError) } else { Ok(()) }
     }
 
     fn block(&self, unit: UnitId, source: SourceId) -> Result<(), UnitError> {
         let model = self.unit(unit)?;
+        self.board.meanwhile();
         let fails = self.board.schedule.hit(Step::Block);
         if !fails || self.board.schedule.half_done() {
             model.block(source.0, !fails);
+            self.drain(unit, source, !fails);
         }
         if fails { Err(UnitError) } else { Ok(()) }
     }
@@ -262,21 +280,23 @@ unsafe impl IommuHw for Platform<'_> {
     fn invalidate(&self, unit: UnitId, tag: Tag, what: Invalidation) -> Result<(), UnitError> {
         let model = self.unit(unit)?;
         let board = self.board;
+        board.meanwhile();
         let fails = board.schedule.hit(Step::Invalidate);
         if board.sabotage.is(Break::EarlyRelease) {
             board.sabotage.release_early(&board.memory, model, tag, what);
         }
         if !board.sabotage.is(Break::SkipFlush) && (!fails || board.schedule.half_done()) {
-            model.invalidate(&board.memory, tag, what);
+            board.sabotage.invalidate(&board.memory, model, tag, what);
         }
         if fails { Err(UnitError) } else { Ok(()) }
     }
 
     fn sync_map(&self, unit: UnitId, tag: Tag, range: BfnRange) -> Result<(), UnitError> {
         let model = self.unit(unit)?;
+        self.board.meanwhile();
         let fails = self.board.schedule.hit(Step::SyncMap);
         if !fails || self.board.schedule.half_done() {
-            model.sync_map(tag, range.first().0, range.last().0);
+            model.sync_map(&self.board.memory, tag, range.first().0, range.last().0);
         }
         if fails { Err(UnitError) } else { Ok(()) }
     }

@@ -22,6 +22,10 @@ pub enum Break {
     /// `acquire` checks the first page of a range only, and takes the machine frames after it for
     /// the others.
     FirstPageOnly,
+    /// `invalidate` leaves alone what leads to a scratch page.
+    KeepStaleScratch,
+    /// `invalidate` forgets leaves only, also where it was told that tables have changed.
+    LeafOnlyOnScratch,
 }
 
 /// The breakage of one machine.
@@ -39,6 +43,25 @@ impl Sabotage {
 
     pub(crate) fn is(&self, mode: Break) -> bool {
         self.mode == Some(mode)
+    }
+
+    /// Has `unit` forget what it is told to forget, or what it takes for that.
+    pub(crate) fn invalidate(
+        &self,
+        memory: &Memory,
+        unit: &UnitModel,
+        tag: Tag,
+        what: Invalidation,
+    ) {
+        match (self.mode, what) {
+            (Some(Break::KeepStaleScratch), _) => {
+                unit.invalidate_but(memory, tag, what, |frame| leads_to_scratch(memory, frame));
+            }
+            (Some(Break::LeafOnlyOnScratch), Invalidation::Tables(range)) => {
+                unit.invalidate(memory, tag, Invalidation::Leaves(range));
+            }
+            _ => unit.invalidate(memory, tag, what),
+        }
     }
 
     /// True if the reference that is given back now was given back before.
@@ -79,4 +102,13 @@ impl Sabotage {
             }
         }
     }
+}
+
+/// True if `frame` is a scratch page, or a table that begins with the way to one, as those tables
+/// do that stand for nothing but scratch.
+fn leads_to_scratch(memory: &Memory, frame: Mfn) -> bool {
+    let first_entry = |table: &Mfn| memory.tables.entry(*table, 0, true);
+    let below = |table: &Mfn| first_entry(table).map(|entry| Mfn(entry >> 12 & 0xff_ffff_ffff));
+    let mut way = std::iter::successors(Some(frame), below).take(6);
+    way.any(|frame| memory.tables.scratch_owner(frame).is_some())
 }

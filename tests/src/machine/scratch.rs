@@ -10,9 +10,12 @@ use pviommu_hypervisor::{addr::Mfn, platform::Pool};
 
 use super::{
     book::Use,
+    frames::{Reach, Refused},
+    late::LateWrite,
     tables::{Tables, Words},
     violation::Violations,
 };
+use crate::iommu::Landing;
 
 const WORD: usize = 8;
 
@@ -82,23 +85,49 @@ impl Tables {
         page.root.compare_exchange(0, root.0, order, seen).map_or_else(Mfn, |_| root)
     }
 
-    /// Reads bytes of a scratch page as a device does; false if `frame` is none.
-    pub(super) fn read_scratch(&self, frame: Mfn, offset: usize, to: &mut [u8]) -> bool {
-        let page = self.scratch(frame);
-        if let Some((page, _)) = page {
-            self.scratch_use.reads.fetch_add(1, Ordering::Relaxed);
-            load(&page.words, offset, to);
-        }
-        page.is_some()
+    /// Reads bytes of a scratch page as a device does.
+    ///
+    /// # Errors
+    /// [`Refused`] if `frame` is none.
+    pub(super) fn device_reads(
+        &self,
+        frame: Mfn,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<(), Refused> {
+        self.late.settle(frame, |write| self.land(write));
+        let (page, _) = self.scratch(frame).ok_or(Refused)?;
+        self.scratch_use.reads.fetch_add(1, Ordering::Relaxed);
+        load(&page.words, offset, to);
+        Ok(())
     }
 
-    /// Writes bytes of a scratch page as a device does; false if `frame` is none.
-    pub(super) fn write_scratch(&self, frame: Mfn, offset: usize, from: &[u8]) -> bool {
-        let page = self.scratch(frame);
-        if let Some((page, _)) = page {
-            self.scratch_use.writes.fetch_add(1, Ordering::Relaxed);
+    /// Writes bytes of a scratch page as a device does, now or later.
+    ///
+    /// # Errors
+    /// [`Refused`] if it leads to none.
+    pub(super) fn device_writes(
+        &self,
+        at: &Landing,
+        offset: usize,
+        from: &[u8],
+    ) -> Result<(), Refused> {
+        let (page, _) = self.scratch(at.frame).ok_or(Refused)?;
+        self.scratch_use.writes.fetch_add(1, Ordering::Relaxed);
+        if self.late.keeps() {
+            let write = LateWrite { at: *at, offset, bytes: from.into() };
+            self.late.keep(write, |write| self.land(write));
+        } else {
             store(&page.words, offset, from);
         }
-        page.is_some()
+        Ok(())
+    }
+
+    /// Carries a late write out, if there is a scratch page; what there is.
+    pub(super) fn land(&self, write: &LateWrite) -> Reach {
+        if let Some((page, _)) = self.scratch(write.at.frame) {
+            store(&page.words, write.offset, &write.bytes);
+        }
+        self.reach(write.at.frame)
     }
 }

@@ -18,7 +18,8 @@ use pviommu_hypervisor::{
 
 use super::{
     book::{Book, Shortage, Use},
-    frames::lock,
+    frames::{Reach, lock},
+    late::Late,
     scratch::ScratchUse,
     violation::{Violation, Violations},
 };
@@ -58,6 +59,7 @@ pub struct Tables {
     chunks: Box<[OnceLock<Box<[Table]>>]>,
     published: Option<Box<[Published]>>,
     book: Mutex<Book>,
+    pub(super) late: Late,
     pub(super) scratch_use: ScratchUse,
 }
 
@@ -95,6 +97,7 @@ impl Tables {
             chunks: (0..chunks).map(|_| OnceLock::new()).collect(),
             published: published.then(|| (0..chunks).map(|_| OnceLock::new()).collect()),
             book: Mutex::new(Book::new(count)),
+            late: Late::none(),
             scratch_use: ScratchUse::default(),
         }
     }
@@ -154,6 +157,15 @@ impl Tables {
         (owner & SCRATCH != 0).then_some((page, DomId(domain)))
     }
 
+    /// What a device finds at `frame`, which belongs to the pool.
+    pub(super) fn reach(&self, frame: Mfn) -> Reach {
+        match self.live(frame) {
+            Some((_, _, owner)) if owner & SCRATCH != 0 => Reach::Scratch,
+            Some(_) => Reach::Forbidden,
+            None => Reach::Free,
+        }
+    }
+
     /// True if `frame` is an allocated table.
     #[must_use]
     pub fn is_live(&self, frame: Mfn) -> bool {
@@ -174,7 +186,12 @@ impl Tables {
     #[must_use]
     pub fn words(&self, frame: Mfn, violations: &Violations) -> &[AtomicU64] {
         match self.live(frame) {
-            Some((_, table, _)) => &table.words,
+            Some((_, table, owner)) => {
+                if owner & SCRATCH != 0 {
+                    self.late.settle(frame, |write| self.land(write));
+                }
+                &table.words
+            }
             None => {
                 if self.has(frame) {
                     violations.record(Violation::FreeTableLookup { frame });
@@ -252,6 +269,7 @@ impl Tables {
             violations.record(Violation::BadTableFree { domain, frame });
             return;
         };
+        self.late.given_up(frame, || self.reach(frame));
         fill(&table.words, POISON);
         if let Some(published) = self.published(index) {
             fill(published, POISON);

@@ -37,6 +37,20 @@ pub enum Violation {
         /// What that frame is.
         reach: Reach,
     },
+    /// A write that a unit had let through arrived when its frame had been given up (INV-20). It
+    /// was not carried out.
+    LateWrite {
+        /// Unit that translated it.
+        unit: UnitId,
+        /// Function that wrote.
+        device: PciDevice,
+        /// Bus address, in bytes.
+        address: u64,
+        /// Frame it was translated to.
+        frame: Mfn,
+        /// What that frame is now.
+        reach: Reach,
+    },
     /// A walk read a table frame that is free (INV-07).
     WalkedFreeTable {
         /// Unit that walked.
