@@ -16,7 +16,7 @@
 //! * [`iommu`]: a model of IOMMU units that reads the raw page tables by a walker of its own,
 //!   written from the specification, and keeps stale entries for as long as a unit may.
 //! * [`trace`]: IOMMU traces of real kernels, and [`replay`]: one of them done again on the
-//!   service, every mapping checked by DMA.
+//!   service, every mapping checked by DMA. [`show`] draws what is in the tables then.
 //! * [`fuzzing`]: bytes to operations, and what must hold whatever they are.
 //!
 //! Machine and units check what they see, always: an access through a freed frame, or to a page
@@ -32,6 +32,7 @@ pub mod fuzzing;
 pub mod iommu;
 pub mod machine;
 pub mod replay;
+pub mod show;
 pub mod trace;
 
 /// The examples of the front page, which have to compile.

@@ -7,6 +7,7 @@
 //! | 2 | not done: wrong usage, an unreadable or malformed file, an option that is not built yet |
 
 mod replay;
+mod show;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Replay the IOMMU trace of a real kernel and check every mapping by DMA (the default)
     Replay(replay::Args),
+    /// Draw the address spaces of a trace at one moment, as hardware finds them in the tables
+    Show(show::Args),
 }
 
 /// What a command that was done found.
@@ -43,6 +46,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let result: Result<Verdict, Box<dyn Error>> = match cli.command {
         Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Show(args)) => show::run(&args),
         None => replay::run(&cli.replay),
     };
     match result {

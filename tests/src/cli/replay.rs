@@ -13,7 +13,7 @@ use pviommu_testbed::trace::Trace;
 use super::Verdict;
 
 /// What is replayed when no file is given: disks, USB, and devices that come and go.
-const BUNDLED: (&str, &[u8]) =
+pub(super) const BUNDLED: (&str, &[u8]) =
     ("d5-usb-ahci-hotplug.trace.gz", include_bytes!("../../traces/d5-usb-ahci-hotplug.trace.gz"));
 
 /// The options of `replay`.
@@ -53,7 +53,7 @@ enum Unit {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Background {
+pub(super) enum Background {
     /// A scratch page (not built yet)
     Scratch,
     /// Nothing: the access faults
@@ -115,7 +115,7 @@ pub(super) fn run(args: &Args) -> Result<Verdict, Box<dyn Error>> {
 }
 
 /// A bar on the standard error; hidden where that is no terminal.
-fn progress_bar(trace: &Trace) -> ProgressBar {
+pub(super) fn progress_bar(trace: &Trace) -> ProgressBar {
     let bar = ProgressBar::new(trace.events.len() as u64);
     let style = ProgressStyle::with_template("{msg} [{wide_bar}] {pos}/{len} events, {eta} left");
     if let Ok(style) = style {

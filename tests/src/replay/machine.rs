@@ -62,6 +62,7 @@ pub(super) fn config(plan: &Plan, options: &Options) -> Config {
             max_arena_order: limits.max_arena_order.max(arena_order(plan)),
             ..limits
         },
+        background: options.background,
         ram: ranges(plan.ram.iter()),
         mmio: ranges(plan.mmio.iter()),
         contiguous: ranges(plan.blocks.iter().copied()),

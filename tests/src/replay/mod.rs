@@ -30,9 +30,12 @@ mod spans;
 mod summary;
 
 pub use error::ReplayError;
+pub use session::look::Seen;
 pub use summary::Summary;
 
-use crate::machine::Break;
+use pviommu_hypervisor::Background;
+
+use crate::machine::{Bed, Break};
 use crate::trace::Trace;
 
 use guest::Driver;
@@ -49,13 +52,15 @@ pub struct Options {
     pub sabotage: Option<Break>,
     /// Replays only so many events of maps, unmaps and devices.
     pub limit: Option<usize>,
+    /// What a bus frame that nobody mapped hits.
+    pub background: Background,
     /// Chooses the patterns, the places that are tried and where the frames lie.
     pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sabotage: None, limit: None, seed: 1 }
+        Self { sabotage: None, limit: None, background: Background::Fault, seed: 1 }
     }
 }
 
@@ -68,6 +73,29 @@ pub fn run(
     options: &Options,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Summary, ReplayError> {
+    run_to(trace, options, progress, |_, _| ()).map(|(summary, ())| summary)
+}
+
+/// Replays `trace` and calls `look` with the machine and its address spaces before they are freed.
+///
+/// # Errors
+/// [`ReplayError`] if there can be no replay.
+pub fn run_and_look<R>(
+    trace: &Trace,
+    options: &Options,
+    progress: &mut dyn FnMut(usize),
+    look: impl FnOnce(&Bed<'_>, &[Seen]) -> R,
+) -> Result<(Summary, R), ReplayError> {
+    run_to(trace, options, progress, |bed, session| look(bed, &session.look()))
+}
+
+/// Replays `trace` and calls `end` before the address spaces are freed.
+fn run_to<R>(
+    trace: &Trace,
+    options: &Options,
+    progress: &mut dyn FnMut(usize),
+    end: impl FnOnce(&Bed<'_>, &mut Session<'_, '_>) -> R,
+) -> Result<(Summary, R), ReplayError> {
     let limit = options.limit.unwrap_or(usize::MAX).min(trace.events.len());
     let (events, _) = trace.events.split_at(limit);
     let mut plan = Plan::of(trace, events)?;
@@ -84,6 +112,7 @@ pub fn run(
             session.event(event);
         }
         progress(events.len());
-        Ok(Summary { name: trace.name().to_owned(), ..session.finish() })
+        let seen = end(bed, &mut session);
+        Ok((Summary { name: trace.name().to_owned(), ..session.finish() }, seen))
     })
 }

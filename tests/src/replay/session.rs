@@ -1,5 +1,7 @@
 //! The second pass over a trace: each event done by the guest driver, and checked by DMA.
 
+pub(super) mod look;
+
 use pviommu_abi::{ContextId, DomId, Errno, PciDevice};
 use pviommu_guest::Error;
 

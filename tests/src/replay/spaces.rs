@@ -74,6 +74,12 @@ impl Spaces {
         before
     }
 
+    /// The context that a function is in.
+    pub(super) fn context_of(&self, device: PciDevice) -> ContextId {
+        let space = self.places.get(&device.sbdf()).and_then(|domain| self.spaces.get(domain));
+        space.map_or(ContextId::DEFAULT, |space| space.context)
+    }
+
     pub(super) fn remove(&mut self, domain: DomainId) -> Option<(Space, Vec<PciDevice>)> {
         let mut space = self.spaces.remove(&domain)?;
         self.live -= space.shadow.len();
