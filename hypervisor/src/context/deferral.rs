@@ -86,7 +86,11 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// The bound is reached: flushes all that waits in the domain, and gives it back.
     fn end_all_waits(&mut self) -> Result<(), End> {
         for (_, context) in self.session.domain.granted_contexts() {
-            self.session.flush_waiting(context, None).map_err(End::Failed)?;
+            let flushed = self.session.flush_waiting(context, None);
+            // Another context may be behind a unit that has failed; this one goes on.
+            if core::ptr::eq(context, self.context) {
+                flushed.map_err(End::Failed)?;
+            }
             while self.session.give_back_piece(context, self.acquired) {
                 if self.worked(WORK_UNIT) {
                     return Err(End::Yield);
@@ -140,6 +144,7 @@ impl<P: Platform> Session<'_, P> {
             Err(_) => {
                 let (pages, tables) = record.abandon(self.platform());
                 self.domain.note_leak(pages, tables);
+                self.domain.waiting().give(in_u32(pages));
             }
         }
         context.deferred.settle(&record);

@@ -27,6 +27,8 @@ use crate::{
 struct Part {
     /// Elements finished, from the first on.
     finished: usize,
+    /// Pages done of the element after those.
+    begun: u32,
     /// Why no more of the batch is run in this call.
     stop: Option<End>,
 }
@@ -69,24 +71,33 @@ impl<P: Platform> Batch<'_, '_, P> {
             if left == 0 {
                 return (done, End::Finished);
             }
-            let stop = match self.run_some::<F>(done, left, scratch) {
-                Ok(part) => {
-                    let finished = u32::try_from(part.finished).unwrap_or(left);
-                    done = done.saturating_add(finished);
-                    part.stop
-                }
-                Err(errno) => Some(End::Failed(errno)),
+            let part = match self.run_some::<F>(done, left, scratch) {
+                Ok(part) => part,
+                Err(errno) => return (done, End::Failed(errno)),
             };
-            match stop {
+            done = done.saturating_add(u32::try_from(part.finished).unwrap_or(left));
+            let more = done < self.request.count;
+            match part.stop {
+                Some(End::Yield) if more => return (done, self.yielded(done, part.begun)),
                 // There is nothing to continue.
-                Some(End::Yield) if done >= self.request.count => return (done, End::Finished),
+                Some(End::Yield) => return (done, End::Finished),
                 Some(end) => return (done, end),
-                None if done < self.request.count && self.session.platform().should_yield() => {
-                    return (done, End::Yield);
+                None if more && self.session.platform().should_yield() => {
+                    return (done, self.yielded(done, part.begun));
                 }
                 None => {}
             }
         }
+    }
+
+    /// Leaves word of how far the element with the number `next` has come: the call that goes on
+    /// reads it, and a guest that did not set it has no reason to.
+    fn yielded(&self, next: u32, begun: u32) -> End {
+        let to = element_address(self.request.elements, next)
+            .and_then(|at| offset(at, offset_of!(BatchElement, done)));
+        let memory = self.session.platform();
+        let told = to.is_ok_and(|to| memory.copy_out(self.caller, to, begun.as_bytes()).is_ok());
+        if told { End::Yield } else { End::Failed(Errno::EFAULT) }
     }
 
     /// Runs at most a page of elements, from number `first` on.
@@ -106,9 +117,8 @@ impl<P: Platform> Batch<'_, '_, P> {
             Editor::<P, F>::new(self.session, self.context, &mut scratch.room, &mut stash);
         // Only the first element of a call can have been begun by the one before.
         let begun = first == self.request.done;
-        let mut part = Part { finished: 0, stop: None };
+        let mut part = Part { finished: 0, begun: 0, stop: None };
         let mut unflushed = 0usize;
-        let mut partly = false;
         for index in 0..count {
             let Some(element) = elements.get_mut(index) else { break };
             let flushes = editor.flushes();
@@ -120,12 +130,16 @@ impl<P: Platform> Batch<'_, '_, P> {
             let pages = u32::try_from(progress.pages).unwrap_or(u32::MAX);
             element.done = before.saturating_add(pages);
             if progress.end == End::Yield {
-                partly = true;
+                part.begun = element.done;
                 part.stop = Some(End::Yield);
                 break;
             }
             part.finished = index.saturating_add(1);
             element.status = status(progress.end);
+            if progress.end == End::Failed(Errno::EIO) && self.session.is_frozen(self.context) {
+                part.stop = Some(progress.end);
+                break;
+            }
             if element.status != 0 && !self.request.run_all {
                 part.stop = Some(End::Finished);
                 break;
@@ -135,21 +149,18 @@ impl<P: Platform> Batch<'_, '_, P> {
                 break;
             }
         }
-        let flushed = editor.finish();
+        let failed = End::Failed(Errno::EIO);
+        if editor.finish().is_err() {
+            part.stop = Some(failed);
+        }
         let finished = elements.get_mut(..part.finished).unwrap_or_default();
-        if flushed.is_err() {
+        if part.stop == Some(failed) {
             // Nobody may rely on what these say they did.
             for element in finished.iter_mut().skip(unflushed).filter(|e| e.status == 0) {
-                element.status = status(End::Failed(Errno::EIO));
+                element.status = status(failed);
             }
-            part.stop = Some(End::Failed(Errno::EIO));
         }
         memory.copy_out(self.caller, at, finished.as_bytes()).map_err(|_| Errno::EFAULT)?;
-        if let Some(element) = elements.get(part.finished).filter(|_| partly) {
-            let start = part.finished.saturating_mul(size_of::<BatchElement>());
-            let to = offset(at, start.saturating_add(offset_of!(BatchElement, done)))?;
-            memory.copy_out(self.caller, to, element.done.as_bytes()).map_err(|_| Errno::EFAULT)?;
-        }
         Ok(part)
     }
 
