@@ -810,7 +810,8 @@ struct pviommu_query_device {
  *
  * Errors: -EINVAL: nr_done above nr_ops, a bad elem_size, an unknown context. -E2BIG: more
  * elements than QUERY_LIMITS allows. -EACCES: context 0, and the guest does not own it.
- * -EIO: the final flush failed.
+ * -EIO: a flush failed, and the elements it was for say so; or a unit behind the context had
+ * failed before, and nothing was done.
  *
  * PVIOMMU_SUBOP_BATCH; 40 bytes.
  */
@@ -843,9 +844,10 @@ struct pviommu_batch {
 /*
  * One operation of a batch.
  *
- * Errors: In status: -EOPNOTSUPP: unknown op. -EINVAL: unknown or missing flags, a bad nr, a
- * range that wraps or leaves the aperture. -EADDRNOTAVAIL: a BFN is reserved. -EADDRINUSE: a
- * BFN is mapped. -ENOENT: nothing there. -EPERM: not a page owner lets the caller map so.
+ * Errors: In status: -EOPNOTSUPP: unknown op, or ELEM_PRIVILEGED where the hardware does not
+ * tell privileged requests from others. -EINVAL: unknown or missing flags, a bad nr, a range
+ * that wraps or leaves the aperture. -EADDRNOTAVAIL: a BFN is reserved. -EADDRINUSE: a BFN
+ * is mapped. -ENOENT: nothing there. -EPERM: not a page owner lets the caller map so.
  * -EAGAIN: the page is paged out or shared; repeat. -ENOMEM: no memory for tables. -EBUSY:
  * the page is mapped too often. -EFAULT: a bad list.
  *
@@ -862,15 +864,15 @@ struct pviommu_batch_element {
     uint64_t bfn;
     /*
      * @16: In: the first guest frame, the grant reference, or the address of a list, as op
-     * says; 0 for UNMAP and FLUSH. Out for LOOKUP: the guest frame, all ones if it is not
-     * known.
+     * says; 0 for UNMAP, FLUSH and LOOKUP. Out for LOOKUP: the guest frame, all ones if it
+     * is not known.
      */
     uint64_t page;
     /* @24: In: how many pages. */
     uint32_t nr;
     /*
-     * @28: Out: how many pages are done. In for the element with the number nr_done: how
-     * many were.
+     * @28: Out: how many pages are done, with SKIP_HOLES those passed over included. In for
+     * MAP, UNMAP and MAP_LIST with the number nr_done: how many were, 0 at first.
      */
     uint32_t done;
 };
@@ -910,9 +912,10 @@ struct pviommu_take_ownership {
 /*
  * Argument of ALLOC_CONTEXT_EXT: a new context with a chosen background and aperture.
  *
- * Errors: -ENOSPC: no context is free, or INIT was not called. -EINVAL: an aperture that is
- * empty or wider than QUERY_LIMITS tells. -EOPNOTSUPP: a non-zero parent or format, or no
- * such background here. -ENOMEM: no memory for its tables.
+ * Errors: -ENOSPC: no context is free, or INIT was not called. -EINVAL: a size that does not
+ * reach over ctx_id, an aperture that is empty or wider than QUERY_LIMITS tells.
+ * -EOPNOTSUPP: a non-zero parent or format, or no such background here. -ENOMEM: no memory
+ * for its tables.
  *
  * PVIOMMU_SUBOP_ALLOC_CONTEXT_EXT; 48 bytes.
  */

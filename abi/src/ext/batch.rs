@@ -69,7 +69,8 @@ wire! {
     ///
     /// `-EINVAL`: `nr_done` above `nr_ops`, a bad `elem_size`, an unknown context. `-E2BIG`: more
     /// elements than QUERY_LIMITS allows. `-EACCES`: context 0, and the guest does not own it.
-    /// `-EIO`: the final flush failed.
+    /// `-EIO`: a flush failed, and the elements it was for say so; or a unit behind the context had
+    /// failed before, and nothing was done.
     struct Batch as "batch", size 40, align 8 {
         /// In: the caller's size of this structure, 40.
         0 => size: u32,
@@ -97,7 +98,8 @@ wire! {
     ///
     /// # Errors
     ///
-    /// In `status`: `-EOPNOTSUPP`: unknown `op`. `-EINVAL`: unknown or missing flags, a bad `nr`, a
+    /// In `status`: `-EOPNOTSUPP`: unknown `op`, or `ELEM_PRIVILEGED` where the hardware does not tell
+    /// privileged requests from others. `-EINVAL`: unknown or missing flags, a bad `nr`, a
     /// range that wraps or leaves the aperture. `-EADDRNOTAVAIL`: a BFN is reserved. `-EADDRINUSE`:
     /// a BFN is mapped. `-ENOENT`: nothing there. `-EPERM`: not a page `owner` lets the caller map
     /// so. `-EAGAIN`: the page is paged out or shared; repeat. `-ENOMEM`: no memory for tables.
@@ -112,12 +114,12 @@ wire! {
         /// In: the first bus frame.
         8 => bfn: Bfn,
         /// In: the first guest frame, the grant reference, or the address of a list, as `op` says;
-        /// 0 for UNMAP and FLUSH. Out for LOOKUP: the guest frame, all ones if it is not known.
+        /// 0 for UNMAP, FLUSH and LOOKUP. Out for LOOKUP: the guest frame, all ones if it is not known.
         16 => page: u64,
         /// In: how many pages.
         24 => nr: u32,
-        /// Out: how many pages are done. In for the element with the number `nr_done`: how many
-        /// were.
+        /// Out: how many pages are done, with SKIP_HOLES those passed over included. In for MAP, UNMAP
+        /// and MAP_LIST with the number `nr_done`: how many were, 0 at first.
         28 => done: u32,
     }
 }

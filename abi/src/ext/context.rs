@@ -61,8 +61,8 @@ wire! {
     ///
     /// # Errors
     ///
-    /// `-ENOSPC`: no context is free, or INIT was not called. `-EINVAL`: an aperture that is empty
-    /// or wider than QUERY_LIMITS tells. `-EOPNOTSUPP`: a non-zero `parent` or `format`, or no such
+    /// `-ENOSPC`: no context is free, or INIT was not called. `-EINVAL`: a `size` that does not reach
+    /// over `ctx_id`, an aperture that is empty or wider than QUERY_LIMITS tells. `-EOPNOTSUPP`: a non-zero `parent` or `format`, or no such
     /// background here. `-ENOMEM`: no memory for its tables.
     struct AllocContextExt as "alloc_context_ext", size 48, align 8 {
         /// In: the caller's size of this structure, 48.

@@ -122,7 +122,7 @@ impl<P: Platform> Batch<'_, '_, P> {
         for index in 0..count {
             let Some(element) = elements.get_mut(index) else { break };
             let flushes = editor.flushes();
-            let before = if begun && index == 0 { element.done } else { 0 };
+            let before = if begun && index == 0 { element::begun(element) } else { 0 };
             let progress = self.run_one(&mut editor, element, before, &mut scratch.list);
             if editor.flushes() != flushes {
                 unflushed = index;

@@ -3,6 +3,8 @@
 //! Wire structures end here. What fails for reasons of the bytes alone fails here; what depends on
 //! facts is for `policy`.
 
+use core::mem::offset_of;
+
 use pviommu_abi::{
     AllocContextExt, AllocFlags, Background as WireBackground, Batch, BatchFlags, Bfn, ContextId,
     DomId, Errno, FreeFlags, Lookup, MapFlags, MapPages, PAGE_SIZE_U32, QueryLimits,
@@ -70,7 +72,11 @@ pub(crate) fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Co
         Argument::Batch(batch) => Command::Batch(decode_batch(&batch.value, domain)?),
         Argument::Lookup(lookup) => decode_lookup(&lookup.value)?,
         Argument::QueryLimits(query) => decode_query_limits(&query.value)?,
-        Argument::AllocContextExt(alloc) => decode_alloc(&alloc.value)?,
+        Argument::AllocContextExt(alloc) => {
+            // The caller has to learn the number of its context.
+            strict(alloc.reaches(offset_of!(AllocContextExt, parent)))?;
+            decode_alloc(&alloc.value)?
+        }
     })
 }
 

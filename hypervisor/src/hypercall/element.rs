@@ -88,6 +88,15 @@ pub(crate) fn decode(element: &BatchElement, done: u32) -> Result<Option<Operati
     }
 }
 
+/// The pages of `element` that an earlier call has done, by what the guest's memory says.
+pub(crate) fn begun(element: &BatchElement) -> u32 {
+    match element.op {
+        // Done again from the start: there is little to it.
+        BatchOp::FLUSH | BatchOp::LOOKUP => 0,
+        _ => element.done,
+    }
+}
+
 /// `CACHE` and `NOEXEC` need nothing: leaves enforce snooping wherever the units can, and allow no
 /// device to fetch instructions.
 fn map_how(element: &BatchElement) -> Result<MapHow, Errno> {

@@ -58,6 +58,11 @@ impl<T: FromBytes + IntoBytes + Immutable> Extensible<T> {
         Ok(Self { value, known })
     }
 
+    /// True if the caller has the first `bytes` of it.
+    pub(crate) fn reaches(&self, bytes: usize) -> bool {
+        self.known >= bytes
+    }
+
     /// Writes back what the caller has room for.
     ///
     /// # Errors
