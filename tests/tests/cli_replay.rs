@@ -58,8 +58,19 @@ fn json_is_one_object_with_the_promised_keys() {
         for (key, count) in expected {
             assert_eq!(number(key), Some(count), "{key} in {value}");
         }
-        let counted =
-            ["hypercalls", "dma_checked", "faults_expected", "iotlb_flushes", "table_frames_peak"];
+        let named = [("background", "scratch"), ("mode", "strict"), ("unit", "vtd")];
+        for (key, name) in named {
+            assert_eq!(value.get(key).and_then(Value::as_str), Some(name), "{key} in {value}");
+        }
+        assert_eq!((number("batch"), number("batches")), (Some(1), Some(0)), "{value}");
+        let counted = [
+            "scratch_hits",
+            "hypercalls",
+            "dma_checked",
+            "faults_expected",
+            "iotlb_flushes",
+            "table_frames_peak",
+        ];
         for key in counted {
             assert!(number(key).is_some_and(|count| count > 0), "{key} in {value}");
         }
@@ -70,7 +81,14 @@ fn json_is_one_object_with_the_promised_keys() {
 
 #[test]
 fn every_breakage_ends_in_status_1() {
-    for how in ["skip-flush", "early-release", "first-page-only"] {
+    let breakages = [
+        "skip-flush",
+        "early-release",
+        "first-page-only",
+        "keep-stale-scratch",
+        "leaf-only-on-scratch",
+    ];
+    for how in breakages {
         let output = run(&["replay", &trace("d0-small-strict"), "--break", how, "--json"]);
         assert_eq!(output.status.code(), Some(1), "{how}: {}", stderr(&output));
         let value: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -81,7 +99,8 @@ fn every_breakage_ends_in_status_1() {
 #[test]
 fn what_cannot_be_done_ends_in_status_2_and_one_line() {
     let file = trace("d0-small-strict");
-    let cases: [(&[&str], &str); 7] = [
+    let of_scratch = "cannot be noticed here; expected a background of scratch pages";
+    let cases: [(&[&str], &str); 6] = [
         (&["replay", "/nonexistent.trace"], "/nonexistent.trace: cannot be read"),
         (&["/nonexistent.trace"], "/nonexistent.trace: cannot be read"),
         (&["replay", env!("CARGO_MANIFEST_DIR")], "cannot be read"),
@@ -89,9 +108,8 @@ fn what_cannot_be_done_ends_in_status_2_and_one_line() {
             &["replay", &file, "--unit", "amdvi"],
             "--unit amdvi is not built yet; expected --unit vtd",
         ),
-        (&["replay", &file, "--background", "scratch"], "--background scratch is not built yet"),
-        (&["--batch", "16"], "--batch 16 is not built yet; expected --batch 1"),
-        (&["replay", "--lazy"], "--lazy is not built yet; expected --strict"),
+        (&["--background", "fault", "--break", "keep-stale-scratch"], of_scratch),
+        (&["--background", "fault", "--break", "leaf-only-on-scratch"], of_scratch),
     ];
     for (arguments, expected) in cases {
         let output = run(arguments);
@@ -118,11 +136,29 @@ fn wrong_usage_ends_in_status_2() {
 }
 
 #[test]
-fn the_options_that_are_built_are_accepted_by_name() {
+fn each_option_changes_what_is_replayed_and_the_json_says_so() {
     let file = trace("d0-small-strict");
-    let named = ["--unit", "vtd", "--background", "fault", "--batch", "1", "--strict"];
-    let output = run(&[&["replay", file.as_str()], named.as_slice()].concat());
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let ways: [(&[&str], [&str; 3], u64); 4] = [
+        (&["--unit", "vtd", "--background", "fault", "--strict"], ["fault", "strict", "vtd"], 1),
+        (&["--lazy", "--batch", "16"], ["scratch", "lazy", "vtd"], 16),
+        (&["--unit", "vtd-coherent", "--batch", "128"], ["scratch", "strict", "vtd-coherent"], 128),
+        (&["--unit", "vtd-plain", "--lazy"], ["scratch", "lazy", "vtd-plain"], 1),
+    ];
+    for (options, named, batch) in ways {
+        let output = run(&[&["replay", "--json", file.as_str()], options].concat());
+        assert_eq!(output.status.code(), Some(0), "{options:?}: {}", stderr(&output));
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for (key, name) in ["background", "mode", "unit"].into_iter().zip(named) {
+            assert_eq!(value.get(key).and_then(Value::as_str), Some(name), "{options:?}: {value}");
+        }
+        let number = |key: &str| value.get(key).and_then(Value::as_u64);
+        assert_eq!(number("batch"), Some(batch), "{options:?}: {value}");
+        assert_eq!(number("faults"), Some(0), "{options:?}: {value}");
+        assert_eq!(number("scratch_hits") > Some(0), named[0] == "scratch", "{options:?}: {value}");
+        assert_eq!(number("stale_hits") > Some(0), named[1] == "lazy", "{options:?}: {value}");
+        let calls = value.get("hypercalls_per_op").and_then(Value::as_f64);
+        assert_eq!(calls < Some(1.0), batch > 1, "{options:?}: {value}");
+    }
 }
 
 /// Runs the program on `text` as its standard input.

@@ -66,8 +66,8 @@ fn a_domain_may_map_before_it_has_a_device() {
          X 1",
     );
     // One live map of each direction tried both ways on arrival, one gone tried both ways, one
-    // left tried both ways at the end.
-    assert_eq!((summary.dma_checked, summary.faults_expected), (8, 6));
+    // left tried both ways at the end; the ends of the interrupt window and of the aperture.
+    assert_eq!((summary.dma_checked, summary.faults_expected), (8 + 8, 6 + 8));
 }
 
 #[test]
@@ -136,20 +136,6 @@ fn one_unmap_removes_a_scatter_list() {
          U 1 fff80000 65536 65536
          S 1 fff80000 fff8ffff",
     );
-}
-
-#[test]
-fn a_lazy_trace_is_replayed_strictly() {
-    let summary = replay_clean(
-        "D 1 DMA-FQ 00:01.0
-         A 1
-         M 1 fffff000 5000 4096 rw
-         U 1 fffff000 4096 4096
-         M 1 ffffe000 5000 4096 rw
-         U 1 ffffe000 4096 4096
-         A 1",
-    );
-    assert!(summary.iotlb_flushes >= 2);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use pviommu_testbed::machine;
-use pviommu_testbed::replay::{self, Options, Summary};
+use pviommu_testbed::replay::{self, Mode, Options, Summary, Units};
 use pviommu_testbed::trace::Trace;
 
 use super::Verdict;
@@ -21,21 +21,33 @@ pub(super) const BUNDLED: (&str, &[u8]) =
 pub(super) struct Args {
     /// Trace to replay, plain or gzip, `-` for standard input [default: one that is built in]
     file: Option<PathBuf>,
-    /// Kind of IOMMU in the machine
+    /// IOMMU units of the machine
     #[arg(long, value_enum, default_value_t = Unit::Vtd)]
     unit: Unit,
     /// What a bus address that nobody mapped hits
-    #[arg(long, value_enum, default_value_t = Background::Fault)]
+    #[arg(long, value_enum, default_value_t = Background::Scratch)]
     background: Background,
-    /// Most operations of one hypercall (more than 1 is not built yet)
+    /// Most operations of one hypercall; 1: the calls of RFC v7, one for each operation
+    ///
+    /// Above 1 the operations of a domain wait for one batch, up to the end of a batch of maps
+    /// (P), the flush of an unmap, or whatever else needs them done. Above 128 it takes several
+    /// hypercalls, since a batch is one page.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Invalidate before each unmap returns (the default)
+    /// Flush before each unmap returns [default: as the trace was recorded]
     #[arg(long, conflicts_with = "lazy")]
     strict: bool,
-    /// Put invalidations off (not built yet)
+    /// Unmap without a flush, and flush later [default: as the trace was recorded]
+    ///
+    /// The flush of a domain that had a flush queue comes where the trace has it (A, S); of others
+    /// at A and after 256 unmaps. The service flushes by itself at its limit of pages, and before
+    /// a map returns of what waits.
     #[arg(long)]
     lazy: bool,
+    /// Have units read the tables as they were when their write buffer was last flushed; takes up to
+    /// a hundred times as long
+    #[arg(long)]
+    harsh: bool,
     /// Break the machine on purpose: the checks must notice, and the exit status be 1
     #[arg(long = "break", value_enum, value_name = "HOW")]
     sabotage: Option<Break>,
@@ -46,18 +58,32 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Unit {
-    /// Intel VT-d
+    /// Intel VT-d, two unlike units: the functions sit behind the one and the other by turns
     Vtd,
+    /// Intel VT-d: coherent, with snoop control and large leaves
+    VtdCoherent,
+    /// Intel VT-d: not coherent, caches what is not present, has a write buffer, 4 KiB leaves
+    VtdPlain,
     /// AMD-Vi (not built yet)
     Amdvi,
 }
 
+/// What a bus address that nobody mapped hits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Background {
-    /// A scratch page (not built yet)
+    /// A scratch page: the access succeeds and does no harm
     Scratch,
     /// Nothing: the access faults
     Fault,
+}
+
+impl From<Background> for pviommu_hypervisor::Background {
+    fn from(background: Background) -> Self {
+        match background {
+            Background::Scratch => Self::Scratch,
+            Background::Fault => Self::Fault,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -68,46 +94,60 @@ enum Break {
     EarlyRelease,
     /// Only the first page of a range is checked when its pages are acquired
     FirstPageOnly,
+    /// Invalidations spare what leads to a scratch page; not with --background fault
+    KeepStaleScratch,
+    /// Invalidations of tables forget leaves only; not with --background fault
+    LeafOnlyOnScratch,
+}
+
+impl From<Break> for machine::Break {
+    fn from(how: Break) -> Self {
+        match how {
+            Break::SkipFlush => Self::SkipFlush,
+            Break::EarlyRelease => Self::EarlyRelease,
+            Break::FirstPageOnly => Self::FirstPageOnly,
+            Break::KeepStaleScratch => Self::KeepStaleScratch,
+            Break::LeafOnlyOnScratch => Self::LeafOnlyOnScratch,
+        }
+    }
 }
 
 impl Args {
-    /// The first option that is known and not built yet, with what there is instead.
-    fn not_built(&self) -> Option<String> {
-        let missing = |option: &str, there: &str| {
-            Some(format!("{option} is not built yet; expected {there}"))
+    fn options(&self) -> Result<Options, Box<dyn Error>> {
+        let units = match self.unit {
+            Unit::Vtd => Units::Mixed,
+            Unit::VtdCoherent => Units::Coherent,
+            Unit::VtdPlain => Units::Plain,
+            Unit::Amdvi => return Err("--unit amdvi is not built yet; expected --unit vtd".into()),
         };
-        match self {
-            Self { unit: Unit::Amdvi, .. } => missing("--unit amdvi", "--unit vtd"),
-            Self { background: Background::Scratch, .. } => {
-                missing("--background scratch", "--background fault")
-            }
-            Self { batch: 2.., .. } => missing(&format!("--batch {}", self.batch), "--batch 1"),
-            Self { lazy: true, .. } => missing("--lazy", "--strict"),
-            _ => None,
-        }
-    }
-
-    fn options(&self) -> Options {
-        let sabotage = self.sabotage.map(|how| match how {
-            Break::SkipFlush => machine::Break::SkipFlush,
-            Break::EarlyRelease => machine::Break::EarlyRelease,
-            Break::FirstPageOnly => machine::Break::FirstPageOnly,
-        });
-        Options { sabotage, ..Options::default() }
+        let mode = match (self.strict, self.lazy) {
+            (true, _) => Mode::Strict,
+            (false, true) => Mode::Lazy,
+            (false, false) => Mode::AsRecorded,
+        };
+        let usual = Options::default();
+        let harshness = if self.harsh { machine::Harshness::ALL } else { usual.harshness };
+        Ok(Options {
+            sabotage: self.sabotage.map(machine::Break::from),
+            background: self.background.into(),
+            batch: self.batch,
+            mode,
+            units,
+            harshness,
+            ..usual
+        })
     }
 }
 
 /// Replays, and says what was found.
 pub(super) fn run(args: &Args) -> Result<Verdict, Box<dyn Error>> {
-    if let Some(missing) = args.not_built() {
-        return Err(missing.into());
-    }
+    let options = args.options()?;
     let trace = match &args.file {
         Some(path) => Trace::open(path)?,
         None => Trace::read(BUNDLED.0, BUNDLED.1)?,
     };
     let bar = progress_bar(&trace);
-    let result = replay::run(&trace, &args.options(), &mut |done| bar.set_position(done as u64));
+    let result = replay::run(&trace, &options, &mut |done| bar.set_position(done as u64));
     bar.finish_and_clear();
     let summary = result?;
     print(&trace, &summary, args.json)?;

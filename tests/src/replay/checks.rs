@@ -1,8 +1,10 @@
 //! The DMA that shows whether a map is right: what must move data does, and what must not does
-//! not.
+//! not. What nobody mapped is in [`vacant`].
+
+mod vacant;
 
 use pviommu_abi::{DomId, Gfn, PciDevice};
-use pviommu_hypervisor::{addr::Mfn, platform::Access};
+use pviommu_hypervisor::{Background, addr::Mfn, platform::Access};
 
 use super::sample::Chance;
 use super::shadow::Extent;
@@ -22,6 +24,8 @@ pub(super) struct Probe<'a, 'b> {
     pub(super) bed: &'a Bed<'b>,
     pub(super) domain: DomId,
     pub(super) device: PciDevice,
+    /// What bus addresses hit that nobody mapped.
+    pub(super) background: Background,
     /// The line of the trace that gives rise to the checks.
     pub(super) line: u64,
 }
@@ -65,15 +69,8 @@ impl Probe<'_, '_> {
         self.directions(page(extent, offset, chance), extent.access, chance, sum);
     }
 
-    /// What was mapped and is not any more: nothing may move in either direction.
-    pub(super) fn gone(&self, extent: &Extent, chance: &mut Chance, sum: &mut Summary) {
-        for offset in chance.pages(extent.bfn, extent.pages) {
-            self.refused(page(extent, offset, chance), Access::all(), chance, sum);
-        }
-    }
-
-    /// One page of what this function cannot reach.
-    pub(super) fn one_gone(&self, extent: &Extent, chance: &mut Chance, sum: &mut Summary) {
+    /// One page of what a function that is blocked could reach before.
+    pub(super) fn one_blocked(&self, extent: &Extent, chance: &mut Chance, sum: &mut Summary) {
         let offset = chance.below(extent.pages);
         self.refused(page(extent, offset, chance), Access::all(), chance, sum);
     }

@@ -23,6 +23,13 @@ pub enum ReplayError {
         /// What the service answered.
         answer: String,
     },
+    /// The machine is to be broken where these options never go.
+    Unnoticeable {
+        /// What is to be broken.
+        what: &'static str,
+        /// What would notice it.
+        expected: &'static str,
+    },
 }
 
 impl ReplayError {
@@ -39,6 +46,9 @@ impl fmt::Display for ReplayError {
             }
             Self::NoService { answer } => {
                 write!(f, "the service does not come up: {answer}; expected contexts to allocate")
+            }
+            Self::Unnoticeable { what, expected } => {
+                write!(f, "{what} cannot be noticed here; expected {expected}")
             }
         }
     }

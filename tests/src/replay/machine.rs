@@ -1,4 +1,4 @@
-//! The machine of a replay: one guest that has all the devices of the trace, behind one unit.
+//! The machine of a replay: one guest that has all the devices of the trace.
 
 use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
@@ -7,10 +7,10 @@ use pviommu_hypervisor::{
     platform::{UnitFacts, UnitFeatures, UnitId},
 };
 
-use super::Options;
+use super::options::{Options, Units};
 use super::plan::{Plan, region_span};
 use super::spans::{Span, Spans};
-use crate::machine::{Config, DeviceConfig, DomainConfig};
+use crate::machine::{Config, DeviceConfig, DomainConfig, poor_facts, vtd_facts};
 use crate::trace::{RegionKind, ReservedRegion};
 
 /// The guest.
@@ -18,6 +18,14 @@ pub(super) const DOMAIN: DomId = DomId(1);
 
 /// Contexts and table frames (as a power of two) that a Linux driver asks for.
 const LINUX: (u16, u8) = (128, 12);
+
+/// Upper bound of the frames of a context that are not the tables of its maps: its scratch page
+/// and the tables that lead there from everywhere, the record of what waits for a flush.
+const BESIDE_TABLES: u64 = 32;
+
+/// Most tables that it takes to set a reserved range apart from the background: those to its two
+/// ends.
+const TABLES_OF_A_RANGE: u64 = 8;
 
 /// The frame above which the testbed lays out its own memory.
 const FIRMWARE_END: u64 = 1 << 20;
@@ -29,32 +37,25 @@ pub(super) fn contexts(plan: &Plan) -> u16 {
 
 /// log2 of the table frames the guest asks for.
 pub(super) fn arena_order(plan: &Plan) -> u8 {
-    let order = plan.table_frames.next_power_of_two().trailing_zeros();
+    let ranges = plan.refused.values().map(|own| own.iter().count() as u64).max().unwrap_or(0);
+    let beside = BESIDE_TABLES + TABLES_OF_A_RANGE * ranges;
+    let frames = plan.table_frames + u64::from(plan.contexts) * beside;
+    let order = frames.next_power_of_two().trailing_zeros();
     u8::try_from(order).unwrap_or(u8::MAX).max(LINUX.1)
 }
 
 /// The machine that `plan` asks for.
 pub(super) fn config(plan: &Plan, options: &Options) -> Config {
-    let mut config = Config::default();
-    for unit in &mut config.units {
-        *unit = facts(plan, unit);
-    }
-    config.cpus = plan.cpus.len();
-    config.seed = options.seed;
-    config.sabotage = options.sabotage;
-    config.table_frames = config.table_frames.max(1 << arena_order(plan));
-    config.devices = plan
-        .devices
-        .iter()
-        .map(|(sbdf, regions)| DeviceConfig {
-            function: PciDevice::from_sbdf(*sbdf),
-            unit: UnitId(0),
-            reserved: regions.iter().filter_map(reserved).collect(),
-            owner: DOMAIN,
-        })
-        .collect();
+    let usual = Config::default();
+    let units: Vec<UnitFacts> = units(options.units).iter().map(|unit| facts(plan, unit)).collect();
+    let devices = plan.devices.iter().enumerate().map(|(number, (sbdf, regions))| DeviceConfig {
+        function: PciDevice::from_sbdf(*sbdf),
+        unit: UnitId(u16::try_from(number % units.len()).unwrap_or(0)),
+        reserved: regions.iter().filter_map(reserved).collect(),
+        owner: DOMAIN,
+    });
     let limits = Limits::default();
-    config.domains = vec![DomainConfig {
+    let guest = DomainConfig {
         id: DOMAIN,
         role: Role::Guest,
         limits: Limits {
@@ -67,8 +68,18 @@ pub(super) fn config(plan: &Plan, options: &Options) -> Config {
         mmio: ranges(plan.mmio.iter()),
         contiguous: ranges(plan.blocks.iter().copied()),
         ..DomainConfig::default()
-    }];
-    config
+    };
+    Config {
+        cpus: plan.cpus.len(),
+        seed: options.seed,
+        sabotage: options.sabotage,
+        harshness: options.harshness,
+        table_frames: usual.table_frames.max(1 << arena_order(plan)),
+        devices: devices.collect(),
+        units,
+        domains: vec![guest],
+        ..usual
+    }
 }
 
 /// What the machine of every replay lets nobody map.
@@ -77,13 +88,24 @@ pub(super) fn reserved_by_machine() -> Spans {
     Config::default().reserved.iter().map(|reserved| span(reserved.range)).collect()
 }
 
-/// The unit, wide enough for the addresses and the address spaces of the trace.
+/// The units as they usually are.
+fn units(units: Units) -> Vec<UnitFacts> {
+    match units {
+        Units::Mixed => vec![vtd_facts(), poor_facts()],
+        Units::Coherent => vec![vtd_facts()],
+        Units::Plain => vec![poor_facts()],
+    }
+}
+
+/// A unit, wide enough for the addresses and the address spaces of the trace.
 fn facts(plan: &Plan, usual: &UnitFacts) -> UnitFacts {
     let mut facts = *usual;
     facts.tags = facts.tags.max(u32::from(contexts(plan)) + 2);
-    if plan.five_levels {
+    // Widths as units have them: of 3, 4 and 5 levels.
+    let bits = [39, 48, 57].into_iter().find(|bits| plan.bus_bits <= *bits).unwrap_or(57);
+    facts.bus_address_bits = facts.bus_address_bits.max(bits);
+    if bits > 48 {
         facts.features |= UnitFeatures::LEVELS_5;
-        facts.bus_address_bits = 57;
     }
     facts
 }

@@ -8,19 +8,28 @@
 //!             └► checks ─┘  DMA by bus address, compared with guest memory
 //! ```
 //!
-//! The trace's domains are contexts of one guest. A `M` is one `map_pages` call, a `U` one
-//! `unmap_pages` call, `D` reattaches a device, `X` frees the context; `IDENTITY`, `BLOCKED` and
-//! `R` put a device into the default context, which blocks it. The lines of the DMA API are not
-//! replayed: they tell of the same maps once more. A trace of a lazy kernel is replayed strictly.
+//! The trace's domains are contexts of one guest. `M` maps, `U` unmaps, `D` reattaches a device,
+//! `X` frees the context; `IDENTITY`, `BLOCKED` and `R` put a device into the default context,
+//! which blocks it. The lines of the DMA API are not replayed: they tell of the same maps once
+//! more.
 //!
-//! After each map a device of that context reads and writes through it, in the directions it has
-//! and in those it has not; after each unmap, and when a device has left, it tries what it could
-//! reach before. What must be reachable is known from a shadow that the service has no part in.
+//! Maps and unmaps are calls of RFC v7, one each, or elements of batches. A batch of a domain ends
+//! at `P`, with an unmap that is flushed at once, when it is full, and before anything else
+//! happens. Unmaps are flushed at once, or later: then at `A`, at an `S` of a domain that has a
+//! flush queue, and after 256 unmaps of a domain that has none.
+//!
+//! After each call a device on each unit of that domain reads and writes through what was mapped,
+//! in the directions it has and in those it has not, and tries what was unmapped: it must hit the
+//! background, or, until the flush, what was there before. So it does before each map, and when a
+//! device has come or left. What must be reachable is known from a shadow that the service has no
+//! part in; the machine's references must be as many as the shadow has pages.
 
+mod calls;
 mod checks;
 mod error;
 mod guest;
 mod machine;
+mod options;
 mod plan;
 mod sample;
 mod session;
@@ -28,41 +37,23 @@ mod shadow;
 mod spaces;
 mod spans;
 mod summary;
+mod work;
 
 pub use error::ReplayError;
+pub use options::{Mode, Options, Units};
 pub use session::look::Seen;
 pub use summary::Summary;
 
-use pviommu_hypervisor::Background;
-
-use crate::machine::{Bed, Break};
+use crate::machine::Bed;
 use crate::trace::Trace;
 
 use guest::Driver;
+use options::Lazy;
 use plan::Plan;
 use session::Session;
 
 /// Events between two reports of progress.
 const PROGRESS_EVERY: usize = 128;
-
-/// How a trace is replayed.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Breaks the machine on purpose; the replay must then find something.
-    pub sabotage: Option<Break>,
-    /// Replays only so many events of maps, unmaps and devices.
-    pub limit: Option<usize>,
-    /// What a bus frame that nobody mapped hits.
-    pub background: Background,
-    /// Chooses the patterns, the places that are tried and where the frames lie.
-    pub seed: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { sabotage: None, limit: None, background: Background::Fault, seed: 1 }
-    }
-}
 
 /// Replays `trace`. `progress` is told now and then how many of its events are done.
 ///
@@ -96,21 +87,25 @@ fn run_to<R>(
     progress: &mut dyn FnMut(usize),
     end: impl FnOnce(&Bed<'_>, &mut Session<'_, '_>) -> R,
 ) -> Result<(Summary, R), ReplayError> {
+    options.check()?;
     let limit = options.limit.unwrap_or(usize::MAX).min(trace.events.len());
     let (events, _) = trace.events.split_at(limit);
     let mut plan = Plan::of(trace, events)?;
     plan.machine_reserved = machine::reserved_by_machine();
     let config = machine::config(&plan, options);
     crate::machine::run(&config, |bed| {
-        let driver = Driver::new(bed, machine::DOMAIN, &plan.cpus);
+        let batch = usize::try_from(options.batch).unwrap_or(usize::MAX);
+        let driver = Driver::new(bed, machine::DOMAIN, &plan.cpus, batch);
         driver.init(machine::contexts(&plan), machine::arena_order(&plan))?;
-        let mut session = Session::new(bed, machine::DOMAIN, &plan, driver, options.seed);
+        let lazy = Lazy::of(options.mode, events);
+        let mut session = Session::new(bed, machine::DOMAIN, &plan, driver, lazy, options);
         for (done, event) in events.iter().enumerate() {
             if done.is_multiple_of(PROGRESS_EVERY) {
                 progress(done);
             }
             session.event(event);
         }
+        session.submit_all();
         progress(events.len());
         let seen = end(bed, &mut session);
         Ok((Summary { name: trace.name().to_owned(), ..session.finish() }, seen))

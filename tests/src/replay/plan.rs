@@ -35,8 +35,8 @@ pub(super) struct Plan {
     pub(super) blocks: Vec<Span>,
     /// The CPUs that the trace names; their places are the testbed's CPUs.
     pub(super) cpus: Vec<u32>,
-    /// True if 48 bits of bus address are not enough.
-    pub(super) five_levels: bool,
+    /// Bits of the widest bus address.
+    pub(super) bus_bits: u8,
     /// Most address spaces in use at a time.
     pub(super) contexts: u32,
     /// Upper bound of the table frames in use at a time.
@@ -54,6 +54,11 @@ fn enforced(region: &ReservedRegion) -> bool {
 
 pub(super) fn region_span(region: &ReservedRegion) -> Span {
     Span::of_bytes(region.range.first, region.range.last)
+}
+
+/// One page.
+pub(super) fn page(bfn: u64) -> Span {
+    Span { first: bfn, last: bfn }
 }
 
 /// The bus frames that a list of regions takes away.
@@ -97,8 +102,9 @@ impl Plan {
             match event.op {
                 Op::Map(map) => {
                     let last = map.iova + (map.size - 1);
-                    plan.five_levels |= last >> 48 != 0;
-                    if last >> BUS_BITS != 0 {
+                    let bits = u64::BITS - last.leading_zeros();
+                    plan.bus_bits = plan.bus_bits.max(u8::try_from(bits).unwrap_or(u8::MAX));
+                    if bits > BUS_BITS {
                         let found = format!("a map that ends at {last:x}");
                         let most = format!("bus addresses of at most {BUS_BITS} bits");
                         return Err(ReplayError::too_large(trace, event.line, found, most));

@@ -1,27 +1,34 @@
 //! The second pass over a trace: each event done by the guest driver, and checked by DMA.
+//!
+//! What an address space has to do queues up until a hypercall is due (`submit`); whatever asks
+//! for the state of the machine has all of it done first.
 
+mod devices;
 pub(super) mod look;
+mod submit;
 
-use pviommu_abi::{ContextId, DomId, Errno, PciDevice};
+use pviommu_abi::{ContextId, DomId, PciDevice};
 use pviommu_guest::Error;
+use pviommu_hypervisor::Background;
 
 use super::checks::Probe;
-use super::guest::{Done, Driver};
+use super::guest::Driver;
+use super::options::{Lazy, Options};
 use super::plan::{self, Plan};
 use super::sample::Chance;
-use super::shadow::Extent;
 use super::spaces::{Space, Spaces};
 use super::spans::Span;
 use super::summary::Summary;
+use super::work::{What, Work};
 use crate::machine::Bed;
-use crate::trace::{Attach, DomainId, Event, Map, Op, Prot, Unmap};
+use crate::trace::{DomainId, Event, Map, Op, Unmap};
 
-/// Maps tried when a function comes to an address space that has some.
-const ON_ARRIVAL: usize = 64;
-/// Maps tried when a function has left an address space.
-const ON_LEAVING: usize = 16;
 /// Events between two looks at the machine's fault records, so that they do not pile up.
 const FAULTS_EVERY: u64 = 256;
+
+/// Unmaps of a domain that wait for a flush at most, where the trace does not say when they are
+/// flushed: as many as Linux queues on a CPU.
+const UNMAPS_WAITING: u32 = 256;
 
 /// A replay on its way.
 pub(super) struct Session<'a, 'b> {
@@ -30,6 +37,9 @@ pub(super) struct Session<'a, 'b> {
     plan: &'a Plan,
     driver: Driver<'a>,
     spaces: Spaces,
+    background: Background,
+    batch: usize,
+    lazy: Lazy,
     chance: Chance,
     sum: Summary,
     line: u64,
@@ -42,11 +52,35 @@ impl<'a, 'b> Session<'a, 'b> {
         domain: DomId,
         plan: &'a Plan,
         driver: Driver<'a>,
-        seed: u64,
+        lazy: Lazy,
+        options: &Options,
     ) -> Self {
-        let (spaces, chance) = (Spaces::default(), Chance::new(seed));
-        let sum = Summary { devices: plan.devices.len() as u64, ..Summary::default() };
-        Self { bed, domain, plan, driver, spaces, chance, sum, line: 0, events: 0 }
+        let spaces = Spaces::new(plan.mmio.clone());
+        let sum = Summary {
+            devices: plan.devices.len() as u64,
+            background: match options.background {
+                Background::Scratch => "scratch",
+                Background::Fault => "fault",
+            },
+            units: options.units,
+            batch: options.batch.max(1).into(),
+            mode: lazy.name(),
+            ..Summary::default()
+        };
+        Self {
+            bed,
+            domain,
+            plan,
+            driver,
+            spaces,
+            background: options.background,
+            batch: usize::try_from(sum.batch).unwrap_or(usize::MAX),
+            lazy,
+            chance: Chance::new(options.seed),
+            sum,
+            line: 0,
+            events: 0,
+        }
     }
 
     /// Does one event.
@@ -56,11 +90,28 @@ impl<'a, 'b> Session<'a, 'b> {
         match event.op {
             Op::Map(map) => self.map(&map),
             Op::Unmap(unmap) => self.unmap(&unmap),
-            Op::MapBatch(_) => self.sum.map_batches += 1,
-            Op::Attach(attach) => self.attach(&attach),
-            Op::Free(domain) => self.free(domain),
-            Op::Leave(device) => self.block(device),
-            Op::Sync(_) | Op::FlushAll(_) | Op::Arrive(_) | Op::Mark | Op::DmaApi => {}
+            Op::MapBatch(domain) => {
+                self.sum.map_batches += 1;
+                self.submit(domain);
+            }
+            // Where the trace has a flush queue, this is a flush that did not go there.
+            Op::Sync(domain) if self.lazy.is_recorded(domain) => self.flush(domain),
+            Op::Sync(domain) => self.submit(domain),
+            Op::FlushAll(domain) => self.flush(domain),
+            Op::Attach(attach) => {
+                self.submit_all();
+                self.attach(&attach);
+            }
+            Op::Free(domain) => {
+                self.submit_all();
+                self.free(domain);
+            }
+            Op::Leave(device) => {
+                self.submit_all();
+                self.block(device);
+            }
+            Op::Arrive(_) => self.submit_all(),
+            Op::Mark | Op::DmaApi => {}
         }
         self.events += 1;
         if self.events.is_multiple_of(FAULTS_EVERY) {
@@ -70,40 +121,11 @@ impl<'a, 'b> Session<'a, 'b> {
 
     fn map(&mut self, map: &Map) {
         self.sum.maps += 1;
-        let (domain, extent) = (map.domain, plan::extent(map));
-        let bus = extent.bus();
+        let extent = plan::extent(map);
         if extent.access.is_empty() {
             self.sum.oddities += 1;
-            return;
-        }
-        let Some(context) = self.context(domain) else { return };
-        if self.is_refused(domain, bus) {
-            // A driver asks for reserved ranges and leaves them alone; this one tries, to see
-            // them refused, once a device is there whose range it is.
-            self.sum.refused_reserved += 1;
-            if self.is_refused_now(domain, bus) {
-                let done = self.driver.map(context, &extent, false);
-                self.expect(done, Done::refused(Errno::EADDRNOTAVAIL), "map", bus);
-            }
-            return;
-        }
-        let done = self.driver.map(context, &extent, map.prot.contains(Prot::CACHE));
-        let taken = self.spaces.get(domain).and_then(|space| space.shadow.first_mapped(bus));
-        let expected = match taken {
-            None => Done::all(extent.pages),
-            Some(bfn) => {
-                self.sum.oddities += 1;
-                Done { pages: bfn - bus.first, ..Done::refused(Errno::EADDRINUSE) }
-            }
-        };
-        self.expect(done, expected, "map", bus);
-        // What the service says it did not map is not tried: that is one finding, not hundreds.
-        let mapped = Extent { pages: done.pages.min(expected.pages), ..extent };
-        if mapped.pages > 0 {
-            self.spaces.change(domain, |shadow| shadow.insert(mapped));
-            if let Some(probe) = self.probe(domain) {
-                probe.live(&mapped, &mut self.chance, &mut self.sum);
-            }
+        } else if self.context(map.domain).is_some() {
+            self.queue(map.domain, What::Map(extent, map.prot));
         }
     }
 
@@ -112,77 +134,49 @@ impl<'a, 'b> Session<'a, 'b> {
         if unmap.unmapped == 0 {
             return;
         }
-        let range = Span::of_pages(unmap.iova >> 12, unmap.unmapped >> 12);
-        let Some(space) = self.spaces.get(unmap.domain) else {
+        let domain = unmap.domain;
+        let Some(space) = self.spaces.get(domain) else {
             self.sum.oddities += 1;
             return;
         };
-        let context = space.context;
-        let parts = space.shadow.within(range);
-        let mapped: u64 = parts.iter().map(|part| part.pages).sum();
-        if mapped < range.pages() && !self.is_refused(unmap.domain, range) {
-            self.sum.oddities += 1;
-        }
-        // One call for each stretch without a hole: for a whole range, one call.
-        for bus in stretches(&parts) {
-            let done = self.driver.unmap(context, bus);
-            self.expect(done, Done::all(bus.pages()), "unmap", bus);
-        }
-        self.spaces.change(unmap.domain, |shadow| shadow.remove(range));
-        if let Some(probe) = self.probe(unmap.domain) {
-            for part in &parts {
-                probe.gone(part, &mut self.chance, &mut self.sum);
-            }
+        space.unmaps += 1;
+        let full = space.unmaps >= UNMAPS_WAITING;
+        self.queue(domain, What::Unmap(Span::of_pages(unmap.iova >> 12, unmap.unmapped >> 12)));
+        if !self.lazy.is_lazy(domain) {
+            self.submit(domain);
+        } else if full && !self.lazy.is_recorded(domain) {
+            self.flush(domain);
         }
     }
 
-    fn attach(&mut self, attach: &Attach) {
-        if !attach.kind.translates() {
-            self.block(attach.device);
-            return;
-        }
-        let Some(context) = self.context(attach.domain) else { return };
-        let answer = self.driver.attach(attach.device, context);
-        if !self.succeeded(answer, &format!("attach {} to context {}", attach.device, context.0)) {
-            return;
-        }
-        self.spaces.put(attach.device, Some(attach.domain));
-        let Some(space) = self.spaces.get(attach.domain) else { return };
-        let live = self.chance.some(space.shadow.iter().copied(), ON_ARRIVAL);
-        let probe = self.probe_of(attach.device);
-        for extent in &live {
-            probe.one_live(extent, &mut self.chance, &mut self.sum);
+    /// Puts an operation off until the batch is due.
+    fn queue(&mut self, domain: DomainId, what: What) {
+        let line = self.line;
+        let Some(space) = self.spaces.get(domain) else { return };
+        space.queue.push(Work { line, what });
+        if space.queue.len() >= self.batch {
+            self.submit(domain);
         }
     }
 
-    /// Puts a function into the default context, which blocks all its DMA.
-    fn block(&mut self, device: PciDevice) {
-        if !self.plan.devices.contains_key(&device.sbdf()) {
-            return;
+    /// Has all unmaps of an address space flushed that wait for it.
+    fn flush(&mut self, domain: DomainId) {
+        if self.lazy.is_lazy(domain) {
+            self.queue(domain, What::Flush);
         }
-        let answer = self.driver.attach(device, ContextId::DEFAULT);
-        if self.succeeded(answer, &format!("attach {device} to the default context"))
-            && let Some(left) = self.spaces.put(device, None)
-            && let Some(space) = self.spaces.get(left)
-        {
-            let live = self.chance.some(space.shadow.iter().copied(), ON_LEAVING);
-            self.out_of_reach(device, &live);
-        }
+        self.submit(domain);
     }
 
-    /// Frees the context of an address space.
-    fn free(&mut self, domain: DomainId) {
-        let Some((space, members)) = self.spaces.remove(domain) else { return };
-        let answer = self.driver.free(space.context);
-        self.succeeded(answer, &format!("free context {}", space.context.0));
-        let live = self.chance.some(space.shadow.iter().copied(), ON_LEAVING);
-        for member in members {
-            self.out_of_reach(member, &live);
+    /// Does all that is put off.
+    pub(super) fn submit_all(&mut self) {
+        for domain in self.spaces.domains() {
+            self.submit(domain);
         }
     }
 
     /// Frees what is left, and reads what the machine has seen.
     pub(super) fn finish(mut self) -> Summary {
+        self.submit_all();
         for domain in self.spaces.domains() {
             self.free(domain);
         }
@@ -196,14 +190,20 @@ impl<'a, 'b> Session<'a, 'b> {
         sum.mismatches += counters.violations;
         sum.ops = sum.maps + sum.unmaps;
         sum.hypercalls = self.driver.hypercalls();
+        sum.hypercalls_per_op = sum.hypercalls as f64 / sum.ops.max(1) as f64;
+        let batches = self.driver.batches();
+        sum.batches = batches.batches;
+        sum.batch_elements = batches.elements;
+        sum.largest_batch = batches.largest;
         sum.ns_per_op = self.driver.nanoseconds() as f64 / sum.ops.max(1) as f64;
         sum.iotlb_flushes = counters.iotlb_flushes;
         sum.peak_live_maps = self.spaces.most_live() as u64;
         sum.table_frames_peak = u64::from(counters.table_frames_peak);
         sum.leaked_refs = counters.references_live;
-        // What is put aside for splits is lost as much as what is in use.
-        sum.leaked_frames =
-            u64::from(counters.table_frames_live) + u64::from(counters.table_frames_reserved);
+        // What is put aside for splits is lost as much as what is in use; so are scratch pages.
+        sum.leaked_frames = u64::from(counters.table_frames_live)
+            + u64::from(counters.table_frames_reserved)
+            + u64::from(counters.scratch_frames_live);
         sum
     }
 
@@ -212,10 +212,14 @@ impl<'a, 'b> Session<'a, 'b> {
         if let Some(space) = self.spaces.get(domain) {
             return Some(space.context);
         }
-        match self.driver.alloc() {
-            Ok(context) => {
-                self.sum.contexts += 1;
-                self.spaces.insert(domain, Space::new(context));
+        let opened = self.driver.alloc().and_then(|context| {
+            self.sum.contexts += 1;
+            self.driver.aperture_last(context).map(|last| Space::new(context, last))
+        });
+        match opened {
+            Ok(space) => {
+                let context = space.context;
+                self.spaces.insert(domain, space);
                 Some(context)
             }
             Err(error) => {
@@ -225,45 +229,9 @@ impl<'a, 'b> Session<'a, 'b> {
         }
     }
 
-    /// True if the machine, or a device that is ever in the address space, reserves a part of
-    /// `bus`.
-    fn is_refused(&self, domain: DomainId, bus: Span) -> bool {
-        let own = self.plan.refused.get(&domain);
-        own.is_some_and(|own| own.touches(bus)) || self.plan.machine_reserved.touches(bus)
-    }
-
-    /// The same for the devices that are attached at this moment.
-    fn is_refused_now(&mut self, domain: DomainId, bus: Span) -> bool {
-        let Some(space) = self.spaces.get(domain) else { return false };
-        let own = space.members().iter().flat_map(|member| self.plan.regions(*member));
-        plan::enforced_spans(own).touches(bus) || self.plan.machine_reserved.touches(bus)
-    }
-
-    /// The function whose turn it is in an address space.
-    fn probe(&mut self, domain: DomainId) -> Option<Probe<'a, 'b>> {
-        let device = self.spaces.get(domain)?.next_member()?;
-        Some(self.probe_of(device))
-    }
-
     fn probe_of(&self, device: PciDevice) -> Probe<'a, 'b> {
-        Probe { bed: self.bed, domain: self.domain, device, line: self.line }
-    }
-
-    fn out_of_reach(&mut self, device: PciDevice, extents: &[Extent]) {
-        let probe = self.probe_of(device);
-        for extent in extents {
-            probe.one_gone(extent, &mut self.chance, &mut self.sum);
-        }
-    }
-
-    fn expect(&mut self, done: Done, expected: Done, what: &str, bus: Span) {
-        if done != expected {
-            let line = self.line;
-            self.sum.mismatch(|| {
-                let Span { first, last } = bus;
-                format!("line {line}: {what} {first:#x}..={last:#x}: {done}, expected {expected}")
-            });
-        }
+        let Self { bed, domain, background, line, .. } = *self;
+        Probe { bed, domain, device, background, line }
     }
 
     fn succeeded(&mut self, answer: Result<(), Error>, what: &str) -> bool {
@@ -273,16 +241,14 @@ impl<'a, 'b> Session<'a, 'b> {
         }
         answer.is_ok()
     }
-}
 
-/// Joins extents whose bus frames follow on.
-fn stretches(parts: &[Extent]) -> Vec<Span> {
-    let mut joined: Vec<Span> = Vec::new();
-    for bus in parts.iter().map(Extent::bus) {
-        match joined.last_mut() {
-            Some(end) if end.last + 1 == bus.first => end.last = bus.last,
-            _ => joined.push(bus),
+    /// Pages that are mapped are held, and no others but those that wait for a flush.
+    fn count_references(&mut self) {
+        let (held, expected) =
+            (self.bed.board().memory().frames.references_live(), self.spaces.references());
+        if !expected.contains(&held) {
+            let line = self.line;
+            self.sum.mismatch(|| format!("line {line}: {held} references, expected {expected:?}"));
         }
     }
-    joined
 }

@@ -25,7 +25,7 @@ impl Extent {
     }
 
     /// The part of the extent inside `span`.
-    fn part(&self, span: Span) -> Option<Self> {
+    pub(super) fn part(&self, span: Span) -> Option<Self> {
         let common = self.bus().common(span)?;
         let gfn = self.gfn + (common.first - self.bfn);
         Some(Self { bfn: common.first, gfn, pages: common.pages(), access: self.access })

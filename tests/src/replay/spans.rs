@@ -32,6 +32,11 @@ impl Span {
             .then(|| Self { first: self.first.max(other.first), last: self.last.min(other.last) })
     }
 
+    /// The smallest span that holds both.
+    pub(super) fn joined(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
+    }
+
     /// The span widened to multiples of `pages`, a power of two.
     pub(super) fn widened(self, pages: u64) -> Self {
         Self { first: self.first & !(pages - 1), last: self.last | (pages - 1) }

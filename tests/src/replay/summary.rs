@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::options::Units;
+
 /// Most findings that are kept in words.
 const KEPT: usize = 10;
 
@@ -12,6 +14,15 @@ const KEPT: usize = 10;
 pub struct Summary {
     /// The name of the trace.
     pub name: String,
+    /// What a bus address hits that nobody mapped: `scratch` or `fault`.
+    pub background: &'static str,
+    /// The IOMMU units: `vtd`, `vtd-coherent` or `vtd-plain`.
+    #[serde(rename = "unit")]
+    pub units: Units,
+    /// Most operations of one hypercall.
+    pub batch: u64,
+    /// `lazy` if unmaps may wait for a flush, else `strict`.
+    pub mode: &'static str,
     /// Maps and unmaps of the trace.
     pub ops: u64,
     /// `M` lines.
@@ -26,6 +37,14 @@ pub struct Summary {
     pub contexts: u64,
     /// Calls of `iommu_op`, each counted once however often it was continued.
     pub hypercalls: u64,
+    /// The same for each operation.
+    pub hypercalls_per_op: f64,
+    /// Hypercalls that were batches.
+    pub batches: u64,
+    /// Elements of all of them.
+    pub batch_elements: u64,
+    /// Elements of the largest.
+    pub largest_batch: u64,
     /// DMA accesses tried, of which each either had to succeed or had to be refused.
     pub dma_checked: u64,
     /// Anything that was not as the trace says: wrong data, data moved where it must not be, an
@@ -37,6 +56,10 @@ pub struct Summary {
     pub faults: u64,
     /// Faults where the access had to be refused.
     pub faults_expected: u64,
+    /// Accesses that hit a scratch page, where nothing was mapped.
+    pub scratch_hits: u64,
+    /// Accesses that hit the former page of what was unmapped and not flushed, as they may.
+    pub stale_hits: u64,
     /// Maps of ranges that the devices reserve: the service refuses them, and should.
     pub refused_reserved: u64,
     /// Maps of what is mapped and unmaps of what is not: the trace contradicts itself.
@@ -93,12 +116,28 @@ impl fmt::Display for Summary {
             "operations",
             &format_args!("{} ({} maps, {} unmaps)", self.ops, self.maps, self.unmaps),
         )?;
-        row("hypercalls", &self.hypercalls)?;
+        row("background", &self.background)?;
+        row("unmaps", &self.mode)?;
+        let calls = format!("{} ({:.3} per operation", self.hypercalls, self.hypercalls_per_op);
+        if self.batches > 0 {
+            let Self { batches, batch_elements, largest_batch, .. } = self;
+            let elements = *batch_elements as f64 / *batches as f64;
+            let of = format!("{batches} of them batches of {elements:.1}, at most {largest_batch}");
+            row("hypercalls", &format_args!("{calls}; {of})"))?;
+        } else {
+            row("hypercalls", &format_args!("{calls})"))?;
+        }
         row("devices, contexts", &format_args!("{}, {}", self.devices, self.contexts))?;
         row("DMA accesses checked", &self.dma_checked)?;
         row("mismatches", &self.mismatches)?;
         let faults = format!("{} unexpected, {} expected", self.faults, self.faults_expected);
         row("faults", &faults)?;
+        if self.scratch_hits > 0 {
+            row("scratch page hit", &format_args!("{} times", self.scratch_hits))?;
+        }
+        if self.stale_hits > 0 {
+            row("hit before the flush", &format_args!("{} times", self.stale_hits))?;
+        }
         row("IOTLB flushes", &self.iotlb_flushes)?;
         row("peak live maps", &self.peak_live_maps)?;
         row("peak table frames", &self.table_frames_peak)?;
@@ -114,10 +153,15 @@ impl fmt::Display for Summary {
         for finding in &self.findings {
             writeln!(f, "  ! {finding}")?;
         }
-        let verdict = match (self.is_clean(), self.dma_checked) {
-            (true, 0) => "nothing went wrong, and there was nothing to check by DMA",
-            (true, _) => "every access that must succeed moved the right bytes, all others faulted",
-            (false, _) => "NOT as it must be",
+        let verdict = match (self.is_clean(), self.dma_checked, self.scratch_hits) {
+            (true, 0, _) => "nothing went wrong, and there was nothing to check by DMA",
+            (true, _, 0) => {
+                "every access that must succeed moved the right bytes, all others faulted"
+            }
+            (true, ..) => {
+                "every access that must succeed moved the right bytes, no other reached memory"
+            }
+            (false, ..) => "NOT as it must be",
         };
         write!(f, "{}: {verdict}", self.name)
     }

@@ -3,7 +3,10 @@
 #![expect(dead_code, reason = "each test file uses a part of this")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
-use pviommu_testbed::replay::{Options, Summary, run};
+pub(crate) mod corners;
+
+use pviommu_hypervisor::Background;
+use pviommu_testbed::replay::{Mode, Options, Summary, Units, run};
 use pviommu_testbed::trace::{Trace, TraceError};
 
 /// The first line of every trace.
@@ -26,26 +29,51 @@ pub(crate) fn parse(text: &str) -> Result<Trace, TraceError> {
     Trace::read("test", text.as_bytes())
 }
 
-/// Replays `events` on the machine of [`HEADER`]; each line gets a time and a CPU in front.
+/// Events, one a line, after `header`; each gets a time and a CPU in front.
+pub(crate) fn trace(header: &str, events: &str) -> Trace {
+    let mut text = header.to_owned();
+    for (time, event) in events.lines().map(str::trim).filter(|e| !e.is_empty()).enumerate() {
+        text.push_str(&format!("{time} {} {event}\n", time % 3));
+    }
+    parse(&text).unwrap()
+}
+
+/// Replays `events` on the machine of [`HEADER`].
 pub(crate) fn replay(events: &str) -> Summary {
     replay_with(HEADER, events)
 }
 
 /// Replays `events` on the machine of `header`.
 pub(crate) fn replay_with(header: &str, events: &str) -> Summary {
-    let mut text = header.to_owned();
-    for (time, event) in events.lines().map(str::trim).filter(|e| !e.is_empty()).enumerate() {
-        text.push_str(&format!("{time} {} {event}\n", time % 3));
-    }
-    let trace = parse(&text).unwrap();
-    run(&trace, &Options::default(), &mut |_| ()).unwrap()
+    run(&trace(header, events), &Options::default(), &mut |_| ()).unwrap()
 }
 
 /// The same, where nothing may go wrong.
 pub(crate) fn replay_clean(events: &str) -> Summary {
-    let summary = replay(events);
-    assert!(summary.is_clean(), "{summary}");
+    replay_as(&Options::default(), events)
+}
+
+/// Replays `events` in a chosen way, where nothing may go wrong.
+pub(crate) fn replay_as(options: &Options, events: &str) -> Summary {
+    let summary = run(&trace(HEADER, events), options, &mut |_| ()).unwrap();
+    assert!(summary.is_clean(), "{options:?}: {summary}");
     summary
+}
+
+/// Every way to replay a trace: backgrounds, batches, when unmaps are flushed, units.
+pub(crate) fn every_way() -> Vec<Options> {
+    let mut ways = Vec::new();
+    for background in [Background::Scratch, Background::Fault] {
+        for batch in [1, 16, 128] {
+            for mode in [Mode::Strict, Mode::Lazy] {
+                for units in [Units::Mixed, Units::Coherent, Units::Plain] {
+                    let rest = Options::default();
+                    ways.push(Options { background, batch, mode, units, ..rest });
+                }
+            }
+        }
+    }
+    ways
 }
 
 /// The bundled trace whose name begins with `start`.
