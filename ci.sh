@@ -143,15 +143,41 @@ step_bench() {
         cargo run --locked --quiet -p pviommu-testbed --example check_json
 }
 
+# Replays a trace on each unit, over each background, in batches and not, flushed at once and lazily.
+every_way() {
+    local unit background batch mode said status=0
+    for unit in vtd vtd-coherent vtd-plain; do
+        for background in scratch fault; do
+            for batch in 1 16 128; do
+                for mode in --strict --lazy; do
+                    local how=(--unit "$unit" --background "$background" --batch "$batch" "$mode")
+                    said=$("$pviommu" replay "$@" "${how[@]}") || status=$?
+                    if [ "$status" != 0 ]; then
+                        echo "$said"
+                        echo "ci: replay $* ${how[*]} ended with status $status" >&2
+                        return 1
+                    fi
+                    echo "$* ${how[*]}: ${said##*$'\n'}"
+                done
+            done
+        done
+    done
+}
+
 step_replay() {
     need_c
     cargo build --locked --release -p pviommu-testbed --bin pviommu
     local pviommu trace how status found
     pviommu="${CARGO_TARGET_DIR:-target}/release/pviommu"
+    # A failure has to be returned: the loops stand where `set -e` does not reach.
     for trace in tests/traces/*.trace.gz; do
-        "$pviommu" replay "$trace"
+        every_way "$trace" || return
     done
-    for how in skip-flush early-release first-page-only; do
+    # With stale write buffers too, which is slow.
+    every_way tests/traces/d0-small-strict.trace.gz --harsh || return
+    "$pviommu" show tests/traces/d1-nvme-strict.trace.gz --at 9000 \
+        --svg "${CARGO_TARGET_DIR:-target}/show.svg" > /dev/null
+    for how in skip-flush early-release first-page-only keep-stale-scratch leaf-only-on-scratch; do
         status=0
         found=$("$pviommu" replay --break "$how") || status=$?
         echo "--break $how: ${found##*$'\n'}"

@@ -27,7 +27,7 @@ pub(super) struct Args {
     #[arg(long)]
     all: bool,
     /// What a bus address that nobody mapped hits
-    #[arg(long, value_enum, default_value_t = Background::Fault)]
+    #[arg(long, value_enum, default_value_t = Background::Scratch)]
     background: Background,
     /// Print one JSON object and nothing else on standard output
     #[arg(long)]

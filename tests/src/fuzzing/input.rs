@@ -8,11 +8,14 @@ const OPERATIONS: usize = 96;
 /// Longest argument.
 const ARGUMENT: usize = 64;
 
+/// Most elements of a batch.
+pub(super) const ELEMENTS: usize = 64;
+
 /// One input: a machine, and what is done on it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Input {
     /// Which machine: a bit each for caching of not-present entries, incoherent walks, a write
-    /// buffer, and refusal of unknown flags.
+    /// buffer, refusal of unknown flags, and a fault behind what is not mapped.
     pub machine: u8,
     /// What is done, in order.
     pub operations: Vec<Operation>,
@@ -24,6 +27,8 @@ pub struct Input {
 pub enum Operation {
     /// A hypercall.
     Call(Call),
+    /// A batch whose array is put together from numbers that mostly mean something.
+    Batch(Batch),
     /// DMA: which device, what, where, how many bytes.
     Dma { device: u8, write: bool, address: u64, bytes: u16 },
     /// The unit of a device loads a translation on its own.
@@ -48,6 +53,34 @@ pub struct Call {
     pub place: Place,
     /// What the guest puts there before.
     pub argument: Vec<u8>,
+}
+
+/// A batch. What its numbers mean is in `batch`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// As [`Call::caller`]; bit 4: for the other domain.
+    pub caller: u8,
+    /// The context.
+    pub context: u8,
+    /// Bit 0: all elements are run. Bit 1: from the second on. Bit 2: one of domain 0's pages.
+    pub flags: u8,
+    /// The array.
+    pub elements: Vec<Element>,
+}
+
+/// An element of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Element {
+    /// What it does.
+    pub op: u8,
+    /// The lower half of its flags.
+    pub flags: u8,
+    /// Which bus frame.
+    pub bfn: u16,
+    /// Which guest frame, or which part of the list.
+    pub page: u8,
+    /// How many pages.
+    pub nr: u16,
 }
 
 /// Where an argument lies.
@@ -101,7 +134,7 @@ fn bytes(rest: &mut Unstructured<'_>) -> Vec<u8> {
 
 fn operation(rest: &mut Unstructured<'_>) -> Operation {
     match number::<u8>(rest) % 8 {
-        0..=2 => Operation::Call(Call {
+        0..=1 => Operation::Call(Call {
             caller: number::<u8>(rest) & 0x1f,
             subop: number(rest),
             place: match number::<u8>(rest) % 4 {
@@ -111,6 +144,14 @@ fn operation(rest: &mut Unstructured<'_>) -> Operation {
                 _ => Place::Raw(number(rest)),
             },
             argument: bytes(rest),
+        }),
+        2 => Operation::Batch(Batch {
+            caller: number::<u8>(rest) & 0x1f,
+            context: number(rest),
+            flags: number(rest),
+            elements: (0..usize::from(number::<u8>(rest)) % (ELEMENTS + 1))
+                .map_while(|_| (!rest.is_empty()).then(|| element(rest)))
+                .collect(),
         }),
         3 => {
             let word: u8 = number(rest);
@@ -131,6 +172,11 @@ fn operation(rest: &mut Unstructured<'_>) -> Operation {
             number: number(rest),
         },
     }
+}
+
+fn element(rest: &mut Unstructured<'_>) -> Element {
+    let (op, flags) = (number(rest), number(rest));
+    Element { op, flags, bfn: number(rest), page: number(rest), nr: number(rest) }
 }
 
 fn encode(operation: &Operation, out: &mut Vec<u8>) {
@@ -154,6 +200,16 @@ fn encode(operation: &Operation, out: &mut Vec<u8>) {
                 }
             }
             sized(&head, &call.argument);
+        }
+        Operation::Batch(batch) => {
+            let count = u8::try_from(batch.elements.len()).unwrap();
+            out.extend([2, batch.caller, batch.context, batch.flags, count]);
+            for element in &batch.elements {
+                out.extend([element.op, element.flags]);
+                out.extend(element.bfn.to_le_bytes());
+                out.push(element.page);
+                out.extend(element.nr.to_le_bytes());
+            }
         }
         Operation::Dma { device, write, address, bytes } => {
             out.extend([3, device | u8::from(*write) << 2]);

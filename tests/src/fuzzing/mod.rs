@@ -12,7 +12,8 @@
 //!
 //! * a status is 0 or a negative errno of the ABI (INV-55);
 //! * a call ends after a bounded number of continuations (INV-54);
-//! * an argument is read once per entry, and written back nowhere else (INV-50);
+//! * an argument is read once per entry, and written back nowhere else; of a batch, only results
+//!   of elements that are finished, and how far the next one is (INV-50);
 //! * no byte changes that the subop does not write (INV-52);
 //! * the machine saw no violation (INV-03, INV-07, INV-20 and others);
 //! * what a call has mapped an attached device reaches, and none of it is reserved (INV-04,
@@ -22,14 +23,17 @@
 //! * after teardown no reference, table frame or reservation is left (INV-21, INV-60), unless a
 //!   unit has failed, whose pages stay held on purpose (INV-15).
 
+mod batch;
+mod copies;
 mod entry;
 mod input;
 mod printing;
 mod script;
 mod seeds;
+mod seeds_ext;
 mod world;
 
-pub use input::{Call, Input, Operation, Place};
+pub use input::{Batch, Call, Element, Input, Operation, Place};
 pub use seeds::seeds;
 
 /// Name of the environment variable that has every operation printed with what came of it.

@@ -3,11 +3,15 @@
 use std::fmt;
 
 use pviommu_abi::{
-    AllocContext, FreeContext, Init, MapPages, ReattachDevice, RemoteCmd, Subop, UnmapPages,
+    AllocContext, AllocContextExt, Batch, FlushPages, FreeContext, Init, Lookup, MapPages,
+    QueryLimits, ReattachDevice, RemoteCmd, Subop, UnmapPages,
 };
 use zerocopy::FromBytes;
 
-use super::input::{Call, Operation};
+use super::{
+    batch,
+    input::{Call, Operation},
+};
 
 /// An operation to print.
 pub(super) struct Shown<'o>(pub(super) &'o Operation);
@@ -16,6 +20,11 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Operation::Call(call) => show_call(call, f),
+            Operation::Batch(asked) => {
+                let (caller, context, flags) = (asked.caller, asked.context, asked.flags);
+                write!(f, "batch by {caller:#x} on context {context}, flags {flags:#x}")?;
+                asked.elements.iter().try_for_each(|e| write!(f, "\n    {:?}", batch::element(e)))
+            }
             Operation::Dma { device, write, address, bytes } => {
                 let what = if *write { "write" } else { "read" };
                 write!(f, "dma {what} by device {device} at {address:#x}, {bytes} bytes")
@@ -49,6 +58,11 @@ fn show_call(call: &Call, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Subop::REATTACH_DEVICE => show::<ReattachDevice>(bytes, f),
         Subop::MAP_PAGES => show::<MapPages>(bytes, f),
         Subop::UNMAP_PAGES => show::<UnmapPages>(bytes, f),
+        Subop::FLUSH_PAGES => show::<FlushPages>(bytes, f),
+        Subop::BATCH => show::<Batch>(bytes, f),
+        Subop::LOOKUP => show::<Lookup>(bytes, f),
+        Subop::QUERY_LIMITS => show::<QueryLimits>(bytes, f),
+        Subop::ALLOC_CONTEXT_EXT => show::<AllocContextExt>(bytes, f),
         Subop::REMOTE_CMD => show::<RemoteCmd>(bytes, f),
         _ => write!(f, ", {bytes:02x?}"),
     }

@@ -7,7 +7,7 @@ use pviommu_abi::{
 use zerocopy::{Immutable, IntoBytes};
 
 use super::{
-    input::{Call, Input, Operation, Place},
+    input::{Batch, Call, Element, Input, Operation, Place},
     world::DEVICES,
 };
 
@@ -77,6 +77,24 @@ impl Script {
         let ctx_no = ContextId(context);
         let argument = FreeContext { ctx_no, free_flags, ..FreeContext::default() };
         self.call(Subop::FREE_CONTEXT, &argument)
+    }
+
+    /// A batch on context 1: flags, and op, flags, bus frame, page and count of each element.
+    pub(super) fn batch(self, flags: u8, elements: &[(u8, u8, u16, u8, u16)]) -> Self {
+        let element = |&(op, flags, bfn, page, nr)| Element { op, flags, bfn, page, nr };
+        let elements = elements.iter().map(element).collect();
+        let caller = self.caller;
+        self.push(Operation::Batch(Batch { caller, context: 1, flags, elements }))
+    }
+
+    /// Writes memory of the guest, from the start of page 8 on.
+    pub(super) fn list(mut self, gfns: &[u64]) -> Self {
+        let domain = self.caller & 1;
+        for (i, gfns) in (0u16..).zip(gfns.chunks(8)) {
+            let (address, bytes) = (0x8000 + i * 64, gfns.as_bytes().to_vec());
+            self = self.push(Operation::Store { domain, address, bytes });
+        }
+        self
     }
 
     pub(super) fn dma(self, device: u8, write: bool, bfn: u64, bytes: u16) -> Self {

@@ -12,16 +12,16 @@ use super::{
 };
 
 /// Bus frame that most seeds map at.
-const BFN: u64 = 0x1_0000;
+pub(super) const BFN: u64 = 0x1_0000;
 
 /// Steps and forms of [`Operation::Fail`].
-const ALLOC: u8 = 2;
-const COPY_OUT: u8 = 5;
+pub(super) const ALLOC: u8 = 2;
+pub(super) const COPY_OUT: u8 = 5;
 const ATTACH: u8 = 6;
-const INVALIDATE: u8 = 8;
-const YIELD: u8 = 10;
-const NTH: u8 = 1;
-const EVERY: u8 = 3;
+pub(super) const INVALIDATE: u8 = 8;
+pub(super) const YIELD: u8 = 10;
+pub(super) const NTH: u8 = 1;
+pub(super) const EVERY: u8 = 3;
 
 /// The seeds of the hypercall target, with the names of their files.
 #[must_use]
@@ -37,7 +37,7 @@ pub fn seeds() -> Vec<(&'static str, Input)> {
     };
     let every_subop = (0..14).chain(0x40..0x48).chain([u32::MAX]);
     let all = every_subop.fold(Script::of(1), |script, subop| script.raw(subop, &[1; 40]));
-    vec![
+    let mut all_seeds = vec![
         ("probe", Script::of(1).begin().on(0)),
         ("life", life().on(0)),
         ("life-worse-unit", life().on(7)),
@@ -132,7 +132,9 @@ pub fn seeds() -> Vec<(&'static str, Input)> {
                 .manage(7, 1)
                 .on(0),
         ),
-    ]
+    ];
+    all_seeds.extend(super::seeds_ext::seeds());
+    all_seeds
 }
 
 /// A short life with its arguments elsewhere.

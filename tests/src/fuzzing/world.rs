@@ -2,13 +2,13 @@
 
 use pviommu_abi::{Bfn, DomId, Errno, Gfn, PciDevice};
 use pviommu_hypervisor::{
-    Limits, Outcome, Reserved, ReservedKind, Role, UnknownFlags,
+    Background, Limits, Outcome, Reserved, ReservedKind, Role, UnknownFlags,
     addr::{BfnRange, GfnRange},
     platform::{AcquireError, UnitFeatures, UnitId},
 };
 
 use super::{
-    entry,
+    batch, entry,
     input::{Input, Operation},
     printing,
 };
@@ -81,17 +81,25 @@ fn config(machine: u8) -> Config {
     second.tags = 4;
     let refuse = machine & 8 != 0;
     let unknown_flags = if refuse { UnknownFlags::Refuse } else { UnknownFlags::Ignore };
-    let limits = Limits { max_contexts: 6, max_arena_order: 6, unknown_flags, ..Limits::default() };
+    let limits = Limits {
+        max_contexts: 6,
+        max_arena_order: 6,
+        max_deferred_pages: 600,
+        unknown_flags,
+        ..Limits::default()
+    };
     let device = |index: usize, unit, owner: usize, reserved| DeviceConfig {
         function: DEVICES[index],
         unit: UnitId(unit),
         owner: DOMAINS[owner],
         reserved,
     };
+    let background = if machine & 16 == 0 { Background::Scratch } else { Background::Fault };
     let domain = |id, role| DomainConfig {
         id,
         role,
         limits,
+        background,
         ram: vec![gfns(0, RAM), gfns(0x200, 0x200)],
         mmio: vec![gfns(0xf_0000, 8)],
         contiguous: vec![gfns(0x200, 0x200)],
@@ -139,6 +147,10 @@ impl World<'_> {
         match operation {
             Operation::Call(call) => {
                 let status = entry::call(self, call);
+                Errno::from_ret(status).map_or("0".into(), |errno| format!("-{errno}"))
+            }
+            Operation::Batch(asked) => {
+                let status = batch::call(self, asked);
                 Errno::from_ret(status).map_or("0".into(), |errno| format!("-{errno}"))
             }
             Operation::Dma { device, write, address, bytes } => {
@@ -205,6 +217,10 @@ impl World<'_> {
                 let kind =
                     if number & 0x8000 == 0 { FrameKind::GuestTable } else { FrameKind::Ram };
                 format!("{gfn:?} is {kind:?}: {:?}", board.set_page_kind(domain, gfn, kind))
+            }
+            4 if number & 0x8000 != 0 => {
+                let outcome = bed.iommu().flush_deferred(bed.domain(domain), cpu);
+                format!("a piece of the timer's flush: {outcome:?}")
             }
             4 => format!("trim: {:?}", bed.iommu().trim(bed.domain(domain), cpu)),
             5 => format!("assign: {:?}", bed.assign(domain, DEVICES[device])),

@@ -128,7 +128,7 @@ pub(crate) fn lay_list(vm: &Vm<'_>, gfns: &[u64]) {
 pub(crate) fn statuses(elements: &[BatchElement]) -> Vec<Result<(), Errno>> {
     let result = |status: i32| match status {
         0 => Ok(()),
-        status => Err(Errno::from_ret(i64::from(status)).expect("a status of the ABI")),
+        status => Err(Errno::from_ret(i64::from(status)).unwrap()),
     };
     elements.iter().map(|element| result(element.status)).collect()
 }

@@ -10,14 +10,28 @@ use pviommu_hypervisor::Background;
 
 const BACKGROUND: Background = Background::Scratch;
 
+mod batch;
+mod batch_continued;
+mod batch_elements;
+mod batch_failures;
+mod batch_header;
+mod batch_hostile;
+mod batch_kit;
+mod batch_list;
+mod batch_operations;
+mod busy;
 mod deferred;
 mod devices;
 mod failures;
 mod flush_order;
 mod kit;
 mod model;
+mod model_state;
 mod ownership;
 mod preemption;
+mod query;
+mod query_alloc;
+mod query_rules;
 mod remote;
 mod scratch;
 mod sharing;

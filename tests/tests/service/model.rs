@@ -3,25 +3,41 @@
 //! The model knows nothing of tables, leaves or flushes: it says what each call must answer, and
 //! where DMA must land after it.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
-use pviommu_abi::{ContextId, Errno, FreeFlags, Gfn, MapFlags};
-use pviommu_hypervisor::addr::GfnRange;
+use pviommu_abi::{
+    AllocContextExt, Background as Wire, BatchElement, BatchOp, Bfn, ContextId, ElementFlags,
+    FlushPages, FreeFlags, Gfn, MapFlags, Subop,
+};
+use pviommu_hypervisor::{Outcome, addr::GfnRange};
 use pviommu_testbed::machine::{Config, Step, When};
+use zerocopy::IntoBytes;
 
-use crate::kit::{DEVICE, GUEST, RW, Vm, err, with};
-
-/// Guest frames: 2 GiB, of which the second GiB follows on in the machine.
-const GUEST_PAGES: u64 = 2 << 18;
-const CONTIGUOUS: u64 = 1 << 18;
+use crate::batch_kit::{self, LIST, READ_WRITE, RUN_ALL, STOP, element};
+use crate::kit::{DEVICE, GUEST, Vm, with};
+use crate::model_state::{Answer, CONTIGUOUS, GUEST_PAGES, Model, Piece, Space};
 
 #[derive(Clone, Debug)]
 enum Call {
-    Map { context: usize, bfn: u64, gfn: u64, pages: u32, flags: MapFlags },
-    Unmap { context: usize, bfn: u64, pages: u32 },
-    Attach { context: usize },
-    Reopen { context: usize },
+    /// Subops of their own: map, unmap and flush.
+    Alone {
+        context: usize,
+        piece: Piece,
+    },
+    Batch {
+        context: usize,
+        run_all: bool,
+        pieces: Vec<Piece>,
+    },
+    Attach {
+        context: usize,
+    },
+    Reopen {
+        context: usize,
+        background: Wire,
+        aperture: (u64, u64),
+    },
+    /// The embedder's timer.
+    FlushDeferred,
     Trim,
 }
 
@@ -39,79 +55,134 @@ fn pages() -> impl Strategy<Value = u32> {
     ]
 }
 
-fn call() -> impl Strategy<Value = Call> {
-    let flags = prop::sample::select(vec![RW, MapFlags::READABLE, MapFlags::WRITEABLE]);
-    let gfn = prop_oneof![place(), place().prop_map(|at| at + CONTIGUOUS)];
+fn access() -> impl Strategy<Value = ElementFlags> {
+    prop::sample::select(vec![READ_WRITE, ElementFlags::READ, ElementFlags::WRITE])
+}
+
+fn gfn() -> impl Strategy<Value = u64> {
+    prop_oneof![place(), place().prop_map(|at| at + CONTIGUOUS)]
+}
+
+fn alone() -> impl Strategy<Value = Piece> {
     prop_oneof![
-        8 => (0..2usize, place(), gfn, pages(), flags)
-            .prop_map(|(context, bfn, gfn, pages, flags)| Call::Map { context, bfn, gfn, pages, flags }),
-        8 => (0..2usize, place(), pages())
-            .prop_map(|(context, bfn, pages)| Call::Unmap { context, bfn, pages }),
-        2 => (0..2usize).prop_map(|context| Call::Attach { context }),
-        1 => (0..2usize).prop_map(|context| Call::Reopen { context }),
+        4 => (place(), gfn(), pages(), access())
+            .prop_map(|(bfn, gfn, pages, access)| Piece::Map { bfn, gfn, pages, access }),
+        4 => (place(), pages()).prop_map(|(bfn, pages)| {
+            Piece::Unmap { bfn, pages, later: false, skip_holes: false }
+        }),
+        1 => (place(), pages()).prop_map(|(bfn, pages)| Piece::Flush { bfn, pages }),
+    ]
+}
+
+fn in_batch() -> impl Strategy<Value = Piece> {
+    let list = (place(), gfn(), 0u64..4, 1u32..600, access());
+    let unmap = (place(), pages(), any::<bool>(), any::<bool>());
+    prop_oneof![
+        3 => alone(),
+        2 => list.prop_map(|(bfn, gfn, step, pages, access)| {
+            Piece::List { bfn, gfn, step, pages, access }
+        }),
+        3 => unmap.prop_map(|(bfn, pages, later, skip_holes)| {
+            Piece::Unmap { bfn, pages, later, skip_holes }
+        }),
+        1 => Just(Piece::Flush { bfn: 0, pages: 0 }),
+        2 => place().prop_map(|bfn| Piece::Lookup { bfn }),
+    ]
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let apertures = vec![(0, 0), (0, 0), (0, 1022), (511, 1 << 18), ((1 << 18) - 2, (2 << 18) - 1)];
+    let backgrounds = vec![Wire::DEFAULT, Wire::SCRATCH, Wire::FAULT];
+    let kind = (prop::sample::select(backgrounds), prop::sample::select(apertures));
+    let batch = (any::<bool>(), prop::collection::vec(in_batch(), 0..12));
+    prop_oneof![
+        8 => (0..2usize, alone()).prop_map(|(context, piece)| Call::Alone { context, piece }),
+        8 => (0..2usize, batch).prop_map(|(context, (run_all, pieces))| {
+            Call::Batch { context, run_all, pieces }
+        }),
+        3 => (0..2usize).prop_map(|context| Call::Attach { context }),
+        1 => (0..2usize, kind).prop_map(|(context, (background, aperture))| {
+            Call::Reopen { context, background, aperture }
+        }),
+        1 => Just(Call::FlushDeferred),
         1 => Just(Call::Trim),
     ]
 }
 
-/// What must be mapped where.
-#[derive(Default)]
-struct Model {
-    maps: [BTreeMap<u64, (u64, MapFlags)>; 2],
-    attached: Option<usize>,
+/// Makes a call of its own for a piece.
+fn call_alone(vm: &Vm<'_>, context: ContextId, piece: Piece) -> Answer {
+    let (status, done) = match piece {
+        Piece::Map { bfn, gfn, pages, access } => {
+            let mut flags = MapFlags::empty();
+            flags.set(MapFlags::READABLE, access.contains(ElementFlags::READ));
+            flags.set(MapFlags::WRITEABLE, access.contains(ElementFlags::WRITE));
+            vm.map(context, bfn, gfn, pages, flags)
+        }
+        Piece::Unmap { bfn, pages, .. } => vm.unmap(context, bfn, pages),
+        Piece::Flush { bfn, pages } => {
+            let dfn = Bfn(bfn);
+            let mut flush =
+                FlushPages { ctx_no: context, dfn, nr_pages: pages, ..FlushPages::default() };
+            let status = vm.op(Subop::FLUSH_PAGES, &mut flush);
+            (status, if status == 0 { pages } else { 0 })
+        }
+        Piece::List { .. } | Piece::Lookup { .. } => unreachable!("only in batches"),
+    };
+    Answer { status, done, found: None }
 }
 
-impl Model {
-    fn map(
-        &mut self,
-        context: usize,
-        bfn: u64,
-        gfn: u64,
-        pages: u32,
-        flags: MapFlags,
-    ) -> (i64, u32) {
-        for page in 0..u64::from(pages) {
-            let done = u32::try_from(page).unwrap();
-            if gfn + page >= GUEST_PAGES {
-                return (err(Errno::ENOENT), done);
-            }
-            if self.maps[context].contains_key(&(bfn + page)) {
-                return (err(Errno::EADDRINUSE), done);
-            }
-            self.maps[context].insert(bfn + page, (gfn + page, flags));
+/// Writes the lists of a batch to memory, one after the other, and makes elements of its pieces.
+fn elements(vm: &Vm<'_>, pieces: &[Piece]) -> Vec<BatchElement> {
+    let mut lists = LIST;
+    let none = ElementFlags::empty();
+    let mut make = |piece: &Piece| match *piece {
+        Piece::Map { bfn, gfn, pages, access } => element(BatchOp::MAP, access, bfn, gfn, pages),
+        Piece::List { bfn, gfn, step, pages, access } => {
+            let list: Vec<u64> = (0..u64::from(pages)).map(|i| gfn + i * step).collect();
+            vm.bed.guest_write(GUEST, lists, list.as_bytes());
+            let at = lists;
+            lists += u64::from(pages) * 8;
+            element(BatchOp::MAP_LIST, access, bfn, at, pages)
         }
-        (0, pages)
-    }
-
-    fn unmap(&mut self, context: usize, bfn: u64, pages: u32) -> (i64, u32) {
-        for page in 0..u64::from(pages) {
-            if self.maps[context].remove(&(bfn + page)).is_none() {
-                return (err(Errno::ENOENT), u32::try_from(page).unwrap());
-            }
+        Piece::Unmap { bfn, pages, later, skip_holes } => {
+            let mut flags = none;
+            flags.set(ElementFlags::NO_FLUSH, later);
+            flags.set(ElementFlags::SKIP_HOLES, skip_holes);
+            element(BatchOp::UNMAP, flags, bfn, 0, pages)
         }
-        (0, pages)
-    }
+        Piece::Flush { bfn, pages } => element(BatchOp::FLUSH, none, bfn, 0, pages),
+        Piece::Lookup { bfn } => element(BatchOp::LOOKUP, none, bfn, 0, 1),
+    };
+    pieces.iter().map(&mut make).collect()
+}
 
-    fn references(&self) -> u64 {
-        self.maps.iter().map(|maps| maps.len() as u64).sum()
-    }
-
-    /// Has the device try around the edges of a range.
-    fn check(&self, vm: &Vm<'_>, bfn: u64, pages: u32) {
-        let last = bfn + u64::from(pages) - 1;
-        let middle = bfn + u64::from(pages) / 2;
-        for at in
-            [bfn.saturating_sub(1), bfn, bfn + 1, middle, last.saturating_sub(1), last, last + 1]
-        {
-            let mapped = self.attached.and_then(|context| self.maps[context].get(&at));
-            match mapped {
-                Some((gfn, flags)) => {
-                    assert_eq!(vm.reads(DEVICE, at), flags.contains(MapFlags::READABLE));
-                    assert_eq!(vm.lands_in(DEVICE, at, *gfn), flags.contains(MapFlags::WRITEABLE));
-                }
-                None => assert!(!vm.reads(DEVICE, at) && !vm.writes(DEVICE, at), "bfn {at:#x}"),
-            }
+/// Runs a batch and compares all that it answers.
+fn run_batch(vm: &Vm<'_>, context: ContextId, run_all: bool, pieces: &[Piece], space: &mut Space) {
+    let mut elements = elements(vm, pieces);
+    let flags = if run_all { RUN_ALL } else { STOP };
+    let (status, done) = batch_kit::run(vm, context, flags, &mut elements);
+    let mut finished = 0;
+    for (piece, element) in pieces.iter().zip(&elements) {
+        let expected = space.apply(*piece);
+        let lookup = matches!(piece, Piece::Lookup { .. }) && element.status == 0;
+        let found = lookup.then_some((element.page, element.flags));
+        let answer = Answer { status: i64::from(element.status), done: element.done, found };
+        assert_eq!(answer, expected, "{piece:x?}");
+        finished += 1;
+        if expected.status != 0 && !run_all {
+            break;
         }
     }
+    assert_eq!((status, done), (0, finished));
+    assert!(elements.iter().skip(finished as usize).all(batch_kit::is_untouched));
+}
+
+fn open(vm: &Vm<'_>, background: Wire, (first, last): (u64, u64)) -> ContextId {
+    let (aperture_first, aperture_last) = (Bfn(first), Bfn(last));
+    let mut argument =
+        AllocContextExt { background, aperture_first, aperture_last, ..AllocContextExt::default() };
+    assert_eq!(vm.op(Subop::ALLOC_CONTEXT_EXT, &mut argument), 0);
+    ContextId(u16::try_from(argument.ctx_id).unwrap())
 }
 
 fn run(calls: &[Call], yields: u64) {
@@ -121,33 +192,41 @@ fn run(calls: &[Call], yields: u64) {
     with(&config, |vm| {
         let mut contexts = [vm.context(), vm.context()];
         vm.bed.schedule().set(Step::Yield, When::Every(yields));
-        let mut model = Model::default();
+        let mut model = Model::new();
         for call in calls {
-            match *call {
-                Call::Map { context, bfn, gfn, pages, flags } => {
-                    let answer = vm.map(contexts[context], bfn, gfn, pages, flags);
-                    assert_eq!(answer, model.map(context, bfn, gfn, pages, flags), "{call:x?}");
+            match call {
+                Call::Alone { context, piece } => {
+                    let answer = call_alone(vm, contexts[*context], *piece);
+                    assert_eq!(answer, model.spaces[*context].apply(*piece), "{call:x?}");
+                    let (bfn, pages) = piece.range();
                     model.check(vm, bfn, pages);
                 }
-                Call::Unmap { context, bfn, pages } => {
-                    let answer = vm.unmap(contexts[context], bfn, pages);
-                    assert_eq!(answer, model.unmap(context, bfn, pages), "{call:x?}");
-                    model.check(vm, bfn, pages);
+                Call::Batch { context, run_all, pieces } => {
+                    let space = &mut model.spaces[*context];
+                    run_batch(vm, contexts[*context], *run_all, pieces, space);
+                    for (bfn, pages) in pieces.iter().map(|piece| piece.range()) {
+                        model.check(vm, bfn, pages);
+                    }
                 }
                 Call::Attach { context } => {
-                    assert_eq!(vm.attach(DEVICE, contexts[context]), 0);
-                    model.attached = Some(context);
+                    assert_eq!(vm.attach(DEVICE, contexts[*context]), 0);
+                    model.attached = Some(*context);
                 }
-                Call::Reopen { context } => {
-                    let free = vm.free(contexts[context], FreeFlags::REATTACH_DEFAULT);
+                Call::Reopen { context, background, aperture } => {
+                    let free = vm.free(contexts[*context], FreeFlags::REATTACH_DEFAULT);
                     assert_eq!(free, 0);
-                    contexts[context] = vm.alloc().unwrap();
-                    model.maps[context].clear();
-                    model.attached = model.attached.filter(|attached| *attached != context);
+                    contexts[*context] = open(vm, *background, *aperture);
+                    model.spaces[*context] = Space::new(*background, *aperture);
+                    model.attached = model.attached.filter(|attached| attached != context);
+                }
+                Call::FlushDeferred => {
+                    let flush = || vm.bed.iommu().flush_deferred(vm.bed.domain(GUEST), 0);
+                    while flush() != Outcome::Done(0) {}
+                    model.nothing_waits();
                 }
                 Call::Trim => vm.bed.iommu().trim(vm.bed.domain(GUEST), 0).unwrap(),
             }
-            assert_eq!(vm.bed.counters().references_live, model.references());
+            model.check_references(vm);
             assert_eq!(vm.bed.violations(), []);
         }
         assert_ne!(contexts[0], ContextId::DEFAULT);

@@ -47,7 +47,7 @@ fn background(vm: &Vm<'_>, bfn: u64) -> Wire {
     match vm.hits(DEVICE, bfn, Direction::Read) {
         Some(Reach::Scratch) => Wire::SCRATCH,
         None => Wire::FAULT,
-        other => panic!("{other:?} at {bfn:#x}"),
+        other => unreachable!("{other:?} at {bfn:#x}"),
     }
 }
 
