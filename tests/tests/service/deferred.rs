@@ -33,8 +33,7 @@ fn run(vm: &Vm<'_>, context: ContextId, element: BatchElement) -> (i64, u32) {
     let mut elements = [element];
     let status =
         vm.guest.iommu_op(Subop::BATCH, batch.as_mut_bytes(), Some(elements.as_mut_bytes()));
-    assert_eq!((status < 0) as u32, 0, "the call as a whole: {status}");
-    (i64::from(elements[0].status), elements[0].done)
+    (status.min(i64::from(elements[0].status)), elements[0].done)
 }
 
 fn references(vm: &Vm<'_>) -> u64 {

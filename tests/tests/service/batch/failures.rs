@@ -5,7 +5,7 @@ use pviommu_hypervisor::{Outcome, addr::GfnRange};
 use pviommu_testbed::machine::{Config, Half, Step, When};
 use zerocopy::IntoBytes;
 
-use crate::batch_kit::{
+use crate::batch::kit::{
     HEADER, LIST, RUN_ALL, STOP, UNTOUCHED_STATUS, begin, flush, header, lay, lay_list, look,
     lookup, map, map_list, run, run_one, skip_holes, statuses, step, unmap, unmap_later,
 };

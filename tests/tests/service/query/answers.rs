@@ -9,7 +9,7 @@ use pviommu_hypervisor::{Limits, addr::GfnRange, platform::UnitFeatures};
 use pviommu_testbed::machine::Config;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::batch_kit::{run_one, unmap_later};
+use crate::batch::kit::{run_one, unmap_later};
 use crate::kit::{BACKGROUND_TABLES, GUEST, RW, SCRATCH, Vm, err, with, with_guest};
 
 pub(crate) const DOM0: DomId = DomId(0);

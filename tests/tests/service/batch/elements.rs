@@ -4,7 +4,7 @@ use pviommu_abi::{BatchElement, BatchOp, ElementFlags, Errno, Gfn};
 use pviommu_hypervisor::{Reserved, ReservedKind, addr::BfnRange, platform::AcquireError};
 use pviommu_testbed::machine::{Config, FrameKind, Step, When};
 
-use crate::batch_kit::{
+use crate::batch::kit::{
     LIST, READ_WRITE, RUN_ALL, element, flush, lay_list, lookup, map, map_list, run, run_one,
     skip_holes, statuses, unmap, unmap_later,
 };

@@ -4,7 +4,7 @@ use pviommu_abi::{BatchElement, ElementFlags, Errno, Gfn};
 use pviommu_hypervisor::{Outcome, addr::GfnRange};
 use pviommu_testbed::machine::{Config, Copied, Step, When};
 
-use crate::batch_kit::{
+use crate::batch::kit::{
     LIST, READ_WRITE, STOP, begin, element, header, lay, lay_list, look, lookup, map, map_list,
     run, run_one, skip_holes, statuses, step, unmap,
 };

@@ -5,7 +5,7 @@ use pviommu_hypervisor::Outcome;
 use pviommu_testbed::machine::{Step, When};
 use zerocopy::IntoBytes;
 
-use crate::batch_kit::{
+use crate::batch::kit::{
     HEADER, LIST, RUN_ALL, STOP, begin, flush, header, lay, lay_list, look, lookup, map, map_list,
     run, skip_holes, step, unmap, unmap_later,
 };

@@ -5,7 +5,7 @@ use pviommu_hypervisor::{Limits, Outcome, Role, addr::GfnRange};
 use pviommu_testbed::machine::{Config, DomainConfig};
 use zerocopy::IntoBytes;
 
-use crate::batch_kit::{
+use crate::batch::kit::{
     ELEMENTS, HEADER, STOP, begin, header, is_untouched, lay, look, map, run, statuses, step,
 };
 use crate::kit::{DEVICE, GUEST, Vm, err, with, with_guest};

@@ -5,7 +5,7 @@ use pviommu_guest::{BatchBuilder, BatchPage, IommuClient, LookedUp};
 use pviommu_hypervisor::Outcome;
 use zerocopy::IntoBytes;
 
-use crate::batch_kit::{
+use crate::batch::kit::{
     ELEMENTS, HEADER, READ_WRITE, RUN_ALL, STOP, begin, header, is_untouched, lay, look, lookup,
     map, run, statuses, step, unmap,
 };

@@ -4,7 +4,7 @@ use pviommu_abi::{BatchElement, BatchOp, Bfn, ElementFlags, Errno, Gfn};
 use pviommu_hypervisor::{addr::GfnRange, platform::UnitFeatures};
 use pviommu_testbed::machine::{Config, Step};
 
-use crate::batch_kit::{
+use crate::batch::kit::{
     READ_WRITE, RUN_ALL, STOP, element, flush, lookup, map, run, run_one, skip_holes, statuses,
     unmap, unmap_later,
 };

@@ -10,7 +10,7 @@ use pviommu_testbed::{
 };
 use zerocopy::IntoBytes;
 
-use crate::batch_kit::{RUN_ALL, flush, lookup, map, run, skip_holes, statuses, unmap};
+use crate::batch::kit::{RUN_ALL, flush, lookup, map, run, skip_holes, statuses, unmap};
 use crate::kit::{DEVICE, GUEST, RW, SCRATCH, Vm, err, with_guest};
 
 const TOP: u64 = (1 << 36) - 1;

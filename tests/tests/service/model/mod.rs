@@ -3,6 +3,8 @@
 //! The model knows nothing of tables, leaves or flushes: it says what each call must answer, and
 //! where DMA must land after it.
 
+mod state;
+
 use proptest::prelude::*;
 use pviommu_abi::{
     AllocContextExt, Background as Wire, BatchElement, BatchOp, Bfn, ContextId, ElementFlags,
@@ -12,9 +14,9 @@ use pviommu_hypervisor::{Outcome, addr::GfnRange};
 use pviommu_testbed::machine::{Config, Step, When};
 use zerocopy::IntoBytes;
 
-use crate::batch_kit::{self, LIST, READ_WRITE, RUN_ALL, STOP, element};
+use crate::batch::kit::{self as batch_kit, LIST, READ_WRITE, RUN_ALL, STOP, element};
 use crate::kit::{DEVICE, GUEST, Vm, with};
-use crate::model_state::{Answer, CONTIGUOUS, GUEST_PAGES, Model, Piece, Space};
+use state::{Answer, CONTIGUOUS, GUEST_PAGES, Model, Piece, Space};
 
 #[derive(Clone, Debug)]
 enum Call {

@@ -7,7 +7,7 @@ use pviommu_testbed::machine::{Config, DomainConfig};
 use zerocopy::IntoBytes;
 
 use crate::kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest};
-use crate::query::{DOM0, TOP, is_refused, limits, question};
+use crate::query::answers::{DOM0, TOP, is_refused, limits, question};
 
 /// The rule by which arguments grow: of a short one, only the caller's bytes are written back.
 #[test]
