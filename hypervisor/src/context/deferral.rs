@@ -2,13 +2,18 @@
 
 use pviommu_abi::{Bfn, Errno};
 
-use super::{Context, End, Session, editor::Editor, editor::WORK_UNIT};
+use super::{
+    Context, End, Session,
+    editor::{Editor, WORK_UNIT},
+    waiting::Waiting,
+};
 use crate::{
     addr::{BfnRange, Mfn},
     flush::PendingFlush,
     format::Format,
     platform::{Invalidation, Platform, Pool, Runs},
     policy::UnmapPlan,
+    sync::MutexGuard,
     table::{Edit, Stash, Stop, Unmapped},
 };
 
@@ -32,10 +37,13 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
             return Ok(None);
         }
         let (session, context) = (self.session, self.context);
+        let Some(mut record) = session.begin_wait(context, range) else {
+            session.domain.waiting().give(in_u32(pages));
+            return Ok(None);
+        };
         let mut stash = Stash::new();
         let mut edit = Edit::new(&mut stash, PendingFlush::new(self.aside));
         edit.keep_tables = true;
-        let mut record = context.deferred.begin(session.platform(), range);
         let entered = context.enter(session.gate, plan.epoch);
         let unmapped = entered
             .ok()
@@ -60,27 +68,14 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         }
     }
 
-    /// Takes a share of what may wait, and makes room for it. False if there is none to be had.
+    /// Takes a share of what may wait. False if there is none to be had.
     fn may_wait(&mut self, pages: u64) -> Result<bool, End> {
         let share = in_u32(pages);
         if !self.session.domain.waiting().take(share) {
             self.end_all_waits()?;
-            if !self.session.domain.waiting().take(share) {
-                return Ok(false);
-            }
+            return Ok(self.session.domain.waiting().take(share));
         }
-        loop {
-            let has_room = self.context.deferred.lock().has_room(self.session.platform());
-            if has_room {
-                return Ok(true);
-            }
-            // Outside the lock: the embedder's memory may have locks of its own.
-            let Some(frame) = self.session.allocate(Pool::Open) else {
-                self.session.domain.waiting().give(share);
-                return Ok(false);
-            };
-            self.context.deferred.lock().add_room(self.session.platform(), frame);
-        }
+        Ok(true)
     }
 
     /// The bound is reached: flushes all that waits in the domain, and gives it back.
@@ -120,6 +115,26 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
 }
 
 impl<P: Platform> Session<'_, P> {
+    /// Locks the record of what waits in `context` with room for `range`, and says that it waits.
+    /// `None` if there is no frame to be had for it.
+    fn begin_wait<'c>(
+        &self,
+        context: &'c Context,
+        range: BfnRange,
+    ) -> Option<MutexGuard<'c, Waiting>> {
+        loop {
+            let record = context.deferred.begin(self.platform(), range);
+            if record.has_room(self.platform()) {
+                return Some(record);
+            }
+            context.deferred.settle(&record);
+            drop(record);
+            // Outside the lock: the embedder's memory may have locks of its own.
+            let frame = self.allocate(Pool::Open)?;
+            context.deferred.lock().add_room(self.platform(), frame);
+        }
+    }
+
     /// Flushes what waits in `context`, if a bus frame of `range` may be among it, so that it can be
     /// given back. Who maps there meanwhile waits for it.
     ///

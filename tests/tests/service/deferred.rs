@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 use crate::kit::{DEVICE, GUEST, RW, SCRATCH, Vm, err, with, with_guest};
 
 /// Unmaps and leaves the flush for later: status and pages.
-fn unmap_later(vm: &Vm<'_>, context: ContextId, bfn: u64, nr: u32) -> (i64, u32) {
+pub(crate) fn unmap_later(vm: &Vm<'_>, context: ContextId, bfn: u64, nr: u32) -> (i64, u32) {
     let element = BatchElement {
         op: BatchOp::UNMAP,
         flags: ElementFlags::NO_FLUSH,
@@ -21,6 +21,11 @@ fn unmap_later(vm: &Vm<'_>, context: ContextId, bfn: u64, nr: u32) -> (i64, u32)
         ..BatchElement::default()
     };
     run(vm, context, element)
+}
+
+/// Flushes all of a context: status and pages.
+pub(crate) fn flush_all(vm: &Vm<'_>, context: ContextId) -> (i64, u32) {
+    run(vm, context, BatchElement { op: BatchOp::FLUSH, ..BatchElement::default() })
 }
 
 fn flush(vm: &Vm<'_>, context: ContextId, bfn: u64, nr: u32) -> i64 {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pviommu_abi::{ContextId, Errno};
 use pviommu_testbed::machine::Config;
 
+use crate::deferred::{flush_all as flush, unmap_later};
 use crate::kit::{DEVICE, GUEST, RW, Vm, err, with};
 
 const ROUNDS: u64 = 400;
@@ -39,6 +40,22 @@ fn two_cpus(work: impl Fn(&Vm<'_>, ContextId, u64) + Sync) {
             stop.store(true, Ordering::Relaxed);
         });
         vm.end();
+    });
+}
+
+/// INV-21: the room for what waits is one for all CPUs of a domain.
+#[test]
+fn removals_that_wait_are_recorded_for_both() {
+    two_cpus(|vm, context, cpu| {
+        for round in 0..ROUNDS {
+            let bfn = 1000 * (cpu - 1) + round % 7;
+            assert_eq!(vm.map(context, bfn, 512 * cpu, 256, RW), (0, 256));
+            assert_eq!(unmap_later(vm, context, bfn, 256), (0, 256));
+            if round % 5 == cpu {
+                assert_eq!(flush(vm, context), (0, 0));
+            }
+        }
+        assert_eq!(flush(vm, context), (0, 0));
     });
 }
 
