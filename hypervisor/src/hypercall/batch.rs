@@ -17,7 +17,7 @@ use crate::{
     addr::BfnRange,
     context::{Context, Editor, End, Facts, Progress, Session, WORK_UNIT},
     format::Format,
-    machine::{BATCH_ROOM, LIST_ROOM, Scratch},
+    machine::{BATCH_ROOM, CallRoom, LIST_ROOM},
     platform::{Access, Platform},
     policy::{self, MapRequest, UnmapRequest},
     table::Stash,
@@ -48,7 +48,7 @@ impl<P: Platform> Session<'_, P> {
         &self,
         caller: DomId,
         request: &BatchRequest,
-        scratch: &mut Scratch,
+        room: &mut CallRoom,
     ) -> (u32, End) {
         let live = self.domain.context(request.context).map(|context| (context, context.facts()));
         let refused = |errno| (request.done, End::Failed(errno));
@@ -59,19 +59,19 @@ impl<P: Platform> Session<'_, P> {
             return refused(Errno::EIO);
         }
         let batch = Batch { session: self, caller, request, context, facts };
-        batch.run::<F>(scratch)
+        batch.run::<F>(room)
     }
 }
 
 impl<P: Platform> Batch<'_, '_, P> {
-    fn run<F: Format>(&self, scratch: &mut Scratch) -> (u32, End) {
+    fn run<F: Format>(&self, room: &mut CallRoom) -> (u32, End) {
         let mut done = self.request.done;
         loop {
             let left = self.request.count.saturating_sub(done);
             if left == 0 {
                 return (done, End::Finished);
             }
-            let part = match self.run_some::<F>(done, left, scratch) {
+            let part = match self.run_some::<F>(done, left, room) {
                 Ok(part) => part,
                 Err(errno) => return (done, End::Failed(errno)),
             };
@@ -105,16 +105,16 @@ impl<P: Platform> Batch<'_, '_, P> {
         &self,
         first: u32,
         left: u32,
-        scratch: &mut Scratch,
+        room: &mut CallRoom,
     ) -> Result<Part, Errno> {
         let memory = self.session.platform();
         let count = usize::try_from(left).unwrap_or(BATCH_ROOM).min(BATCH_ROOM);
         let at = element_address(self.request.elements, first)?;
-        let elements = scratch.elements.get_mut(..count).ok_or(Errno::EINVAL)?;
+        let elements = room.elements.get_mut(..count).ok_or(Errno::EINVAL)?;
         memory.copy_in(self.caller, at, elements.as_mut_bytes()).map_err(|_| Errno::EFAULT)?;
         let mut stash = Stash::new();
         let mut editor =
-            Editor::<P, F>::new(self.session, self.context, &mut scratch.room, &mut stash);
+            Editor::<P, F>::new(self.session, self.context, &mut room.edit, &mut stash);
         // Only the first element of a call can have been begun by the one before.
         let begun = first == self.request.done;
         let mut part = Part { finished: 0, begun: 0, stop: None };
@@ -123,7 +123,7 @@ impl<P: Platform> Batch<'_, '_, P> {
             let Some(element) = elements.get_mut(index) else { break };
             let flushes = editor.flushes();
             let before = if begun && index == 0 { element::begun(element) } else { 0 };
-            let progress = self.run_one(&mut editor, element, before, &mut scratch.list);
+            let progress = self.run_one(&mut editor, element, before, &mut room.list);
             if editor.flushes() != flushes {
                 unflushed = index;
             }

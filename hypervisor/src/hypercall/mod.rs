@@ -28,7 +28,7 @@ use pviommu_abi::{DomId, Errno, GuestPtr, PciDevice, Subop};
 use crate::{
     context::{End, Session},
     domain::DomainIommu,
-    machine::{Iommu, Outcome, Scratch},
+    machine::{CallRoom, Iommu, Outcome},
     platform::{Operation, Platform},
 };
 use command::Command;
@@ -51,15 +51,15 @@ impl<P: Platform> Iommu<'_, P> {
         if caller.width == Width::Bits32 {
             return Outcome::failed(Errno::EOPNOTSUPP);
         }
-        let scratch = &mut cpu.claim();
+        let room = &mut cpu.claim();
         // The subop is an `unsigned int`: what is above it in the register is not looked at.
         let subop = Subop(u32::try_from(subop & 0xffff_ffff).unwrap_or(u32::MAX));
         let arg = GuestPtr(arg);
         let session = self.session(domain, cpu);
         let end = if subop == Subop::REMOTE_CMD {
-            remote::serve_for_another(&session, arg, scratch)
+            remote::serve_for_another(&session, arg, room)
         } else {
-            serve(&session, domain.id(), subop, arg, scratch)
+            serve(&session, domain.id(), subop, arg, room)
         };
         end.unwrap_or_else(End::Failed).into()
     }
@@ -72,18 +72,18 @@ fn serve<P: Platform>(
     caller: DomId,
     subop: Subop,
     arg: GuestPtr,
-    scratch: &mut Scratch,
+    room: &mut CallRoom,
 ) -> Result<End, Errno> {
     has_service(session.domain)?;
     let mut argument = Argument::copy_in(session.platform(), caller, subop, arg)?;
     remote::with_target(session, argument.target(), |session| {
         let command = decode(&argument, session.domain)?;
         allowed(session, caller, subop, &command)?;
-        let effect = session.run(command, caller, scratch);
+        let effect = session.run(command, caller, room);
         if argument.record(&effect)
             && let Err(fault) = argument.copy_out(session.platform(), caller, arg)
         {
-            session.undo(&effect, &mut scratch.room);
+            session.undo(&effect, &mut room.edit);
             return Err(effect.error().unwrap_or(fault));
         }
         Ok(effect.end())

@@ -6,7 +6,7 @@ use super::{copy, has_service, serve};
 use crate::{
     context::{End, Session},
     domain::{DomainIommu, Role},
-    machine::Scratch,
+    machine::CallRoom,
     platform::Platform,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 pub(super) fn serve_for_another<P: Platform>(
     session: &Session<'_, P>,
     arg: GuestPtr,
-    scratch: &mut Scratch,
+    room: &mut CallRoom,
 ) -> Result<End, Errno> {
     let caller = session.domain;
     let command = copy::remote_command(session.platform(), caller.id(), arg)?;
@@ -32,7 +32,7 @@ pub(super) fn serve_for_another<P: Platform>(
             return Err(Errno::EOPNOTSUPP);
         }
         let session = Session { iommu: session.iommu, domain: target, gate: session.gate };
-        serve(&session, caller.id(), subop, command.arg, scratch)
+        serve(&session, caller.id(), subop, command.arg, room)
     };
     if command.domid == DomId::SELF || command.domid == caller.id() {
         return serve_for(caller);

@@ -6,36 +6,36 @@ use super::command::{Command, Effect};
 use crate::{
     addr::BfnRange,
     context::{Context, End, Facts, Progress, Session},
-    machine::{EditRoom, Scratch, interrupt_range, with_format},
+    machine::{CallRoom, EditRoom, interrupt_range, with_format},
     platform::Platform,
     policy::{self, Area, MapRequest, UnmapRequest},
 };
 
 impl<P: Platform> Session<'_, P> {
     /// Carries a command out. `caller` is in whose memory its arrays are.
-    pub(crate) fn run(&self, command: Command, caller: DomId, scratch: &mut Scratch) -> Effect {
-        let room = &mut scratch.room;
+    pub(crate) fn run(&self, command: Command, caller: DomId, room: &mut CallRoom) -> Effect {
+        let edit = &mut room.edit;
         match command {
             Command::Noop => Effect::Ended(End::Finished),
             Command::QueryCapabilities => Effect::Capabilities(self.capabilities()),
             Command::Init { contexts, arena_order } => self.init(contexts, arena_order).into(),
             Command::AllocContext { background, aperture } => {
                 let background = background.unwrap_or(self.domain.background());
-                match self.open_context(background, aperture, room) {
+                match self.open_context(background, aperture, edit) {
                     Ok(context) => Effect::Opened(context),
                     Err(errno) => Effect::Ended(End::Failed(errno)),
                 }
             }
             Command::FreeContext { context, devices } => {
-                Effect::Ended(self.free_context(context, devices, room))
+                Effect::Ended(self.free_context(context, devices, edit))
             }
             Command::Reattach { context, device } => {
-                Effect::Ended(self.attach(context, device, room))
+                Effect::Ended(self.attach(context, device, edit))
             }
-            Command::Map(request) => Effect::Pages(self.map_pages(&request, room)),
-            Command::Unmap(request) => Effect::Pages(self.unmap_pages(&request, room)),
+            Command::Map(request) => Effect::Pages(self.map_pages(&request, edit)),
+            Command::Unmap(request) => Effect::Pages(self.unmap_pages(&request, edit)),
             Command::Flush { context, bfns } => {
-                Effect::Ended(self.flush_pages(context, bfns, room))
+                Effect::Ended(self.flush_pages(context, bfns, edit))
             }
             Command::Lookup { context, bfn } => {
                 self.find(context, bfn).unwrap_or_else(Effect::Ended)
@@ -45,7 +45,7 @@ impl<P: Platform> Session<'_, P> {
             }
             Command::Batch(request) => {
                 let (done, end) = with_format!(self.iommu.format(), F => {
-                    self.run_batch::<F>(caller, &request, scratch)
+                    self.run_batch::<F>(caller, &request, room)
                 });
                 Effect::Elements { done, end }
             }

@@ -24,12 +24,12 @@ use crate::{
 pub struct Cpu {
     /// Odd while the CPU is inside.
     inside: AtomicU64,
-    scratch: Mutex<Scratch>,
+    room: Mutex<CallRoom>,
 }
 
 /// Room for one call.
-pub(crate) struct Scratch {
-    pub(crate) room: EditRoom,
+pub(crate) struct CallRoom {
+    pub(crate) edit: EditRoom,
     /// Elements of a batch.
     pub(crate) elements: [BatchElement; BATCH_ROOM],
     /// Guest frames of a list.
@@ -56,16 +56,16 @@ impl Cpu {
     /// A CPU that is outside.
     #[must_use]
     pub fn new() -> Self {
-        let room =
+        let edit =
             EditRoom { acquired: Runs::new(), flush: FlushRoom::new(), aside: FlushRoom::new() };
         let elements = core::array::from_fn(|_| BatchElement::default());
-        let scratch = Scratch { room, elements, list: [Gfn(0); LIST_ROOM] };
-        Self { inside: AtomicU64::new(0), scratch: Mutex::new(scratch) }
+        let room = CallRoom { edit, elements, list: [Gfn(0); LIST_ROOM] };
+        Self { inside: AtomicU64::new(0), room: Mutex::new(room) }
     }
 
-    /// Takes this CPU's scratch room for a call.
-    pub(crate) fn claim(&self) -> MutexGuard<'_, Scratch> {
-        self.scratch.lock()
+    /// Takes this CPU's room for a call.
+    pub(crate) fn claim(&self) -> MutexGuard<'_, CallRoom> {
+        self.room.lock()
     }
 }
 
@@ -82,7 +82,7 @@ impl fmt::Debug for Cpu {
     }
 }
 
-/// The way in for one CPU, whose scratch room is claimed.
+/// The way in for one CPU, whose room is claimed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gate<'g> {
     pub(crate) cpus: &'g [Cpu],

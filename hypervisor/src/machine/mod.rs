@@ -10,7 +10,7 @@ mod teardown;
 mod unit;
 
 pub use cpu::Cpu;
-pub(crate) use cpu::{BATCH_ROOM, EditRoom, Gate, Inside, LIST_ROOM, Scratch};
+pub(crate) use cpu::{BATCH_ROOM, CallRoom, EditRoom, Gate, Inside, LIST_ROOM};
 pub use device::{Device, Reserved, ReservedKind};
 pub use geometry::FormatKind;
 pub(crate) use geometry::{interrupt_range, with_format};
@@ -134,8 +134,8 @@ impl<'a, P: Platform> Iommu<'a, P> {
     ) -> Result<(), Errno> {
         let device = self.device(function).ok_or(Errno::ENODEV)?;
         let own = self.machine.cpus.get(cpu).ok_or(Errno::EINVAL)?;
-        let mut scratch = own.claim();
-        self.session(domain, own).take_away(device, &mut scratch.room)
+        let mut room = own.claim();
+        self.session(domain, own).take_away(device, &mut room.edit)
     }
 
     /// Gives back every table of `domain` that has no entries.
@@ -144,10 +144,10 @@ impl<'a, P: Platform> Iommu<'a, P> {
     /// `-EINVAL`: no such CPU. `-EIO`: a unit has failed.
     pub fn trim(&self, domain: &DomainIommu<'_>, cpu: usize) -> Result<(), Errno> {
         let own = self.machine.cpus.get(cpu).ok_or(Errno::EINVAL)?;
-        let mut scratch = own.claim();
+        let mut room = own.claim();
         let session = self.session(domain, own);
         for (_, context) in domain.granted_contexts() {
-            session.trim(context, &mut scratch.room.flush)?;
+            session.trim(context, &mut room.edit.flush)?;
         }
         Ok(())
     }
@@ -160,8 +160,8 @@ impl<'a, P: Platform> Iommu<'a, P> {
         let Some(own) = self.machine.cpus.get(cpu) else {
             return Outcome::failed(Errno::EINVAL);
         };
-        let mut scratch = own.claim();
-        self.session(domain, own).tear_down(&mut scratch.room).into()
+        let mut room = own.claim();
+        self.session(domain, own).tear_down(&mut room.edit).into()
     }
 
     /// Flushes what `domain` has unmapped to be flushed later, and gives it back: for a timer, so
@@ -173,8 +173,8 @@ impl<'a, P: Platform> Iommu<'a, P> {
         let Some(own) = self.machine.cpus.get(cpu) else {
             return Outcome::failed(Errno::EINVAL);
         };
-        let mut scratch = own.claim();
-        self.session(domain, own).end_waits(&mut scratch.room.acquired).into()
+        let mut room = own.claim();
+        self.session(domain, own).end_waits(&mut room.edit.acquired).into()
     }
 
     /// A context of `domain` whose scratch page a device has written, each told once: the sign of a
