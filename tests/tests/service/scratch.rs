@@ -61,7 +61,7 @@ fn every_bus_frame_that_is_not_mapped_hits_the_background() {
         for bfn in (0..36).map(|bit| 1 << bit).chain([0, 511, 512, 0xfedff, 0xfef00, TOP]) {
             assert!(vm.hits_background(DEVICE, bfn), "{bfn:#x}");
         }
-        // Two leaf tables, and in each a run that is long enough to be cleared eight at a time.
+        // Across the end of a leaf table.
         assert_eq!(vm.map(context, 500, 3, 24, RW), (0, 24));
         assert!((0..24).all(|i| vm.lands_in(DEVICE, 500 + i, 3 + i)));
         assert!([499, 524, 0, 1023, 1024].iter().all(|bfn| vm.hits_background(DEVICE, *bfn)));
@@ -90,7 +90,7 @@ fn a_map_over_a_translation_that_is_cached_is_flushed_before_it_returns() {
 }
 
 #[test]
-fn a_large_leaf_takes_the_place_of_scratch_and_gives_it_back() {
+fn large_leaves_and_runs_take_the_place_of_scratch_and_give_it_back() {
     let mut config = Config::one_guest(2048);
     config.domains[0].contiguous =
         vec![pviommu_hypervisor::addr::GfnRange::of_pages(pviommu_abi::Gfn(512), 512).unwrap()];
@@ -105,6 +105,11 @@ fn a_large_leaf_takes_the_place_of_scratch_and_gives_it_back() {
         assert_eq!(vm.map(context, 1024, 512, 512, RW), (0, 512));
         assert_eq!(vm.unmap(context, 1030, 1), (0, 1));
         assert!(vm.hits_background(DEVICE, 1030) && vm.lands_in(DEVICE, 1031, 519));
+        // A run of small leaves goes several at a time.
+        assert_eq!(vm.map(context, 3001, 520, 24, RW), (0, 24));
+        assert!(vm.lands_in(DEVICE, 3001, 520) && vm.lands_in(DEVICE, 3024, 543));
+        assert_eq!(vm.unmap(context, 3001, 24), (0, 24));
+        assert!((3001..3025).all(|bfn| vm.hits_background(DEVICE, bfn)));
         vm.end();
     });
 }
