@@ -36,47 +36,41 @@ impl Ours {
         Self { arena, root, kept: KeptTables::new(), vacancy, room: FlushRoom::new() }
     }
 
+    /// The table, with what an edit of it takes.
+    fn parts(&mut self) -> (Table<'_, VtdSecondStage, Arena>, &Arena, &mut FlushRoom) {
+        let Self { arena, root, kept, vacancy, room } = self;
+        (Table::new(arena, *root, STYLE, kept, vacancy), arena, room)
+    }
+
     /// One call that maps: what it built with is put aside, what it did is flushed.
     fn map(&mut self, bfn: u64, mfn: u64, pages: u64) {
         let frames = MfnRange::of_pages(Mfn(mfn), pages).unwrap();
         let access = Access::READ | Access::WRITE;
         let run = Run { frames, kind: PageKind::Ram, access };
-        let table = Table::<VtdSecondStage, _>::new(
-            &self.arena,
-            self.root,
-            STYLE,
-            &self.kept,
-            &self.vacancy,
-        );
+        let (table, arena, room) = self.parts();
         let mut stash = Stash::new();
-        let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut self.room));
+        let mut edit = Edit::new(&mut stash, PendingFlush::new(room));
         loop {
             let mapped = table.map(Bfn(bfn), &[run], pages, Origin::Guest, &mut edit);
             match mapped.stop {
                 None if mapped.pages == pages => break,
-                Some(Stop::NeedTables(frames, pool)) => stock(&self.arena, &mut edit, frames, pool),
+                Some(Stop::NeedTables(frames, pool)) => stock(arena, &mut edit, frames, pool),
                 _ => unmappable(bfn),
             }
         }
-        finish(&self.arena, edit);
+        finish(arena, edit);
     }
 
     /// One call that unmaps: what it took out is flushed, then given back.
     fn unmap(&mut self, bfn: u64, pages: u64) {
-        let table = Table::<VtdSecondStage, _>::new(
-            &self.arena,
-            self.root,
-            STYLE,
-            &self.kept,
-            &self.vacancy,
-        );
+        let (table, arena, room) = self.parts();
         let mut stash = Stash::new();
-        let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut self.room));
+        let mut edit = Edit::new(&mut stash, PendingFlush::new(room));
         let unmapped = table.unmap(Bfn(bfn), pages, pages, &mut edit);
         if unmapped.pages != pages {
             unmappable(bfn);
         }
-        finish(&self.arena, edit);
+        finish(arena, edit);
     }
 }
 
