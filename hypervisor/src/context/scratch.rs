@@ -2,13 +2,13 @@
 
 use pviommu_abi::Errno;
 
-use super::{Context, End, Session, State};
+use super::{Context, Session, State};
 use crate::{
     addr::{BfnRange, Mfn},
     domain::Background,
     flush::PendingFlush,
     format::Format,
-    machine::{EditRoom, interrupt_range},
+    machine::EditRoom,
     platform::{Platform, Pool, TableRoot},
     sync::Ordering,
     table::{Edit, MAX_LEVELS, Paint, Stash, Stop},
@@ -39,9 +39,7 @@ impl<P: Platform> Session<'_, P> {
         }
         self.build_scratch::<F>(context)?;
         self.paint::<F>(context, aperture, Paint::Vacant, room)?;
-        let of_machine = self.iommu.reserved().iter().filter(|range| range.enforced());
-        let reserved = of_machine.map(|reserved| reserved.range).chain([interrupt_range()]);
-        for range in reserved.filter_map(|range| range.intersection(aperture)) {
+        for range in self.iommu.nobodys().filter_map(|range| range.intersection(aperture)) {
             self.paint::<F>(context, range, Paint::Blocked, room)?;
         }
         Ok(())
@@ -145,11 +143,7 @@ impl<P: Platform> Session<'_, P> {
         edit: &mut Edit<'_>,
     ) {
         let of_context = context.reserved.snapshot();
-        let of_machine = self.iommu.reserved().iter().filter(|range| range.enforced());
-        let reserved = || {
-            let others = of_machine.clone().map(|reserved| reserved.range);
-            of_context.iter().copied().chain(others).chain([interrupt_range()])
-        };
+        let reserved = || of_context.iter().copied().chain(self.iommu.nobodys());
         let aperture = context.aperture();
         for range in ranges.filter_map(|range| range.intersection(aperture)) {
             let mut rest = Some(range);
@@ -180,36 +174,5 @@ impl<P: Platform> Session<'_, P> {
         let words = self.platform().table(page);
         let written = words.iter().any(|word| word.load(Ordering::Relaxed) != 0);
         written && context.scratch_told.swap(1, Ordering::AcqRel) == 0
-    }
-}
-
-impl Context {
-    /// Claims a context that is not in use, to build it. The caller holds the administration lock.
-    pub(crate) fn claim(&self) -> bool {
-        let free = self.state() == State::Free && self.try_sweep();
-        if free {
-            self.set_state(State::Dying);
-        }
-        free
-    }
-
-    /// True for the one CPU that takes the context down, or builds it.
-    pub(super) fn try_sweep(&self) -> bool {
-        let order = (Ordering::AcqRel, Ordering::Relaxed);
-        self.sweeping.compare_exchange(0, 1, order.0, order.1).is_ok()
-    }
-
-    /// The end of a claim.
-    pub(crate) fn end_sweep(&self) {
-        self.sweeping.store(0, Ordering::Release);
-    }
-}
-
-impl<P: Platform> Session<'_, P> {
-    /// Takes down a context that was claimed and not built to its end.
-    pub(crate) fn abandon(&self, context: &Context, room: &mut EditRoom) {
-        // It has neither devices nor mappings, so this is short.
-        while self.sweep_pieces(context, room) == End::Yield {}
-        context.end_sweep();
     }
 }

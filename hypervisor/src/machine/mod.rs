@@ -22,7 +22,7 @@ use core::fmt;
 use pviommu_abi::{ContextId, Errno, PciDevice};
 
 use crate::{
-    addr::{Mfn, MfnRange},
+    addr::{BfnRange, Mfn, MfnRange},
     context::Session,
     domain::DomainIommu,
     platform::{Platform, UnitError, UnitFeatures, UnitId},
@@ -252,12 +252,19 @@ impl<'a, P: Platform> Iommu<'a, P> {
         self.geometry.style
     }
 
-    pub(crate) fn aperture(&self) -> crate::addr::BfnRange {
+    pub(crate) fn aperture(&self) -> BfnRange {
         self.geometry.aperture
     }
 
     pub(crate) fn reserved(&self) -> &'a [Reserved] {
         self.machine.reserved
+    }
+
+    /// The bus frames that are no guest's in any context: what is enforced of the list, and the
+    /// interrupt range.
+    pub(crate) fn nobodys(&self) -> impl Iterator<Item = BfnRange> + Clone + use<'a, P> {
+        let listed = self.machine.reserved.iter().filter(|reserved| reserved.enforced());
+        listed.map(|reserved| reserved.range).chain([interrupt_range()])
     }
 
     /// True if some unit has one of `features`.

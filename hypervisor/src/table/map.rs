@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     addr::{BfnRange, Mfn},
-    flush::PendingFlush,
     format::{Format, Leaf, LeafSoft, Origin, TableSoft, pages_at},
     platform::{PageKind, Pool, Run, TableFrames},
     sync::Ordering,
@@ -64,7 +63,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 lock.set_occupied::<F>(first);
             }
             if let Some(range) = BfnRange::of_pages(at, u64::try_from(pages).unwrap_or(1)) {
-                self.note_leaves_mapped(range, 0, &mut edit.pending);
+                Self::note_replaced(self.vacancy.word(0), range, 0, &mut edit.pending);
             }
         } else if lock.soft::<F>().witness().is_none() {
             self.kept.keep_anyway();
@@ -115,7 +114,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                         continue;
                     }
                     self.publish(place.table, place.index, place.index);
-                    self.note_leaves_mapped(Self::span(at, level), level, &mut edit.pending);
+                    Self::note_replaced(vacant, Self::span(at, level), level, &mut edit.pending);
                     return Ok(());
                 }
                 Step::Vacant { place, vacant } => {
@@ -194,16 +193,6 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 let _ = edit.stash.put(frame, Pool::Open);
                 Err(Stop::NeedTables(missing, Pool::Open))
             }
-        }
-    }
-
-    /// Notes that leaves of `level` took the place of vacant entries: over a scratch page a unit may
-    /// have cached what was there (INV-04).
-    fn note_leaves_mapped(&self, range: BfnRange, level: u8, pending: &mut PendingFlush<'_>) {
-        match F::is_present(self.vacancy.word(level)) {
-            false => pending.added(range),
-            true if level == 0 => pending.changed_leaves(range),
-            true => pending.changed_tables(range),
         }
     }
 }

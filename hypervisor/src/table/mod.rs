@@ -179,6 +179,16 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         }
     }
 
+    /// Notes that entries of `level` that stand for `span` and were `raw` are something else now: of
+    /// what was present a unit may have a copy (INV-04).
+    fn note_replaced(raw: u64, span: BfnRange, level: u8, pending: &mut PendingFlush<'_>) {
+        match F::is_present(raw) {
+            false => pending.added(span),
+            true if level == 0 => pending.changed_leaves(span),
+            true => pending.changed_tables(span),
+        }
+    }
+
     /// Notes that the entry for `bfn` at `level` is not the vacant one any more, or is it again.
     fn note_vacancy_changed(&self, bfn: Bfn, level: u8, pending: &mut PendingFlush<'_>) {
         if F::is_present(self.vacancy.word(level)) {

@@ -7,7 +7,7 @@ use crate::{
     addr::{BfnRange, Mfn},
     format::{Entry, Format, TableSoft, pages_at},
     platform::{Pool, TableFrames},
-    sync::Ordering,
+    sync::{AtomicU64, Ordering},
 };
 
 /// What becomes of bus frames without a mapping.
@@ -67,7 +67,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                 _ if inside => {
                     entry.store(wanted, Ordering::Release);
                     self.publish(table, index, index);
-                    self.note_painted(raw, span, level, edit);
+                    Self::note_replaced(raw, span, level, &mut edit.pending);
                     continue;
                 }
                 _ => {
@@ -77,7 +77,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                     self.prepare(child, if raw == vacant { below } else { F::EMPTY });
                     entry.store(F::table(child, TableSoft::EMPTY), Ordering::Release);
                     self.publish(table, index, index);
-                    self.note_painted(raw, span, level, edit);
+                    Self::note_replaced(raw, span, level, &mut edit.pending);
                     if level == 1 {
                         // Until the record says otherwise.
                         self.kept.keep_anyway();
@@ -96,7 +96,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
     }
 
     /// Records what is left in the leaf table `child` in `pointer`, the entry that points to it.
-    fn record_occupancy(&self, pointer: &crate::sync::AtomicU64, child: Mfn) {
+    fn record_occupancy(&self, pointer: &AtomicU64, child: Mfn) {
         let raw = pointer.load(Ordering::Relaxed);
         let was = TableSoft::from_bits(F::soft(raw));
         let is = occupancy(self.frames.table(child), 0, self.vacancy.word(0));
@@ -106,14 +106,5 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
             _ => {}
         }
         pointer.store(F::with_soft(raw, is.bits()), Ordering::Release);
-    }
-
-    /// Notes what a unit may have cached of an entry that was `raw`.
-    fn note_painted(&self, raw: u64, span: BfnRange, level: u8, edit: &mut Edit<'_>) {
-        match F::is_present(raw) {
-            false => edit.pending.added(span),
-            true if level == 0 => edit.pending.changed_leaves(span),
-            true => edit.pending.changed_tables(span),
-        }
     }
 }
