@@ -1,10 +1,10 @@
 //! Every call of every platform method fails once: nothing is lost, nothing is left.
 
 use pviommu_abi::{Errno, FreeFlags, Gfn};
-use pviommu_hypervisor::{addr::GfnRange, platform::AcquireError};
+use pviommu_hypervisor::addr::GfnRange;
 use pviommu_testbed::machine::{Config, Step, When};
 
-use crate::kit::{DEVICE, RW, Vm, err, with, with_guest};
+use crate::kit::{DEVICE, REASONS, RW, Vm, err, with, with_guest};
 
 /// A short life: large and small pages, a split, two contexts, a device that moves.
 fn scenario(vm: &Vm<'_>) {
@@ -66,15 +66,9 @@ fn whatever_fails_once_nothing_is_left() {
 
 #[test]
 fn the_reason_a_page_is_refused_reaches_the_guest() {
-    let reasons = [
-        (AcquireError::NotBacked, Errno::ENOENT),
-        (AcquireError::NotPermitted, Errno::EPERM),
-        (AcquireError::Retry, Errno::EAGAIN),
-        (AcquireError::Saturated, Errno::EBUSY),
-    ];
     with_guest(64, |vm| {
         let context = vm.context();
-        for (reason, errno) in reasons {
+        for (reason, errno) in REASONS {
             vm.bed.schedule().acquire_fails_with(reason);
             vm.bed.schedule().set(Step::AcquirePage, When::Nth(11));
             assert_eq!(vm.map(context, 5, 0, 32, RW), (err(errno), 10));

@@ -5,14 +5,15 @@ use pviommu_abi::{
     MapFlags, MapPages, PciDevice, ReattachDevice, Subop, UnmapPages,
 };
 use pviommu_guest::Hypercall;
-use pviommu_hypervisor::Background;
+use pviommu_hypervisor::{Background, Role, addr::GfnRange, platform::AcquireError};
 use pviommu_testbed::{
     iommu::Direction,
-    machine::{Bed, Config, Guest, Reach, run},
+    machine::{Bed, Config, DomainConfig, Guest, Reach, run},
 };
 use zerocopy::{FromBytes, IntoBytes};
 
 pub(crate) const GUEST: DomId = DomId(1);
+pub(crate) const DOM0: DomId = DomId(0);
 /// 00:03.0, the device of [`Config::one_guest`].
 pub(crate) const DEVICE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 3 << 3 };
 pub(crate) const RW: MapFlags = MapFlags::READABLE.union(MapFlags::WRITEABLE);
@@ -32,6 +33,26 @@ pub(crate) struct Vm<'b> {
 pub(crate) fn with_guest<R>(pages: u64, body: impl FnOnce(&Vm<'_>) -> R) -> R {
     with(&Config::one_guest(pages), body)
 }
+
+/// The machine of [`Config::one_guest`] with 64 pages, and the hardware domain beside the guest.
+pub(crate) fn with_hardware_domain() -> Config {
+    let mut config = Config::one_guest(64);
+    config.domains.push(DomainConfig {
+        id: DOM0,
+        role: Role::Hardware,
+        ram: vec![GfnRange::of_pages(Gfn(0), 64).unwrap()],
+        ..DomainConfig::default()
+    });
+    config
+}
+
+/// Why a page may be refused, and what the guest is told.
+pub(crate) const REASONS: [(AcquireError, Errno); 4] = [
+    (AcquireError::NotBacked, Errno::ENOENT),
+    (AcquireError::NotPermitted, Errno::EPERM),
+    (AcquireError::Retry, Errno::EAGAIN),
+    (AcquireError::Saturated, Errno::EBUSY),
+];
 
 /// Runs `body` on the machine of `config`, as domain 1 on CPU 0.
 pub(crate) fn with<R>(config: &Config, body: impl FnOnce(&Vm<'_>) -> R) -> R {

@@ -1,24 +1,9 @@
 //! `remote_cmd`: the hardware domain acts for another one.
 
-use pviommu_abi::{ContextId, DomId, Errno, Gfn, GuestPtr, MapPages, RemoteCmd, Subop};
-use pviommu_hypervisor::{Role, addr::GfnRange};
-use pviommu_testbed::machine::{Config, DomainConfig};
+use pviommu_abi::{ContextId, DomId, Errno, GuestPtr, MapPages, RemoteCmd, Subop};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::kit::{DEVICE, GUEST, RW, Vm, err, map_argument, with};
-
-const DOM0: DomId = DomId(0);
-
-fn config() -> Config {
-    let mut config = Config::one_guest(64);
-    config.domains.push(DomainConfig {
-        id: DOM0,
-        role: Role::Hardware,
-        ram: vec![GfnRange::of_pages(Gfn(0), 64).unwrap()],
-        ..DomainConfig::default()
-    });
-    config
-}
+use crate::kit::{DEVICE, DOM0, GUEST, RW, Vm, err, map_argument, with, with_hardware_domain};
 
 /// Where the inner argument lies in the caller's memory.
 const INNER: u64 = 0x3ff0;
@@ -31,7 +16,7 @@ fn remote(caller: &Vm<'_>, domid: DomId, subop: Subop, arg: u64) -> i64 {
 
 #[test]
 fn the_hardware_domain_maps_for_a_guest_with_an_argument_of_its_own() {
-    with(&config(), |vm| {
+    with(&with_hardware_domain(), |vm| {
         let context = vm.attached_context();
         let dom0 = Vm::new(vm.bed, DOM0, 0);
         let map = map_argument(context, 100, 5, 3, RW);
@@ -47,7 +32,7 @@ fn the_hardware_domain_maps_for_a_guest_with_an_argument_of_its_own() {
 
 #[test]
 fn only_the_hardware_domain_may_and_only_for_domains_there_are() {
-    with(&config(), |vm| {
+    with(&with_hardware_domain(), |vm| {
         vm.context();
         let dom0 = Vm::new(vm.bed, DOM0, 0);
         assert_eq!(remote(vm, DOM0, Subop::NOOP, 0), err(Errno::EPERM));
@@ -65,7 +50,7 @@ fn only_the_hardware_domain_may_and_only_for_domains_there_are() {
 /// D19: a domain that is dying is not there any more.
 #[test]
 fn a_dying_domain_is_not_acted_for() {
-    with(&config(), |vm| {
+    with(&with_hardware_domain(), |vm| {
         vm.context();
         let dom0 = Vm::new(vm.bed, DOM0, 0);
         vm.end();

@@ -1,15 +1,14 @@
 //! Every way an element can fail: its status, its count, and nothing else.
 
-use pviommu_abi::{BatchElement, BatchOp, ElementFlags, Errno, Gfn};
-use pviommu_hypervisor::{Reserved, ReservedKind, addr::BfnRange, platform::AcquireError};
+use pviommu_abi::{BatchElement, BatchOp, Bfn, ElementFlags, Errno, Gfn};
+use pviommu_hypervisor::{Reserved, ReservedKind, addr::BfnRange};
 use pviommu_testbed::machine::{Config, FrameKind, Step, When};
 
 use crate::batch::kit::{
     LIST, READ_WRITE, RUN_ALL, element, flush, lay_list, lookup, map, map_list, run, run_one,
     skip_holes, statuses, unmap, unmap_later,
 };
-use crate::kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest};
-use pviommu_abi::Bfn;
+use crate::kit::{DEVICE, GUEST, REASONS, RW, Vm, err, with, with_guest};
 
 const NONE: ElementFlags = ElementFlags::empty();
 const TOP: u64 = (1 << 36) - 1;
@@ -171,17 +170,11 @@ fn an_element_keeps_what_it_has_done_before_its_error() {
 
 #[test]
 fn the_reason_a_page_is_refused_reaches_the_element() {
-    let reasons = [
-        (AcquireError::NotBacked, Errno::ENOENT),
-        (AcquireError::NotPermitted, Errno::EPERM),
-        (AcquireError::Retry, Errno::EAGAIN),
-        (AcquireError::Saturated, Errno::EBUSY),
-    ];
     with_guest(64, |vm| {
         let context = vm.context();
         let list: Vec<u64> = (0..32).map(|i| i * 7 % 32).collect();
         lay_list(vm, &list);
-        for (reason, errno) in reasons {
+        for (reason, errno) in REASONS {
             for element in [map(5, 0, 32), map_list(5, LIST, 32)] {
                 vm.bed.schedule().acquire_fails_with(reason);
                 vm.bed.schedule().set(Step::AcquirePage, When::Nth(11));

@@ -1,16 +1,13 @@
 //! The header of a batch: what is wrong with it is found before any element is looked at.
 
-use pviommu_abi::{Batch, BatchFlags, ContextId, DomId, Errno, Gfn, GuestPtr, Subop};
-use pviommu_hypervisor::{Limits, Outcome, Role, addr::GfnRange};
-use pviommu_testbed::machine::{Config, DomainConfig};
+use pviommu_abi::{Batch, BatchFlags, ContextId, DomId, Errno, GuestPtr, Subop};
+use pviommu_hypervisor::{Limits, Outcome};
 use zerocopy::IntoBytes;
 
 use crate::batch::kit::{
     ELEMENTS, HEADER, STOP, begin, header, is_untouched, lay, look, map, run, statuses, step,
 };
-use crate::kit::{DEVICE, GUEST, Vm, err, with, with_guest};
-
-const DOM0: DomId = DomId(0);
+use crate::kit::{DEVICE, DOM0, GUEST, Vm, err, with, with_guest, with_hardware_domain};
 
 /// Makes the call, which must fail with `errno`, and looks whether anything has changed.
 fn is_refused(vm: &Vm<'_>, batch: &Batch, errno: Errno) {
@@ -94,21 +91,10 @@ fn a_context_that_is_freed_is_unknown() {
     });
 }
 
-fn with_dom0() -> Config {
-    let mut config = Config::one_guest(64);
-    config.domains.push(DomainConfig {
-        id: DOM0,
-        role: Role::Hardware,
-        ram: vec![GfnRange::of_pages(Gfn(0), 64).unwrap()],
-        ..DomainConfig::default()
-    });
-    config
-}
-
 /// The array lies in the memory of the caller; context and pages are those of the other domain.
 #[test]
 fn the_hardware_domain_runs_a_batch_for_another() {
-    with(&with_dom0(), |vm| {
+    with(&with_hardware_domain(), |vm| {
         let context = vm.attached_context();
         let call = |batch: &Batch| {
             let mut elements = [map(100, 3, 4), map(200, 3, 4)];

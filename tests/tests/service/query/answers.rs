@@ -1,18 +1,16 @@
 //! The questions: what a bus frame maps to, and what a domain may use.
 
 use pviommu_abi::{
-    AccessFlags, Background as Wire, Bfn, ContextId, DomId, Errno, FlushPages, FreeFlags, Gfn,
-    LimitFlags, Lookup, LookupFlags, LookupResult, MapFlags, Origin, QueryLimits, QueryLimitsFlags,
-    Subop,
+    AccessFlags, Background as Wire, Bfn, ContextId, Errno, FlushPages, FreeFlags, Gfn, LimitFlags,
+    Lookup, LookupFlags, LookupResult, MapFlags, Origin, QueryLimits, QueryLimitsFlags, Subop,
 };
 use pviommu_hypervisor::{Limits, addr::GfnRange, platform::UnitFeatures};
 use pviommu_testbed::machine::Config;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::batch::kit::{run_one, unmap_later};
-use crate::kit::{BACKGROUND_TABLES, GUEST, RW, SCRATCH, Vm, err, with, with_guest};
+use crate::kit::{BACKGROUND_TABLES, DOM0, GUEST, RW, SCRATCH, Vm, err, with, with_guest};
 
-pub(crate) const DOM0: DomId = DomId(0);
 pub(crate) const TOP: u64 = (1 << 36) - 1;
 
 pub(crate) fn question(context: ContextId, bfn: u64) -> Lookup {

@@ -2,12 +2,10 @@
 //! own.
 
 use pviommu_abi::{Bfn, ContextId, DomId, Errno, FlushPages, Gfn, Lookup, QueryLimits, Subop};
-use pviommu_hypervisor::{Role, addr::GfnRange};
-use pviommu_testbed::machine::{Config, DomainConfig};
 use zerocopy::IntoBytes;
 
-use crate::kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest};
-use crate::query::answers::{DOM0, TOP, is_refused, limits, question};
+use crate::kit::{DEVICE, DOM0, GUEST, RW, Vm, err, with, with_guest, with_hardware_domain};
+use crate::query::answers::{TOP, is_refused, limits, question};
 
 /// The rule by which arguments grow: of a short one, only the caller's bytes are written back.
 #[test]
@@ -62,13 +60,7 @@ fn answers_are_cut_off_where_the_caller_ends() {
 
 #[test]
 fn the_hardware_domain_asks_about_another() {
-    let mut config = Config::one_guest(64);
-    config.domains.push(DomainConfig {
-        id: DOM0,
-        role: Role::Hardware,
-        ram: vec![GfnRange::of_pages(Gfn(0), 64).unwrap()],
-        ..DomainConfig::default()
-    });
+    let config = with_hardware_domain();
     with(&config, |vm| {
         let context = vm.attached_context();
         assert_eq!(vm.map(context, 100, 3, 2, RW), (0, 2));
