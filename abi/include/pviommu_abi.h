@@ -317,7 +317,11 @@
 #define PVIOMMU_BATCH_OP_UNMAP                    2U
 /* Maps the nr guest frames listed at address page, an array of u64, at nr BFNs from bfn on. */
 #define PVIOMMU_BATCH_OP_MAP_LIST                 3U
-/* Maps the page of grant reference page of domain owner at bfn. nr is 1. */
+/*
+ * Maps the page that domain owner granted with reference page at bfn. nr is 1. The grant is
+ * in use until the flush after its unmap; the hypervisor may take the mapping out before, if
+ * the granter is gone.
+ */
 #define PVIOMMU_BATCH_OP_MAP_GRANT                4U
 /*
  * Flushes nr BFNs from bfn on; nr 0: the whole context, and bfn is 0. When it is finished,
@@ -357,8 +361,8 @@
 
 /* The form of the ownership switch of context 0. */
 /*
- * Start from the background, as a native IOMMU driver does: the initial map goes away as a
- * whole.
+ * Start from the background, as a native IOMMU driver does: a new table with nothing but
+ * reserved ranges takes the place of the initial map as a whole.
  */
 #define PVIOMMU_OWNERSHIP_CLEAR                   1U
 /*
@@ -366,7 +370,10 @@
  * counts as a conflict.
  */
 #define PVIOMMU_OWNERSHIP_KEEP                    2U
-/* The initial map comes back and what the guest mapped goes away; for the next kernel. */
+/*
+ * The initial map comes back, what the guest mapped goes away, and the guest can edit
+ * nothing until it takes over again; for the next kernel.
+ */
 #define PVIOMMU_OWNERSHIP_GIVE_BACK               3U
 
 /* Who made an entry. */
@@ -417,7 +424,7 @@
 /* State of a domain and a context. */
 /*
  * The hypervisor maintains the domain's default context, so the guest can neither edit it
- * nor take it over.
+ * nor take it over, ever.
  */
 #define PVIOMMU_LIMIT_NEED_IOMMU                  (1U << 0)
 /*
@@ -425,7 +432,10 @@
  * there is a scratch page: batches are worth while.
  */
 #define PVIOMMU_LIMIT_MAP_FLUSHES                 (1U << 1)
-/* The guest owns the default context. */
+/*
+ * The guest owns the default context, and edits it: after TAKE_OWNERSHIP, until it gives it
+ * back.
+ */
 #define PVIOMMU_LIMIT_OWNED                       (1U << 2)
 
 /* Flags of other hypercalls (Xen public/memory.h, public/grant_table.h). */
@@ -737,12 +747,18 @@ struct pviommu_reserved_range {
 };
 
 /*
- * Argument of QUERY_RESERVED: the BFNs a guest may not map, in ascending order.
+ * Argument of QUERY_RESERVED: the BFNs a guest may not map, and those it is told about.
  *
- * To learn the number, call with nr_entries 0.
+ * Of a context: those of the machine, and of each device attached to it. Of a device: those
+ * of a context that it alone is attached to. They come in ascending order of first, and of
+ * last where that is the same; those of different kinds or devices may overlap.
  *
- * Errors: -ENOBUFS: nr_entries holds the number needed, and the buffer as many as fit.
- * -ENOENT: no such context. -ENODEV: no such device. -EINVAL: a bad elem_size.
+ * To learn the number, call with nr_entries 0: unless there are none, the answer is
+ * -ENOBUFS. It can change when a device is attached.
+ *
+ * Errors: -ENOBUFS: nr_entries holds the number needed, and the buffer as many as fit, the
+ * first ones. -ENOENT: no such context. -ENODEV: no such device. -EINVAL: a bad elem_size;
+ * or one of ctx_id and device is not asked for, and not 0.
  *
  * PVIOMMU_SUBOP_QUERY_RESERVED; 48 bytes.
  */
@@ -751,15 +767,18 @@ struct pviommu_query_reserved {
     uint32_t size;
     /* @4: In: of what. */
     uint32_t flags;
-    /* @8: In: the context, without QUERY_RESERVED_DEVICE. */
+    /* @8: In: the context, without QUERY_RESERVED_DEVICE; else 0. */
     uint32_t ctx_id;
     /* @12: In: the domain acted for. */
     uint16_t domid;
     /* @14: Must be 0. */
     uint16_t reserved;
-    /* @16: In: the device, with QUERY_RESERVED_DEVICE. */
+    /* @16: In: the device, with QUERY_RESERVED_DEVICE; else all 0. */
     struct pviommu_device_handle device;
-    /* @32: In: how many entries the buffer holds. Out: how many there are. */
+    /*
+     * @32: In: how many entries the buffer holds. Out: how many there are, also if more than
+     * fit.
+     */
     uint32_t nr_entries;
     /* @36: In: the size of an entry, 32. */
     uint32_t elem_size;
@@ -770,7 +789,7 @@ struct pviommu_query_reserved {
 /*
  * Argument of QUERY_DEVICE: how a device is isolated.
  *
- * Errors: -ENODEV: no such device.
+ * Errors: -ENODEV: no such device, or none of the domain's. -EINVAL: a pasid in the handle.
  *
  * PVIOMMU_SUBOP_QUERY_DEVICE; 64 bytes.
  */
@@ -787,7 +806,10 @@ struct pviommu_query_device {
     uint32_t reserved1;
     /* @16: In: the device. */
     struct pviommu_device_handle device;
-    /* @32: Out: its group, the smallest set the IOMMU can isolate. Only good for comparing. */
+    /*
+     * @32: Out: its group, the smallest set the IOMMU can isolate. Only good for comparing,
+     * and only with DEVICE_BEHIND_IOMMU; else 0, as are the next one and ctx_id.
+     */
     uint64_t group;
     /*
      * @40: Out: the devices with the same number move between contexts together, because
@@ -808,10 +830,15 @@ struct pviommu_query_device {
  * Returns 0 if the array was run to its end or to the first element that failed; how each
  * element went is in its status.
  *
+ * An owner other than the domain acted for matters to elements that map only: MAP_GRANT maps
+ * what it granted to the domain acted for; MAP and MAP_LIST map its guest frames, for the
+ * hardware domain only.
+ *
  * Errors: -EINVAL: nr_done above nr_ops, a bad elem_size, an unknown context. -E2BIG: more
- * elements than QUERY_LIMITS allows. -EACCES: context 0, and the guest does not own it.
- * -EIO: a flush failed, and the elements it was for say so; or a unit behind the context had
- * failed before, and nothing was done.
+ * elements than QUERY_LIMITS allows. -EACCES: context 0, and the guest does not own it:
+ * TAKE_OWNERSHIP first, which LIMIT_NEED_IOMMU rules out. -EIO: a flush failed, and the
+ * elements it was for say so; or a unit behind the context had failed before, and nothing
+ * was done.
  *
  * PVIOMMU_SUBOP_BATCH; 40 bytes.
  */
@@ -824,7 +851,7 @@ struct pviommu_batch {
     uint32_t ctx_id;
     /* @12: In: the domain acted for. */
     uint16_t domid;
-    /* @14: In: whose pages or grants are mapped: DOMID_SELF for those of domid. */
+    /* @14: In: whose pages or grants are mapped: DOMID_SELF for pages of domid. */
     uint16_t owner;
     /* @16: In: how many elements there are. */
     uint32_t nr_ops;
@@ -847,9 +874,13 @@ struct pviommu_batch {
  * Errors: In status: -EOPNOTSUPP: unknown op, or ELEM_PRIVILEGED where the hardware does not
  * tell privileged requests from others. -EINVAL: unknown or missing flags, a bad nr, a range
  * that wraps or leaves the aperture. -EADDRNOTAVAIL: a BFN is reserved. -EADDRINUSE: a BFN
- * is mapped. -ENOENT: nothing there. -EPERM: not a page owner lets the caller map so.
- * -EAGAIN: the page is paged out or shared; repeat. -ENOMEM: no memory for tables. -EBUSY:
- * the page is mapped too often. -EFAULT: a bad list.
+ * is mapped, and not only by the initial map. -ENOENT: nothing is mapped there, or nothing
+ * is behind the guest frame or the grant. -EPERM: not a page or a grant that owner lets the
+ * caller map so: another owner with MAP or MAP_LIST and not for the hardware domain, a grant
+ * to another domain, WRITE for what may only be read. -EAGAIN: the page is paged out or
+ * shared; repeat. -ENOMEM: no memory for tables. -ENOSPC: as many grants and foreign
+ * mappings as QUERY_LIMITS allows. -EBUSY: the page is mapped too often. -EFAULT: a bad
+ * list. -EIO: the hardware did not answer; what the element was for may be in any state.
  *
  * 32 bytes.
  */
@@ -879,16 +910,22 @@ struct pviommu_batch_element {
 
 /*
  * Argument of TAKE_OWNERSHIP: the default context changes hands, between the map the
- * hypervisor set up and the guest's own. Until then the guest cannot edit it.
+ * hypervisor set up and the guest's own. Until then the guest can look it up and not edit
+ * it: v7's subops answer -EINVAL, BATCH -EACCES. From then on it is a context like any
+ * other.
  *
  * At each moment every DMA is translated by one map or the other, and reserved ranges are
- * mapped in both. A second call for the state that is reached already succeeds and changes
- * nothing.
+ * mapped in both. A call for the state that is reached already succeeds and changes nothing:
+ * the guest owns the context, after CLEAR and after KEEP, or it does not. A guest that may
+ * have inherited mappings gives back first, then takes over. A call that was interrupted is
+ * finished by the next one, whatever its form.
  *
- * Errors: -EACCES: the hypervisor maintains the map (LIMIT_NEED_IOMMU). -EINVAL: unknown
- * mode, or a background other than BACKGROUND_DEFAULT with a mode that is not CLEAR.
- * -EOPNOTSUPP: no such background here. -ENOMEM: the new map cannot be built; the old one
- * stays. -ENOSPC: no hardware tag left. -EIO: the hardware did not answer.
+ * Errors: -EACCES: the hypervisor maintains the map (LIMIT_NEED_IOMMU), and always will.
+ * -EINVAL: unknown mode, or a background other than BACKGROUND_DEFAULT with a mode that is
+ * not CLEAR. -EOPNOTSUPP: no such background here. -ENOMEM, and for GIVE_BACK -EAGAIN or
+ * -EBUSY (a page is paged out, or held too often): the new map cannot be built; the old one
+ * stays. -ENOSPC: no hardware tag left; the old one stays. -EIO: the hardware did not
+ * answer; a device may use either map, or none.
  *
  * PVIOMMU_SUBOP_TAKE_OWNERSHIP; 24 bytes.
  */
@@ -1079,9 +1116,12 @@ struct pviommu_query_limits {
     uint64_t deferred_pages_used;
     /* @96: Out: pages that may wait so; the next one flushes. 0: unmapping always flushes. */
     uint64_t deferred_pages_allowed;
-    /* @104: Out: mappings of grants and of other domains' pages. */
+    /*
+     * @104: Out: mappings of grants and of other domains' pages, in all contexts; also of
+     * guest frames that are one themselves.
+     */
     uint32_t foreign_used;
-    /* @108: Out: such mappings allowed. */
+    /* @108: Out: such mappings allowed. One more is -ENOSPC. */
     uint32_t foreign_allowed;
     /* @112: Out: the most elements of a batch. */
     uint32_t max_batch_ops;

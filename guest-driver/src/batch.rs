@@ -110,7 +110,9 @@ impl<'p> BatchBuilder<'p> {
         self
     }
 
-    /// Maps pages of `owner` instead of those of the domain acted for.
+    /// Maps pages of `owner` instead of those of the domain acted for: with
+    /// [`map_grant`](Self::map_grant) what it granted to that domain, with the others its guest
+    /// frames, which only the hardware domain may. Elements that do not map are not affected.
     #[must_use]
     pub fn pages_of(mut self, owner: DomId) -> Self {
         self.header.owner = owner;
@@ -158,6 +160,23 @@ impl<'p> BatchBuilder<'p> {
         }
         self.lists = start;
         self.push(BatchOp::MAP_LIST, flags, bfn, list_offset(start), pages)
+    }
+
+    /// Maps the page that [`pages_of`](Self::pages_of) says the owner of granted with the number
+    /// `reference` at bus frame `bfn`. The grant is in use until the flush after its unmap, unless
+    /// the hypervisor takes the mapping out because the granter is gone. `flags` is as for
+    /// [`map`](Self::map); WRITE needs a grant that is not read-only.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchFull`]; nothing is added then.
+    pub fn map_grant(
+        &mut self,
+        bfn: Bfn,
+        reference: u64,
+        flags: ElementFlags,
+    ) -> Result<usize, BatchFull> {
+        self.push(BatchOp::MAP_GRANT, flags, bfn, reference, 1)
     }
 
     /// Unmaps `pages` bus frames from `bfn` on. `flags` is empty, or of NO_FLUSH and SKIP_HOLES.

@@ -1,14 +1,21 @@
-//! The calls of this project's own that ask about contexts, and make them with chosen properties.
+//! The calls of this project's own that ask about contexts and devices, make contexts with chosen
+//! properties, and take the default context over.
 //!
 //! They name the domain they act for themselves. A service announces each with a bit of its
 //! capabilities, and answers [`Error::NotAvailable`] without.
 
 #![forbid(unsafe_code)]
 
+mod device;
+mod reserved;
+
 use pviommu_abi::{
     AccessFlags, AllocContextExt, Background, Bfn, ContextId, DomId, Errno, Gfn, Lookup,
-    LookupResult, Origin, PAGE_SHIFT, PAGE_SIZE, QueryLimits, Subop,
+    LookupResult, Origin, OwnershipMode, PAGE_SHIFT, PAGE_SIZE, QueryLimits, Subop, TakeOwnership,
 };
+
+pub use self::device::{DeviceInfo, DevicePlace};
+pub use self::reserved::{MAX_RESERVED_RANGES, ReservedError, ReservedOf};
 
 use crate::client::IommuClient;
 use crate::error::{BadReply, Error};
@@ -112,6 +119,25 @@ impl<H: Hypercall> ForDomain<'_, H> {
         }
         Ok(context)
     }
+
+    /// Switches the default context from the map the hypervisor set up to the domain's own, or
+    /// back: in the form `mode`. With `CLEAR`, `background` is what its unmapped bus frames do from
+    /// then on; with the others it is [`Background::DEFAULT`].
+    ///
+    /// Until then the default context can be looked up and not edited. A call for the state that is
+    /// reached already changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with `EACCES` if the hypervisor maintains the map, and always will, with
+    /// `EINVAL` for a mode or a background that cannot be, and with `EPERM` or `ESRCH` as for [`lookup`](Self::lookup);
+    /// [`Error::Exhausted`] if the new map cannot be built, and the old one stays;
+    /// [`Error::NotAvailable`] without `CapabilityFlags::TAKE_OWNERSHIP` or without such a
+    /// background; [`Error::Failed`], after which devices may use either map, or none.
+    pub fn take_ownership(&self, mode: OwnershipMode, background: Background) -> Result<(), Error> {
+        let domid = self.domain;
+        self.client.call(&mut TakeOwnership { domid, mode, background, ..TakeOwnership::default() })
+    }
 }
 
 impl<H: Hypercall> IommuClient<H> {
@@ -150,6 +176,15 @@ impl<H: Hypercall> IommuClient<H> {
         aperture: Option<(Bfn, Bfn)>,
     ) -> Result<ContextId, Error> {
         self.for_domain(DomId::SELF).alloc_context_ext(background, aperture)
+    }
+
+    /// [`ForDomain::take_ownership`] of the calling domain's default context.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn take_ownership(&self, mode: OwnershipMode, background: Background) -> Result<(), Error> {
+        self.for_domain(DomId::SELF).take_ownership(mode, background)
     }
 }
 

@@ -12,7 +12,8 @@
 //! * [`client`]: the calls, typed. A hypervisor's answers are checked before they are believed.
 //! * [`batch`]: many operations in one hypercall.
 //! * [`extensions`]: what a bus frame maps to, what a context can hold, and contexts with chosen
-//!   properties.
+//!   properties; which bus frames are reserved, how a device is isolated, and whose the default
+//!   context is.
 //! * [`bfn`]: which BFNs are free.
 //! * [`hypercall`]: the one trait between this crate and a hypervisor.
 //! * [`transport`]: its implementations with the instructions of x86-64.
@@ -65,7 +66,9 @@ pub use batch::{BatchBuilder, BatchDone, BatchFull, BatchPage, ElementDone, Look
 pub use bfn::{BfnAllocator, BfnError};
 pub use client::{IommuClient, Remote};
 pub use error::{BadReply, Error, MapError};
-pub use extensions::{ForDomain, Mapping};
+pub use extensions::{
+    DeviceInfo, DevicePlace, ForDomain, MAX_RESERVED_RANGES, Mapping, ReservedError, ReservedOf,
+};
 pub use hypercall::Hypercall;
 #[cfg(target_arch = "x86_64")]
 pub use transport::{HypercallPage, Vmcall, Vmmcall};

@@ -19,7 +19,9 @@ open_enum! {
         /// Maps the `nr` guest frames listed at address `page`, an array of u64, at `nr` BFNs from
         /// `bfn` on.
         MAP_LIST = 3,
-        /// Maps the page of grant reference `page` of domain `owner` at `bfn`. `nr` is 1.
+        /// Maps the page that domain `owner` granted with reference `page` at `bfn`. `nr` is 1. The
+        /// grant is in use until the flush after its unmap; the hypervisor may take the mapping out
+        /// before, if the granter is gone.
         MAP_GRANT = 4,
         /// Flushes `nr` BFNs from `bfn` on; `nr` 0: the whole context, and `bfn` is 0. When it is
         /// finished, no device reaches what was unmapped there, and its pages are given back.
@@ -65,12 +67,17 @@ wire! {
     /// Returns 0 if the array was run to its end or to the first element that failed; how each
     /// element went is in its `status`.
     ///
+    /// An `owner` other than the domain acted for matters to elements that map only: MAP_GRANT maps
+    /// what it granted to the domain acted for; MAP and MAP_LIST map its guest frames, for the
+    /// hardware domain only.
+    ///
     /// # Errors
     ///
     /// `-EINVAL`: `nr_done` above `nr_ops`, a bad `elem_size`, an unknown context. `-E2BIG`: more
-    /// elements than QUERY_LIMITS allows. `-EACCES`: context 0, and the guest does not own it.
-    /// `-EIO`: a flush failed, and the elements it was for say so; or a unit behind the context had
-    /// failed before, and nothing was done.
+    /// elements than QUERY_LIMITS allows. `-EACCES`: context 0, and the guest does not own it:
+    /// TAKE_OWNERSHIP first, which `LIMIT_NEED_IOMMU` rules out. `-EIO`: a flush failed, and the
+    /// elements it was for say so; or a unit behind the context had failed before, and nothing was
+    /// done.
     struct Batch as "batch", size 40, align 8 {
         /// In: the caller's size of this structure, 40.
         0 => size: u32,
@@ -80,7 +87,7 @@ wire! {
         8 => ctx_id: u32,
         /// In: the domain acted for.
         12 => domid: DomId,
-        /// In: whose pages or grants are mapped: `DOMID_SELF` for those of `domid`.
+        /// In: whose pages or grants are mapped: `DOMID_SELF` for pages of `domid`.
         14 => owner: DomId,
         /// In: how many elements there are.
         16 => nr_ops: u32,
@@ -98,12 +105,16 @@ wire! {
     ///
     /// # Errors
     ///
-    /// In `status`: `-EOPNOTSUPP`: unknown `op`, or `ELEM_PRIVILEGED` where the hardware does not tell
-    /// privileged requests from others. `-EINVAL`: unknown or missing flags, a bad `nr`, a
+    /// In `status`: `-EOPNOTSUPP`: unknown `op`, or `ELEM_PRIVILEGED` where the hardware does not
+    /// tell privileged requests from others. `-EINVAL`: unknown or missing flags, a bad `nr`, a
     /// range that wraps or leaves the aperture. `-EADDRNOTAVAIL`: a BFN is reserved. `-EADDRINUSE`:
-    /// a BFN is mapped. `-ENOENT`: nothing there. `-EPERM`: not a page `owner` lets the caller map
-    /// so. `-EAGAIN`: the page is paged out or shared; repeat. `-ENOMEM`: no memory for tables.
-    /// `-EBUSY`: the page is mapped too often. `-EFAULT`: a bad list.
+    /// a BFN is mapped, and not only by the initial map. `-ENOENT`: nothing is mapped there, or
+    /// nothing is behind the guest frame or the grant. `-EPERM`: not a page or a grant that `owner`
+    /// lets the caller map so: another owner with MAP or MAP_LIST and not for the hardware domain,
+    /// a grant to another domain, WRITE for what may only be read. `-EAGAIN`: the page is paged out
+    /// or shared; repeat. `-ENOMEM`: no memory for tables. `-ENOSPC`: as many grants and foreign
+    /// mappings as QUERY_LIMITS allows. `-EBUSY`: the page is mapped too often. `-EFAULT`: a bad
+    /// list. `-EIO`: the hardware did not answer; what the element was for may be in any state.
     struct BatchElement as "batch_element", size 32, align 8, Default {
         /// In: what to do.
         0 => op: BatchOp,
@@ -114,12 +125,13 @@ wire! {
         /// In: the first bus frame.
         8 => bfn: Bfn,
         /// In: the first guest frame, the grant reference, or the address of a list, as `op` says;
-        /// 0 for UNMAP, FLUSH and LOOKUP. Out for LOOKUP: the guest frame, all ones if it is not known.
+        /// 0 for UNMAP, FLUSH and LOOKUP. Out for LOOKUP: the guest frame, all ones if it is not
+        /// known.
         16 => page: u64,
         /// In: how many pages.
         24 => nr: u32,
-        /// Out: how many pages are done, with SKIP_HOLES those passed over included. In for MAP, UNMAP
-        /// and MAP_LIST with the number `nr_done`: how many were, 0 at first.
+        /// Out: how many pages are done, with SKIP_HOLES those passed over included. In for MAP,
+        /// UNMAP and MAP_LIST with the number `nr_done`: how many were, 0 at first.
         28 => done: u32,
     }
 }

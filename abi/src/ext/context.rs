@@ -7,13 +7,14 @@ use crate::{Background, Bfn, DomId};
 open_enum! {
     /// The form of the ownership switch of context 0.
     struct OwnershipMode(u32) as "OWNERSHIP_" {
-        /// Start from the background, as a native IOMMU driver does: the initial map goes away as a
-        /// whole.
+        /// Start from the background, as a native IOMMU driver does: a new table with nothing but
+        /// reserved ranges takes the place of the initial map as a whole.
         CLEAR = 1,
         /// The initial entries stay until the guest maps over them or unmaps them; none of them
         /// counts as a conflict.
         KEEP = 2,
-        /// The initial map comes back and what the guest mapped goes away; for the next kernel.
+        /// The initial map comes back, what the guest mapped goes away, and the guest can edit
+        /// nothing until it takes over again; for the next kernel.
         GIVE_BACK = 3,
     }
 }
@@ -28,18 +29,24 @@ flags! {
 
 wire! {
     /// Argument of TAKE_OWNERSHIP: the default context changes hands, between the map the
-    /// hypervisor set up and the guest's own. Until then the guest cannot edit it.
+    /// hypervisor set up and the guest's own. Until then the guest can look it up and not edit it:
+    /// v7's subops answer `-EINVAL`, BATCH `-EACCES`. From then on it is a context like any other.
     ///
     /// At each moment every DMA is translated by one map or the other, and reserved ranges are
-    /// mapped in both. A second call for the state that is reached already succeeds and changes
-    /// nothing.
+    /// mapped in both. A call for the state that is reached already succeeds and changes nothing: the
+    /// guest owns the context, after CLEAR and after KEEP, or it does not. A guest that may have
+    /// inherited mappings gives back first, then takes over. A call that was interrupted is finished by
+    /// the next one, whatever its form.
     ///
     /// # Errors
     ///
-    /// `-EACCES`: the hypervisor maintains the map (`LIMIT_NEED_IOMMU`). `-EINVAL`: unknown `mode`,
-    /// or a background other than `BACKGROUND_DEFAULT` with a mode that is not CLEAR.
-    /// `-EOPNOTSUPP`: no such background here. `-ENOMEM`: the new map cannot be built; the old one
-    /// stays. `-ENOSPC`: no hardware tag left. `-EIO`: the hardware did not answer.
+    /// `-EACCES`: the hypervisor maintains the map (`LIMIT_NEED_IOMMU`), and always will.
+    /// `-EINVAL`: unknown `mode`, or a background other than `BACKGROUND_DEFAULT` with a mode that
+    /// is not CLEAR. `-EOPNOTSUPP`: no such background here. `-ENOMEM`, and for GIVE_BACK
+    /// `-EAGAIN` or `-EBUSY` (a page is paged out, or held too often): the new map cannot be built;
+    /// the old one stays. `-ENOSPC`: no
+    /// hardware tag left; the old one stays. `-EIO`: the hardware did not answer; a device may use
+    /// either map, or none.
     struct TakeOwnership as "take_ownership", size 24, align 4 {
         /// In: the caller's size of this structure, 24.
         0 => size: u32,
@@ -61,9 +68,10 @@ wire! {
     ///
     /// # Errors
     ///
-    /// `-ENOSPC`: no context is free, or INIT was not called. `-EINVAL`: a `size` that does not reach
-    /// over `ctx_id`, an aperture that is empty or wider than QUERY_LIMITS tells. `-EOPNOTSUPP`: a non-zero `parent` or `format`, or no such
-    /// background here. `-ENOMEM`: no memory for its tables.
+    /// `-ENOSPC`: no context is free, or INIT was not called. `-EINVAL`: a `size` that does not
+    /// reach over `ctx_id`, an aperture that is empty or wider than QUERY_LIMITS tells.
+    /// `-EOPNOTSUPP`: a non-zero `parent` or `format`, or no such background here. `-ENOMEM`: no
+    /// memory for its tables.
     struct AllocContextExt as "alloc_context_ext", size 48, align 8 {
         /// In: the caller's size of this structure, 48.
         0 => size: u32,

@@ -86,28 +86,34 @@ wire! {
         24 => reserved: u64,
     }
 
-    /// Argument of QUERY_RESERVED: the BFNs a guest may not map, in ascending order.
+    /// Argument of QUERY_RESERVED: the BFNs a guest may not map, and those it is told about.
     ///
-    /// To learn the number, call with `nr_entries` 0.
+    /// Of a context: those of the machine, and of each device attached to it. Of a device: those of
+    /// a context that it alone is attached to. They come in ascending order of `first`, and of
+    /// `last` where that is the same; those of different kinds or devices may overlap.
+    ///
+    /// To learn the number, call with `nr_entries` 0: unless there are none, the answer is
+    /// `-ENOBUFS`. It can change when a device is attached.
     ///
     /// # Errors
     ///
-    /// `-ENOBUFS`: `nr_entries` holds the number needed, and the buffer as many as fit. `-ENOENT`:
-    /// no such context. `-ENODEV`: no such device. `-EINVAL`: a bad `elem_size`.
+    /// `-ENOBUFS`: `nr_entries` holds the number needed, and the buffer as many as fit, the first
+    /// ones. `-ENOENT`: no such context. `-ENODEV`: no such device. `-EINVAL`: a bad `elem_size`;
+    /// or one of `ctx_id` and `device` is not asked for, and not 0.
     struct QueryReserved as "query_reserved", size 48, align 8 {
         /// In: the caller's size of this structure, 48.
         0 => size: u32,
         /// In: of what.
         4 => flags: QueryReservedFlags,
-        /// In: the context, without `QUERY_RESERVED_DEVICE`.
+        /// In: the context, without `QUERY_RESERVED_DEVICE`; else 0.
         8 => ctx_id: u32,
         /// In: the domain acted for.
         12 => domid: DomId,
         /// Must be 0.
         14 => reserved: u16,
-        /// In: the device, with `QUERY_RESERVED_DEVICE`.
+        /// In: the device, with `QUERY_RESERVED_DEVICE`; else all 0.
         16 => device: DeviceHandle,
-        /// In: how many entries the buffer holds. Out: how many there are.
+        /// In: how many entries the buffer holds. Out: how many there are, also if more than fit.
         32 => nr_entries: u32,
         /// In: the size of an entry, 32.
         36 => elem_size: u32,
@@ -119,7 +125,7 @@ wire! {
     ///
     /// # Errors
     ///
-    /// `-ENODEV`: no such device.
+    /// `-ENODEV`: no such device, or none of the domain's. `-EINVAL`: a `pasid` in the handle.
     struct QueryDevice as "query_device", size 64, align 8 {
         /// In: the caller's size of this structure, 64.
         0 => size: u32,
@@ -133,7 +139,8 @@ wire! {
         12 => reserved1: u32,
         /// In: the device.
         16 => device: DeviceHandle,
-        /// Out: its group, the smallest set the IOMMU can isolate. Only good for comparing.
+        /// Out: its group, the smallest set the IOMMU can isolate. Only good for comparing, and
+        /// only with `DEVICE_BEHIND_IOMMU`; else 0, as are the next one and `ctx_id`.
         32 => group: u64,
         /// Out: the devices with the same number move between contexts together, because they can
         /// share a requester id. Only good for comparing.

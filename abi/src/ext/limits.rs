@@ -11,12 +11,13 @@ flags! {
     /// State of a domain and a context.
     struct LimitFlags(u32) as "LIMIT_" {
         /// The hypervisor maintains the domain's default context, so the guest can neither edit it
-        /// nor take it over.
+        /// nor take it over, ever.
         NEED_IOMMU = 1 << 0,
         /// A map flushes before it returns, because the hardware caches what is not mapped or
         /// because there is a scratch page: batches are worth while.
         MAP_FLUSHES = 1 << 1,
-        /// The guest owns the default context.
+        /// The guest owns the default context, and edits it: after TAKE_OWNERSHIP, until it gives
+        /// it back.
         OWNED = 1 << 2,
     }
 }
@@ -65,9 +66,10 @@ wire! {
         88 => deferred_pages_used: u64,
         /// Out: pages that may wait so; the next one flushes. 0: unmapping always flushes.
         96 => deferred_pages_allowed: u64,
-        /// Out: mappings of grants and of other domains' pages.
+        /// Out: mappings of grants and of other domains' pages, in all contexts; also of guest
+        /// frames that are one themselves.
         104 => foreign_used: u32,
-        /// Out: such mappings allowed.
+        /// Out: such mappings allowed. One more is `-ENOSPC`.
         108 => foreign_allowed: u32,
         /// Out: the most elements of a batch.
         112 => max_batch_ops: u32,

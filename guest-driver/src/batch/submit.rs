@@ -33,8 +33,8 @@ impl<H: Hypercall> IommuClient<H> {
 
 impl BatchBuilder<'_> {
     /// Takes back what a call before wrote into the elements: results, and addresses of lists where
-    /// the transport expects offsets. Frames are left alone: the ABI has the hypervisor write none,
-    /// and one that does could as well map others.
+    /// the transport expects offsets. Frames and grants are left alone: the ABI has the hypervisor
+    /// write none, and one that does could as well map others.
     fn rewind(&mut self) {
         let mut list = PAGE_WORDS;
         for (element, asked) in self.page.elements.iter_mut().zip(&self.asked).take(self.used) {

@@ -13,6 +13,7 @@ fn operation() -> impl Strategy<Value = (BatchOp, u32)> {
     let op = prop_oneof![
         Just(BatchOp::MAP),
         Just(BatchOp::MAP_LIST),
+        Just(BatchOp::MAP_GRANT),
         Just(BatchOp::UNMAP),
         Just(BatchOp::FLUSH),
         Just(BatchOp::LOOKUP),
@@ -25,10 +26,16 @@ fn add(batch: &mut BatchBuilder<'_>, (op, nr): (BatchOp, u32)) -> Result<usize, 
     match op {
         BatchOp::MAP => batch.map(Bfn(1), Gfn(1), nr, READ),
         BatchOp::MAP_LIST => batch.map_list(Bfn(1), &gfns, READ),
+        BatchOp::MAP_GRANT => batch.map_grant(Bfn(1), nr.into(), READ),
         BatchOp::UNMAP => batch.unmap(Bfn(1), nr, ElementFlags::SKIP_HOLES),
         BatchOp::FLUSH => batch.flush(Bfn(1), nr),
         _ => batch.lookup(Bfn(1)),
     }
+}
+
+/// How many pages that is.
+fn pages_of((op, nr): (BatchOp, u32)) -> u32 {
+    if matches!(op, BatchOp::MAP_GRANT | BatchOp::LOOKUP) { 1 } else { nr }
 }
 
 /// Numbers of which a good part is plausible.
@@ -66,7 +73,7 @@ proptest! {
             let iommu = client(|call, elements, _| {
                 for (element, asked) in elements.iter().zip(&added) {
                     assert_eq!((element.op, element.status, element.done), (asked.0, 0, 0));
-                    assert_eq!(element.nr, if asked.0 == BatchOp::LOOKUP { 1 } else { asked.1 });
+                    assert_eq!(element.nr, pages_of(*asked));
                 }
                 for (element, (status, done)) in elements.iter_mut().zip(&statuses) {
                     if let Some(noise) = noise {
@@ -87,10 +94,9 @@ proptest! {
                 assert_eq!((ret, finished), (0, done.finished()));
                 assert!(finished == added.len() || done.first_error().is_some());
             }
-            for (result, (op, nr)) in done.iter().zip(&added) {
-                let nr = if *op == BatchOp::LOOKUP { 1 } else { *nr };
+            for (result, asked) in done.iter().zip(&added) {
                 let pages = result.map_or_else(|error| error.done, |done| done.pages);
-                assert!(pages <= nr);
+                assert!(pages <= pages_of(*asked));
             }
         }
     }

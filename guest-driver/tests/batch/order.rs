@@ -143,6 +143,34 @@ fn the_call_is_filled_in() {
 }
 
 #[test]
+fn a_grant_is_named_by_its_owner_and_number() {
+    let mut page = BatchPage::new();
+    let mut batch = BatchBuilder::new(&mut page, CONTEXT).pages_of(DomId(5));
+    let access = READ | ElementFlags::WRITE | ElementFlags::NO_FLUSH;
+    assert_eq!(batch.map_grant(Bfn(7), u64::MAX, access), Ok(0));
+    // A number that looks like the place of a list is not made an address.
+    assert_eq!(batch.map_grant(Bfn(8), 0x800, READ), Ok(1));
+    assert_eq!(batch.map_list(Bfn(9), &[Gfn(4)], READ), Ok(2));
+    let iommu = client(|call, elements, _| {
+        assert_eq!((call.domid, call.owner), (DomId::SELF, DomId(5)));
+        let grant = |bfn, page, flags| {
+            let op = BatchOp::MAP_GRANT;
+            BatchElement { op, flags, bfn: Bfn(bfn), page, nr: 1, ..BatchElement::default() }
+        };
+        assert_eq!(elements[..2], [grant(7, u64::MAX, access), grant(8, 0x800, READ)]);
+        for element in elements {
+            element.done = 1;
+        }
+        call.nr_done = 3;
+        0
+    });
+    // The same once more, after the results of the first call.
+    for _ in 0..2 {
+        assert_eq!(iommu.submit(&mut batch).unwrap().iter().collect::<Vec<_>>(), [Ok(pages(1)); 3]);
+    }
+}
+
+#[test]
 fn an_empty_list_fails_as_an_element() {
     let mut page = BatchPage::new();
     let mut batch = BatchBuilder::new(&mut page, CONTEXT);

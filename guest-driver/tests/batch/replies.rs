@@ -100,6 +100,28 @@ fn an_element_that_lies_is_not_believed() {
 }
 
 #[test]
+fn a_grant_is_one_page() {
+    let ask = |status, done| {
+        let mut page = BatchPage::new();
+        let mut batch = BatchBuilder::new(&mut page, CONTEXT).run_all();
+        batch.map_grant(Bfn(1), 9, READ).unwrap();
+        let iommu = answers(0, 1, &[(status, done)]);
+        iommu.submit(&mut batch).unwrap().element(0).unwrap()
+    };
+    let lie = |done| {
+        let count = BadReply::Count { subop: Subop::BATCH, asked: 1, done };
+        Err(MapError { done: 0, cause: Error::BadReply(count) })
+    };
+    assert_eq!(ask(0, 1), Ok(pages(1)));
+    assert_eq!(ask(0, 0), lie(0));
+    assert_eq!(ask(0, 2), lie(2));
+    assert_eq!(ask(Errno::EPERM.to_status(), 0), Err(refused(0, Errno::EPERM)));
+    // A service that has batches and no grants.
+    let absent = MapError { done: 0, cause: Error::NotAvailable(Errno::EOPNOTSUPP) };
+    assert_eq!(ask(Errno::EOPNOTSUPP.to_status(), 0), Err(absent));
+}
+
+#[test]
 fn a_looked_up_frame_is_checked() {
     let ask = |gfn, flags| {
         let iommu = client(move |call, elements, _| {

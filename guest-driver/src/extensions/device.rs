@@ -1,0 +1,73 @@
+//! How a device is isolated from others.
+
+use pviommu_abi::{ContextId, DeviceFlags, DeviceHandle, DomId, QueryDevice, Subop};
+
+use super::{ForDomain, bad};
+use crate::client::IommuClient;
+use crate::error::Error;
+use crate::hypercall::Hypercall;
+
+/// What is known of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Its properties.
+    pub state: DeviceFlags,
+    /// Where it stands among others; `None` if the service does not translate its DMA
+    /// (`DeviceFlags::BEHIND_IOMMU` is clear), as for emulated devices, which use guest addresses.
+    pub place: Option<DevicePlace>,
+}
+
+/// Where a device stands that the service translates the DMA of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DevicePlace {
+    /// The context it is attached to.
+    pub context: ContextId,
+    /// The smallest set of devices that the IOMMU can isolate from all others: those with the same
+    /// number. Only good for comparing.
+    pub group: u64,
+    /// Devices with the same number move between contexts together, because they can share a
+    /// requester id. Only good for comparing.
+    pub moves_with: u64,
+}
+
+impl<H: Hypercall> ForDomain<'_, H> {
+    /// How a device is isolated, named as the domain names it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAvailable`] with `ENODEV` if it is not the domain's device, and without
+    /// `CapabilityFlags::QUERY_DEVICE`; [`Error::Refused`] with `EPERM` or `ESRCH` as for
+    /// [`lookup`](Self::lookup); [`BadReply::Field`].
+    ///
+    /// [`BadReply::Field`]: crate::BadReply::Field
+    pub fn query_device(&self, device: DeviceHandle) -> Result<DeviceInfo, Error> {
+        let mut arg = QueryDevice { domid: self.domain, device, ..QueryDevice::default() };
+        self.client.call(&mut arg)?;
+        info(&arg)
+    }
+}
+
+impl<H: Hypercall> IommuClient<H> {
+    /// [`ForDomain::query_device`] of the calling domain.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn query_device(&self, device: DeviceHandle) -> Result<DeviceInfo, Error> {
+        self.for_domain(DomId::SELF).query_device(device)
+    }
+}
+
+fn info(reply: &QueryDevice) -> Result<DeviceInfo, Error> {
+    let wrong = |field, value: u32| bad(Subop::QUERY_DEVICE, field, value.into());
+    let QueryDevice { group, moves_with, state, ctx_id, .. } = *reply;
+    // One that is not known could be a risk.
+    if DeviceFlags::from_bits(state.bits()).is_none() {
+        return Err(wrong("state", state.bits()));
+    }
+    if !state.contains(DeviceFlags::BEHIND_IOMMU) {
+        return Ok(DeviceInfo { state, place: None });
+    }
+    let context = ContextId::try_from(ctx_id).map_err(|_| wrong("ctx_id", ctx_id))?;
+    Ok(DeviceInfo { state, place: Some(DevicePlace { context, group, moves_with }) })
+}
