@@ -9,7 +9,7 @@ use pviommu_abi::Bfn;
 
 use crate::{
     addr::{BfnRange, Mfn},
-    platform::{Invalidation, Run, Runs},
+    platform::{Invalidation, PageKind, Run, Runs},
 };
 
 /// Most table frames a flush can wait for.
@@ -124,13 +124,15 @@ impl<'r> PendingFlush<'r> {
         self.0.sync_later = later;
     }
 
-    /// The leaves changed and the references they held, if that is all: what may wait for a later
-    /// flush. What is taken so is not flushed here any more.
+    /// The leaves changed and the references they held, if that is all, and all of the domain's own
+    /// memory: what may wait for a later flush. What is taken so is not flushed here any more.
     pub(crate) fn take_leaves(&mut self) -> Option<(BfnRange, &Runs)> {
         let room = &mut *self.0;
         let only_leaves =
             room.tables.range().is_none() && room.freed.is_empty() && room.unreserved == 0;
-        let leaves = room.leaves.range().filter(|_| only_leaves)?;
+        // A record of what waits has no room for handles.
+        let own = room.released.as_slice().iter().all(|run| run.kind == PageKind::Ram);
+        let leaves = room.leaves.range().filter(|_| only_leaves && own)?;
         room.leaves = Span::EMPTY;
         Some((leaves, &room.released))
     }

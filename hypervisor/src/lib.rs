@@ -32,7 +32,7 @@
 //!     Caller, Context, Cpu, Device, DomainIommu, Iommu, Limits, Machine, Outcome, Role, Unit,
 //!     Width,
 //!     abi::{DomId, GuestPtr, PciDevice, Subop},
-//!     addr::{BfnRange, GfnRange, Mfn, MfnRange},
+//!     addr::{BfnRange, Mfn, MfnRange},
 //!     platform::*,
 //! };
 //!
@@ -53,8 +53,9 @@
 //! // SAFETY: guest frames are the machine's frames from 0x1000 on, and nobody else's.
 //! unsafe impl PageOwnership for Hypervisor {
 //!     fn acquire(
-//!         &self, _: DomId, gfns: GfnRange, access: Access, out: &mut Runs,
+//!         &self, _: DomId, wanted: Wanted, access: Access, out: &mut Runs,
 //!     ) -> Result<(), AcquireError> {
+//!         let Wanted::Guest { gfns, .. } = wanted else { return Err(AcquireError::NotPermitted) };
 //!         let first = Mfn(gfns.first().0.checked_add(0x1000).ok_or(AcquireError::NotBacked)?);
 //!         let frames = MfnRange::of_pages(first, gfns.pages()).ok_or(AcquireError::NotBacked)?;
 //!         let _ = out.push(Run { frames, kind: PageKind::Ram, access }); // and take a reference
@@ -74,12 +75,15 @@
 //!     fn table(&self, frame: Mfn) -> &[AtomicU64] {
 //!         self.tables.get(frame.0 as usize).map_or(&[], |table| table)
 //!     }
+//!     fn first_table(&self, frames: MfnRange) -> Option<Mfn> {
+//!         Some(frames.first()).filter(|first| (first.0 as usize) < self.tables.len())
+//!     }
 //! }
 //! // SAFETY: there is no unit, so there is no DMA.
 //! unsafe impl IommuHw for Hypervisor {
 //!     fn attach(
 //!         &self, _: UnitId, _: SourceId, _: TableRoot, _: Tag,
-//!     ) -> Result<(), UnitError> { Ok(()) }
+//!     ) -> Result<(), AttachError> { Ok(()) }
 //!     fn block(&self, _: UnitId, _: SourceId) -> Result<(), UnitError> { Ok(()) }
 //!     fn invalidate(&self, _: UnitId, _: Tag, _: Invalidation) -> Result<(), UnitError> { Ok(()) }
 //!     fn sync_map(&self, _: UnitId, _: Tag, _: BfnRange) -> Result<(), UnitError> { Ok(()) }
@@ -101,8 +105,10 @@
 //! let units = [Unit::new(facts, &tags)];
 //! let devices = [Device::new(PciDevice::new(0, 0, 3, 0), UnitId(0), &[])];
 //! let cpus = [Cpu::new()];
-//! let machine =
-//!     Machine { units: &units, devices: &devices, cpus: &cpus, reserved: &[], unreachable: &[] };
+//! let machine = Machine {
+//!     units: &units, devices: &devices, quarantine: None, cpus: &cpus, reserved: &[],
+//!     unreachable: &[],
+//! };
 //! let zeroed = || core::array::from_fn(|_| AtomicU64::new(0));
 //! let tables = (0..64).map(|_| zeroed()).collect();
 //! let hypervisor = Hypervisor { tables, used: AtomicU64::new(0) };
@@ -110,7 +116,7 @@
 //!
 //! let contexts: Vec<Context> = (0..=8).map(|_| Context::new()).collect();
 //! let domain = DomainIommu::new(DomId(1), Role::Guest, &contexts, Limits::default());
-//! iommu.assign(&domain, PciDevice::new(0, 0, 3, 0)).expect("nobody has it");
+//! iommu.assign(&domain, 0, PciDevice::new(0, 0, 3, 0)).expect("nobody has it");
 //!
 //! // In the handler of hypercall 43, with what the guest left in its registers:
 //! let caller = Caller { cpu: 0, width: Width::Bits64 };
@@ -159,7 +165,13 @@ pub mod sync;
 pub mod table;
 
 pub use context::Context;
-pub use domain::{Background, DomainIommu, DomainStats, Limits, Role, UnknownFlags};
+pub use domain::{
+    Background, Backing, DefaultMap, DomainIommu, DomainStats, Limits, OptIns, P2mChange, Role,
+    UnknownFlags,
+};
 pub use hypercall::{Caller, Width};
-pub use machine::{Cpu, Device, Iommu, Machine, Outcome, Reserved, ReservedKind, SetupError, Unit};
+pub use machine::{
+    Cpu, Device, DeviceFacts, Iommu, Machine, Outcome, Reserved, ReservedKind, SetupError, Sweep,
+    Unit,
+};
 pub use pviommu_abi as abi;

@@ -9,7 +9,7 @@ use pviommu_hypervisor::{
     addr::{BfnRange, GfnRange, Mfn},
     platform::{
         Access, Invalidation, IommuHw, PageOwnership, Run, Runs, SourceId, TableFrames, Tag,
-        UnitFeatures, UnitId,
+        UnitFeatures, UnitId, Wanted,
     },
 };
 use pviommu_testbed::{
@@ -35,7 +35,8 @@ fn with_pages(harshness: Harshness, body: impl FnOnce(&Rig<'_>)) {
         let platform = Platform::new(bed.board(), &[]);
         let table = HandMade::new(bed.board().memory(), 4);
         let mut runs = Runs::new();
-        let pages = GfnRange::of_pages(Gfn(0), 8).unwrap();
+        let gfns = GfnRange::of_pages(Gfn(0), 8).unwrap();
+        let pages = Wanted::Guest { owner: DOMAIN, gfns };
         platform.acquire(DOMAIN, pages, Access::all(), &mut runs).unwrap();
         (0..8).for_each(|page| table.map(page, 1, frame(bed, page)));
         platform.attach(UNIT, SourceId(DEVICE), table.root(), TAG).unwrap();

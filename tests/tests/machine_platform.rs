@@ -8,7 +8,7 @@ use pviommu_hypervisor::{
     addr::{BfnRange, GfnRange, Mfn},
     platform::{
         Access, AcquireError, GuestMemory, Invalidation, IommuHw, PageKind, PageOwnership, Pool,
-        Preempt, Runs, SourceId, TableFrames, TableRoot, Tag, UnitId,
+        Preempt, Runs, SourceId, TableFrames, TableRoot, Tag, UnitId, Wanted,
     },
 };
 use pviommu_testbed::machine::{
@@ -38,7 +38,7 @@ fn acquire(
     access: Access,
 ) -> (Runs, Result<(), AcquireError>) {
     let mut runs = Runs::new();
-    let result = platform.acquire(DOMAIN, gfns, access, &mut runs);
+    let result = platform.acquire(DOMAIN, Wanted::Guest { owner: DOMAIN, gfns }, access, &mut runs);
     (runs, result)
 }
 
@@ -97,7 +97,8 @@ fn acquire_stops_when_the_list_is_full_and_where_a_page_is_refused() {
     let (runs, result) = acquire(&platform, gfns(0x1ffe, 8), Access::READ);
     assert_eq!((runs.pages(), result), (2, Err(AcquireError::NotBacked)));
     let mut runs = Runs::new();
-    let result = platform.acquire(DomId(9), gfns(0, 1), Access::READ, &mut runs);
+    let nobodys = Wanted::Guest { owner: DomId(9), gfns: gfns(0, 1) };
+    let result = platform.acquire(DomId(9), nobodys, Access::READ, &mut runs);
     assert_eq!(result, Err(AcquireError::NotBacked));
 }
 

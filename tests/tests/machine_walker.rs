@@ -6,6 +6,7 @@ use pviommu_hypervisor::{
 };
 use pviommu_testbed::{
     iommu::{
+        Soft,
         handmade::{HandMade, LARGE, RW},
         walker::{self, Place, Rights, Walk, walk},
     },
@@ -42,7 +43,8 @@ fn each_level_takes_its_nine_bits() {
         // A different index at each level, so that a mix-up of two of them is seen.
         let bfn = [5, 77, 130, 311, 8].iter().take(levels.into()).fold(0, |b, i| b << 9 | i);
         table.map(bfn, 1, Mfn(42));
-        let leaf = Walk::Leaf { frame: Mfn(42), level: 1, rights: Rights::ALL };
+        let leaf =
+            Walk::Leaf { frame: Mfn(42), level: 1, rights: Rights::ALL, soft: Soft::default() };
         assert_eq!(from_root(&memory, &vtd_facts(), &table, bfn), leaf);
         for level in 1..=levels {
             let neighbour = bfn ^ 1 << (9 * (u32::from(level) - 1));
@@ -55,7 +57,8 @@ fn each_level_takes_its_nine_bits() {
 #[test]
 fn large_leaves_end_the_walk_early() {
     for (level, first) in [(2, 0x200), (3, 0x40000)] {
-        let leaf = Walk::Leaf { frame: Mfn(first), level, rights: Rights::ALL };
+        let leaf =
+            Walk::Leaf { frame: Mfn(first), level, rights: Rights::ALL, soft: Soft::default() };
         assert_eq!(with_entry(&vtd_facts(), 0x7_ffff, level, first << 12 | LARGE | RW), leaf);
     }
 }
@@ -94,7 +97,12 @@ fn each_bit_of_a_leaf_is_reserved_or_ignored_as_specified() {
             let expected = if reserved {
                 Walk::Reserved { level: 1, entry }
             } else {
-                Walk::Leaf { frame: Mfn(FRAME >> 12), level: 1, rights: Rights::ALL }
+                Walk::Leaf {
+                    frame: Mfn(FRAME >> 12),
+                    level: 1,
+                    rights: Rights::ALL,
+                    soft: Soft::of(entry),
+                }
             };
             assert_eq!(with_entry(&facts, 3, 1, entry), expected, "bit {bit}");
         }
@@ -144,7 +152,7 @@ fn permissions_are_anded_down_the_levels() {
         let expected = match (upper, leaf) {
             (0, _) => Walk::NotPresent { level: 3 },
             (_, 0) => Walk::NotPresent { level: 1 },
-            _ => Walk::Leaf { frame: Mfn(FRAME >> 12), level: 1, rights },
+            _ => Walk::Leaf { frame: Mfn(FRAME >> 12), level: 1, rights, soft: Soft::default() },
         };
         assert_eq!(from_root(&memory, &vtd_facts(), &table, 0), expected);
     }

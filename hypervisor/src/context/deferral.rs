@@ -80,7 +80,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
 
     /// The bound is reached: flushes all that waits in the domain, and gives it back.
     fn end_all_waits(&mut self) -> Result<(), End> {
-        for (_, context) in self.session.domain.granted_contexts() {
+        for (_, context) in self.session.domain.slots() {
             let flushed = self.session.flush_waiting(context, None);
             // Another context may be behind a unit that has failed; this one goes on.
             if core::ptr::eq(context, self.context) {
@@ -198,7 +198,7 @@ impl<P: Platform> Session<'_, P> {
     /// Flushes and gives back all that waits in the domain; the first error.
     pub(crate) fn end_waits(&self, room: &mut Runs) -> End {
         let mut first_error = None;
-        for (_, context) in self.domain.granted_contexts() {
+        for (_, context) in self.domain.slots() {
             match self.end_wait(context, room) {
                 End::Finished => {}
                 End::Yield => return End::Yield,

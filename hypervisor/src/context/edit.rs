@@ -53,7 +53,7 @@ impl<'s, P: Platform> Session<'s, P> {
 
     pub(crate) fn table<'t, F: Format>(&'t self, context: &'t Context) -> Table<'t, F, P> {
         let style = self.iommu.style();
-        Table::new(self.platform(), context.root(), style, &context.kept, &context.vacancy)
+        Table::new(self.platform(), context.root(), style, &context.beside)
     }
 
     /// True if a unit that serves the context has failed: what it caches is unknown, so nothing
@@ -110,6 +110,9 @@ impl<'s, P: Platform> Session<'s, P> {
     fn release(&self, released: Released<'_>) {
         for run in released.runs {
             self.platform().release(self.domain.id(), run);
+            if let PageKind::Foreign(_) = run.kind {
+                self.domain.foreign().give(u32::try_from(run.frames.pages()).unwrap_or(u32::MAX));
+            }
         }
         if !released.tables.is_empty() {
             // Units are done with them; a CPU may still be reading one.
@@ -202,7 +205,7 @@ impl<'s, P: Platform> Session<'s, P> {
         let mut skip = kept;
         for run in runs.as_slice() {
             let pages = run.frames.pages();
-            if let Some(rest) = rest_of(run, skip).filter(|rest| rest.kind == PageKind::Ram) {
+            if let Some(rest) = rest_of(run, skip).filter(|rest| rest.kind.is_held()) {
                 self.platform().release(self.domain.id(), &rest);
             }
             skip = skip.saturating_sub(pages);

@@ -1,4 +1,4 @@
-//! Freeing a context with everything in it, and claiming one that is free.
+//! Freeing a context with everything in it.
 
 use super::{Context, End, Session, State, editor::WORK_UNIT};
 use crate::{
@@ -30,7 +30,7 @@ impl<P: Platform> Session<'_, P> {
         end
     }
 
-    fn sweep_pieces(&self, context: &Context, room: &mut EditRoom) -> End {
+    pub(super) fn sweep_pieces(&self, context: &Context, room: &mut EditRoom) -> End {
         with_format!(self.iommu.format(), F => self.sweep_table::<F>(context, room))
     }
 
@@ -55,6 +55,20 @@ impl<P: Platform> Session<'_, P> {
                 return End::Yield;
             }
         }
+        loop {
+            let mut pending = PendingFlush::new(&mut room.flush);
+            let table = self.table::<F>(context);
+            let pruned = table.prune_handles(Prune::Everything, Cursor::default(), &mut pending);
+            if let Err(errno) = self.complete(context, &mut pending) {
+                return End::Failed(errno);
+            }
+            if pruned == Pruned::Finished {
+                break;
+            }
+            if self.platform().should_yield() {
+                return End::Yield;
+            }
+        }
         let root = context.root().frame;
         self.take_down_scratch::<F>(context);
         while let Some(frame) = self.take_frame_of_record(context) {
@@ -70,34 +84,5 @@ impl<P: Platform> Session<'_, P> {
 
     fn take_frame_of_record(&self, context: &Context) -> Option<Mfn> {
         context.deferred.lock().take_frame(self.platform())
-    }
-
-    /// Takes down a context that was claimed and not built to its end.
-    pub(crate) fn abandon(&self, context: &Context, room: &mut EditRoom) {
-        // It has neither devices nor mappings, so this is short.
-        while self.sweep_pieces(context, room) == End::Yield {}
-        context.end_sweep();
-    }
-}
-
-impl Context {
-    /// Claims a context that is not in use, to build it. The caller holds the administration lock.
-    pub(crate) fn claim(&self) -> bool {
-        let free = self.state() == State::Free && self.try_sweep();
-        if free {
-            self.set_state(State::Dying);
-        }
-        free
-    }
-
-    /// True for the one CPU that takes the context down, or builds it.
-    fn try_sweep(&self) -> bool {
-        let order = (Ordering::AcqRel, Ordering::Relaxed);
-        self.sweeping.compare_exchange(0, 1, order.0, order.1).is_ok()
-    }
-
-    /// The end of a claim.
-    pub(crate) fn end_sweep(&self) {
-        self.sweeping.store(0, Ordering::Release);
     }
 }

@@ -4,50 +4,77 @@
 //! is entered, because acquiring may take the embedder's locks; what then does not go in is
 //! released at once, since no device ever saw it.
 
-use pviommu_abi::{Bfn, Errno, Gfn};
+use pviommu_abi::{Bfn, DomId, Errno, Gfn};
 
-use super::{
-    End, Progress,
-    editor::{Editor, WORK_UNIT},
-};
+use super::{End, Progress, acquire::From, editor::Editor};
 use crate::{
-    addr::{BfnRange, GfnRange, MfnRange},
-    format::{Format, Origin, pages_at},
-    platform::{AcquireError, PageKind, Platform, Run},
-    policy::{ListPlan, MapHow, MapPlan},
-    table::{SplitPaid, Stop, split_cost},
+    addr::{BfnRange, MfnRange},
+    format::{Format, pages_at},
+    platform::{Platform, Run},
+    policy::{GrantPlan, ListPlan, MapHow, MapPlan},
+    table::{Maker, Stop},
 };
 
 /// A piece that went in, and why no more of it did.
-struct Piece {
-    pages: u64,
-    stop: Option<End>,
+pub(super) struct Piece {
+    pub(super) pages: u64,
+    pub(super) stop: Option<End>,
 }
 
 impl Piece {
-    fn stopped(end: End) -> Self {
+    pub(super) fn stopped(end: End) -> Self {
         Self { pages: 0, stop: Some(end) }
     }
 }
 
 /// Where a piece goes, and how.
 #[derive(Clone, Copy)]
-struct Target {
-    epoch: u64,
-    at: Bfn,
-    how: MapHow,
+pub(super) struct Target {
+    pub(super) epoch: u64,
+    pub(super) at: Bfn,
+    pub(super) how: MapHow,
+    pub(super) maker: Maker,
 }
 
 impl<P: Platform, F: Format> Editor<'_, P, F> {
-    /// Maps what `plan` says, as far as it gets.
-    pub(crate) fn map(&mut self, plan: &MapPlan) -> Progress {
+    /// Maps what `plan` says for `maker`, as far as it gets.
+    pub(crate) fn map(&mut self, plan: &MapPlan, maker: Maker) -> Progress {
         self.in_pieces(plan.bfns, plan.how, |editor, at, done, asked| {
             let Some(gfn) = plan.gfns.first().checked_add(done) else {
                 // The plan's ranges do not wrap, and `done` is inside.
                 return Piece::stopped(End::Failed(Errno::EINVAL));
             };
             let rest = plan.bfns.pages().saturating_sub(done);
-            editor.piece(Target { epoch: plan.epoch, at, how: plan.how }, gfn, rest, asked)
+            let target = Target { epoch: plan.epoch, at, how: plan.how, maker };
+            editor.piece(target, From::Guest(plan.owner, gfn), rest, asked)
+        })
+    }
+
+    /// Maps frames that nothing has to hold at `bfns`, `run` being as many, as far as it gets.
+    pub(crate) fn map_frames(
+        &mut self,
+        epoch: u64,
+        bfns: BfnRange,
+        run: Run,
+        maker: Maker,
+    ) -> Progress {
+        let how = MapHow { access: run.access, mmio_only: false, sync_later: false };
+        self.in_pieces(bfns, how, |editor, at, done, asked| {
+            let first = run.frames.first().checked_add(done);
+            let Some(frames) = first.and_then(|at| MfnRange::new(at, run.frames.last())) else {
+                return Piece::stopped(End::Failed(Errno::EINVAL));
+            };
+            let rest = bfns.pages().saturating_sub(done);
+            let from = From::Frames(Run { frames, ..run });
+            editor.piece(Target { epoch, at, how, maker }, from, rest, asked)
+        })
+    }
+
+    /// Maps the page that was granted.
+    pub(crate) fn map_grant(&mut self, plan: &GrantPlan) -> Progress {
+        self.in_pieces(BfnRange::single(plan.bfn), plan.how, |editor, at, _, asked| {
+            let target = Target { epoch: plan.epoch, at, how: plan.how, maker: Maker::Guest };
+            editor.piece(target, From::Grant(plan.granter, plan.reference), 1, asked)
         })
     }
 
@@ -57,7 +84,8 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
             let rest = usize::try_from(done).ok().and_then(|done| list.get(done..));
             let asked = usize::try_from(asked).unwrap_or(usize::MAX);
             let gfns = rest.map(|rest| rest.get(..asked).unwrap_or(rest)).unwrap_or_default();
-            editor.piece_of_list(Target { epoch: plan.epoch, at, how: plan.how }, gfns)
+            let target = Target { epoch: plan.epoch, at, how: plan.how, maker: Maker::Guest };
+            editor.piece_of_list(target, plan.owner, gfns)
         })
     }
 
@@ -96,22 +124,24 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         }
     }
 
-    /// Maps from `gfn` on: at least one page, or it says why not. `rest` pages are wanted in all,
+    /// Maps `from` on: at least one page, or it says why not. `rest` pages are wanted in all,
     /// `asked` of them by small leaves.
-    fn piece(&mut self, target: Target, gfn: Gfn, rest: u64, asked: u64) -> Piece {
+    fn piece(&mut self, target: Target, from: From, rest: u64, asked: u64) -> Piece {
         self.acquired.clear();
-        let refused = self.acquire(gfn, asked, target.how).err();
+        let refused = self.acquire(from, asked, target.how).err();
         let mut piece = None;
         if refused.is_none() {
-            piece = self.large_leaf(target, gfn, rest);
+            piece = self.large_leaf(target, from, rest);
         }
         let piece = piece.unwrap_or_else(|| self.small_leaves(target, asked, refused));
-        self.session.release_unmapped(self.acquired, piece.pages);
+        if !matches!(from, From::Frames(_)) {
+            self.session.release_unmapped(self.acquired, piece.pages);
+        }
         piece
     }
 
     /// Maps the guest frames of `gfns`, by small leaves.
-    fn piece_of_list(&mut self, target: Target, gfns: &[Gfn]) -> Piece {
+    fn piece_of_list(&mut self, target: Target, owner: DomId, gfns: &[Gfn]) -> Piece {
         self.acquired.clear();
         let mut refused = None;
         let mut rest = gfns;
@@ -120,7 +150,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
             rest = rest.get(run..).unwrap_or_default();
             let before = self.acquired.pages();
             let pages = u64::try_from(run).unwrap_or(0);
-            refused = self.acquire(*first, pages, target.how).err();
+            refused = self.acquire(From::Guest(owner, *first), pages, target.how).err();
             if refused.is_some() || self.acquired.pages() < before.saturating_add(pages) {
                 break;
             }
@@ -131,48 +161,30 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         piece
     }
 
-    /// Acquires `pages` pages from `gfn` on, after those acquired already.
-    fn acquire(&mut self, gfn: Gfn, pages: u64, how: MapHow) -> Result<(), Errno> {
-        let gfns = GfnRange::of_pages(gfn, pages).ok_or(Errno::EINVAL)?;
-        let domain = self.session.domain.id();
-        let acquired = self.session.platform().acquire(domain, gfns, how.access, self.acquired);
-        acquired.map_err(|error| match error {
-            AcquireError::NotBacked => Errno::ENOENT,
-            AcquireError::NotPermitted => Errno::EPERM,
-            AcquireError::Retry => Errno::EAGAIN,
-            AcquireError::Saturated => Errno::EBUSY,
-        })
-    }
-
-    /// The pages acquired that a device may reach at all and that are what was asked for, from the
-    /// first on.
-    fn usable(&self, how: MapHow) -> u64 {
-        let mut pages = 0u64;
-        for run in self.acquired.as_slice() {
-            if how.mmio_only && run.kind != PageKind::Mmio {
-                return pages;
-            }
-            match self.session.iommu.first_unreachable(run.frames) {
-                None => pages = pages.saturating_add(run.frames.pages()),
-                Some(frame) => {
-                    let before = frame.0.saturating_sub(run.frames.first().0);
-                    return pages.saturating_add(before);
-                }
-            }
-        }
-        pages
-    }
-
     /// Puts the acquired pages in by 4 KiB leaves, at most `asked`.
     fn small_leaves(&mut self, target: Target, asked: u64, refused: Option<Errno>) -> Piece {
-        let acquired = self.acquired.pages();
-        let usable = self.usable(target.how);
-        let wanted = usable.min(asked);
-        let after = if usable < acquired { Some(Errno::EPERM) } else { refused };
+        let acquired = self.acquired.pages().min(asked);
+        let usable = self.usable(target.how, asked);
+        let (wanted, charged) = self.charge_foreign(usable);
+        let after = match () {
+            () if wanted < usable => Some(Errno::ENOSPC),
+            () if usable < acquired => Some(Errno::EPERM),
+            () => refused,
+        };
         if wanted == 0 {
             // An embedder that acquires nothing and gives no reason is asked again later.
             return Piece::stopped(End::Failed(after.unwrap_or(Errno::EAGAIN)));
         }
+        let piece = self.store_small(target, wanted);
+        if charged > 0 {
+            let mapped = self.foreign_among(piece.pages);
+            self.session.domain.foreign().give(charged.saturating_sub(mapped));
+        }
+        let all = piece.pages == wanted && piece.stop.is_none();
+        Piece { stop: if all { after.map(End::Failed) } else { piece.stop }, ..piece }
+    }
+
+    fn store_small(&mut self, target: Target, wanted: u64) -> Piece {
         loop {
             let Ok(inside) = self.context.enter(self.session.gate, target.epoch) else {
                 return Piece::stopped(End::Yield);
@@ -181,108 +193,24 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
                 target.at,
                 self.acquired.as_slice(),
                 wanted,
-                Origin::Guest,
+                target.maker,
                 &mut self.edit,
             );
             drop(inside);
             let stop = match mapped.stop {
+                None => None,
                 Some(Stop::NeedTables(frames, pool)) => match self.stock(frames, pool) {
                     Ok(()) => continue,
                     Err(end) => Some(end),
                 },
+                Some(Stop::PendingFull) => match self.flush() {
+                    Ok(()) => continue,
+                    Err(errno) => Some(End::Failed(errno)),
+                },
                 Some(Stop::Occupied) => Some(End::Failed(Errno::EADDRINUSE)),
                 Some(_) => Some(End::Failed(Errno::EIO)),
-                None if mapped.pages < wanted => None,
-                None => after.filter(|_| wanted == usable).map(End::Failed),
             };
             return Piece { pages: mapped.pages, stop };
-        }
-    }
-
-    /// Tries to put the pages of `target` in by one large leaf; `None` if small ones must do.
-    fn large_leaf(&mut self, target: Target, gfn: Gfn, rest: u64) -> Option<Piece> {
-        let mut found = None;
-        for level in 1..=self.session.iommu.largest_leaf_level() {
-            let size = pages_at::<F>(level);
-            let fits = rest >= size && target.at.0.is_multiple_of(size);
-            if !fits || !self.extend(gfn, size, target.how) {
-                break;
-            }
-            found = Some((level, size));
-        }
-        let (level, size) = found?;
-        let first = self.acquired.as_slice().first()?;
-        let frames = MfnRange::of_pages(first.frames.first(), size)?;
-        let run = Run { frames, ..*first };
-        let right_kind = !target.how.mmio_only || run.kind == PageKind::Mmio;
-        if !right_kind || self.session.iommu.first_unreachable(frames).is_some() {
-            return None;
-        }
-        let cost = split_cost::<F>(level);
-        if !self.session.reserve(cost) {
-            return None;
-        }
-        let stored = self.store_large(target, level, &run);
-        if stored.is_err() {
-            self.session.unreserve(cost);
-        }
-        match stored {
-            Ok(()) => Some(Piece { pages: size, stop: None }),
-            Err(None) => None,
-            Err(Some(end)) => Some(Piece::stopped(end)),
-        }
-    }
-
-    /// Acquires more until the first run holds `size` pages that a leaf of that size can map.
-    fn extend(&mut self, gfn: Gfn, size: u64, how: MapHow) -> bool {
-        loop {
-            let [run] = self.acquired.as_slice() else { return false };
-            let have = run.frames.pages();
-            if !run.frames.first().0.is_multiple_of(size) {
-                return false;
-            }
-            if have >= size {
-                return true;
-            }
-            // What has been acquired is mapped by smaller leaves then.
-            if self.session.platform().should_yield() {
-                return false;
-            }
-            let more = size.saturating_sub(have).min(WORK_UNIT);
-            let Some(next) = gfn.checked_add(have) else { return false };
-            if self.acquire(next, more, how).is_err() {
-                return false;
-            }
-            let grown = self.acquired.as_slice().first().map_or(0, |run| run.frames.pages());
-            if grown <= have {
-                return false;
-            }
-        }
-    }
-
-    /// `Err(None)`: small leaves must do.
-    fn store_large(&mut self, target: Target, level: u8, run: &Run) -> Result<(), Option<End>> {
-        loop {
-            let entered = self.context.enter(self.session.gate, target.epoch);
-            let inside = entered.map_err(|_| Some(End::Yield))?;
-            let stored = self.session.table::<F>(self.context).map_large(
-                target.at,
-                level,
-                run,
-                Origin::Guest,
-                SplitPaid::Yes,
-                &mut self.edit,
-            );
-            drop(inside);
-            match stored {
-                Ok(()) => return Ok(()),
-                Err(Stop::NeedTables(frames, pool)) => {
-                    self.stock(frames, pool).map_err(Some)?;
-                }
-                Err(Stop::NotALeaf) => return Err(None),
-                Err(Stop::Occupied) => return Err(Some(End::Failed(Errno::EADDRINUSE))),
-                Err(_) => return Err(Some(End::Failed(Errno::EIO))),
-            }
         }
     }
 }

@@ -9,14 +9,20 @@
 //! inside only if the epoch is still the same ([`Context::enter`]); a change waits until all who
 //! are inside have left ([`Context::exclusively`]).
 
+mod acquire;
 mod deferral;
 mod edit;
 mod editor;
 mod free;
+mod identity;
+mod large;
 mod lookup;
 mod map;
+mod open;
 mod reserved;
+mod retarget;
 mod scratch;
+mod switch;
 mod trim;
 mod unmap;
 mod users;
@@ -26,6 +32,7 @@ pub(crate) use edit::{End, Progress, Session};
 pub(crate) use editor::{Editor, WORK_UNIT};
 pub(crate) use lookup::Mapping;
 pub(crate) use reserved::MAX_RESERVED;
+pub(crate) use switch::Wish;
 pub(crate) use users::{User, Users};
 pub(crate) use waiting::Deferred;
 
@@ -36,7 +43,7 @@ use crate::{
     machine::{Gate, Inside},
     platform::TableRoot,
     sync::{AtomicU32, AtomicU64, Ordering, full_fence, relax},
-    table::{KeptTables, Vacancy},
+    table::Beside,
 };
 use pviommu_abi::Bfn;
 use reserved::ReservedRanges;
@@ -46,6 +53,8 @@ use reserved::ReservedRanges;
 pub(crate) enum State {
     /// Not in use.
     Free,
+    /// Being filled: nobody uses it but who fills it.
+    Building,
     /// In use.
     Live,
     /// Being freed: nothing is added any more.
@@ -60,6 +69,10 @@ pub struct Context {
     levels: AtomicU32,
     /// Where the pass that frees it has got to.
     cursor: AtomicU64,
+    /// Where filling it has got to.
+    filled: AtomicU64,
+    /// How often it was set up.
+    generation: AtomicU64,
     /// Where the last search for tables without entries has got to.
     trimmed: AtomicU64,
     /// One CPU at a time does that pass, or builds the context.
@@ -68,11 +81,10 @@ pub struct Context {
     aperture_last: AtomicU64,
     /// Somebody was told that the scratch page was written.
     scratch_told: AtomicU32,
-    pub(crate) vacancy: Vacancy,
+    pub(crate) beside: Beside,
     pub(crate) deferred: Deferred,
-    pub(crate) kept: KeptTables,
     pub(crate) users: Users,
-    reserved: ReservedRanges,
+    pub(crate) reserved: ReservedRanges,
 }
 
 /// What a call knows about a context: a snapshot.
@@ -105,14 +117,15 @@ impl Context {
             root: AtomicU64::new(0),
             levels: AtomicU32::new(0),
             cursor: AtomicU64::new(0),
+            filled: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             trimmed: AtomicU64::new(0),
             sweeping: AtomicU32::new(0),
             aperture_first: AtomicU64::new(0),
             aperture_last: AtomicU64::new(0),
             scratch_told: AtomicU32::new(0),
-            vacancy: Vacancy::new(),
+            beside: Beside::new(),
             deferred: Deferred::new(),
-            kept: KeptTables::new(),
             users: Users::new(),
             reserved: ReservedRanges::new(),
         }
@@ -127,7 +140,7 @@ impl Context {
                     epoch,
                     state: self.state(),
                     aperture: self.aperture(),
-                    reserved: self.reserved.snapshot(),
+                    reserved: self.reserved.enforced(),
                 };
                 full_fence_between_loads();
                 if self.epoch.load(Ordering::Acquire) == epoch {
@@ -159,15 +172,17 @@ impl Context {
         match self.state.load(Ordering::Acquire) {
             1 => State::Live,
             2 => State::Dying,
+            3 => State::Building,
             _ => State::Free,
         }
     }
 
-    fn set_state(&self, state: State) {
+    pub(super) fn set_state(&self, state: State) {
         let word = match state {
             State::Free => 0,
             State::Live => 1,
             State::Dying => 2,
+            State::Building => 3,
         };
         self.state.store(word, Ordering::Release);
     }
@@ -191,6 +206,9 @@ impl Context {
         self.aperture_first.store(aperture.first().0, Ordering::Relaxed);
         self.aperture_last.store(aperture.last().0, Ordering::Relaxed);
         self.cursor.store(0, Ordering::Relaxed);
+        self.filled.store(0, Ordering::Relaxed);
+        self.reserved.clear();
+        self.generation.fetch_add(1, Ordering::AcqRel);
         self.scratch_told.store(0, Ordering::Relaxed);
     }
 
@@ -206,14 +224,9 @@ impl Context {
         self.exclusively(gate, || self.set_state(State::Dying));
     }
 
-    /// Adds the enforced ranges of a device. `false`, and nothing added, if there is no room.
-    pub(crate) fn add_reserved(&self, ranges: impl Iterator<Item = BfnRange> + Clone) -> bool {
-        self.reserved.add(ranges)
-    }
-
-    /// Takes the enforced ranges of a device away again.
-    pub(crate) fn remove_reserved(&self, ranges: impl Iterator<Item = BfnRange>) {
-        self.reserved.remove(ranges);
+    /// How often the context was set up: tells it from one that was at the same place before.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 }
 
@@ -236,7 +249,7 @@ impl fmt::Debug for Context {
         f.debug_struct("Context")
             .field("state", &self.state())
             .field("root", &self.root())
-            .field("kept", &self.kept.count())
+            .field("kept", &self.beside.kept.count())
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! The background of a context: built with it, taken down with it, and watched.
 
-use pviommu_abi::Errno;
+use pviommu_abi::{Bfn, Errno};
 
 use super::{Context, Session, State};
 use crate::{
@@ -31,7 +31,7 @@ impl<P: Platform> Session<'_, P> {
         background: Background,
         room: &mut EditRoom,
     ) -> Result<(), Errno> {
-        context.vacancy.set_fault::<F>();
+        context.beside.vacancy.set_fault::<F>();
         context.set_up(TableRoot { frame: root, levels: self.iommu.levels() }, aperture);
         self.publish_whole(root);
         if background == Background::Fault {
@@ -59,10 +59,10 @@ impl<P: Platform> Session<'_, P> {
                 return Err(Errno::ENOMEM);
             }
         }
-        context.vacancy.set_scratch::<F>(page, &shared, self.iommu.style().attributes);
+        context.beside.vacancy.set_scratch::<F>(page, &shared, self.iommu.style().attributes);
         for (level, table) in (0..=u8::MAX).zip(&shared) {
             for entry in self.platform().table(*table) {
-                entry.store(context.vacancy.word(level), Ordering::Relaxed);
+                entry.store(context.beside.vacancy.word(level), Ordering::Relaxed);
             }
             self.publish_whole(*table);
         }
@@ -77,7 +77,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     /// Paints a range of a context that nobody else uses.
-    fn paint<F: Format>(
+    pub(crate) fn paint<F: Format>(
         &self,
         context: &Context,
         range: BfnRange,
@@ -104,12 +104,12 @@ impl<P: Platform> Session<'_, P> {
     /// Gives back the scratch page and its tables: nothing leads there any more but the root, which
     /// goes, too.
     pub(super) fn take_down_scratch<F: Format>(&self, context: &Context) {
-        let page = context.vacancy.page::<F>();
+        let page = context.beside.vacancy.page::<F>();
         let mut shared = Frames::new();
-        for frame in context.vacancy.shared::<F>() {
+        for frame in context.beside.vacancy.shared::<F>() {
             let _ = shared.push(frame);
         }
-        context.vacancy.set_fault::<F>();
+        context.beside.vacancy.set_fault::<F>();
         for frame in &shared {
             self.free(*frame, Pool::Open);
         }
@@ -142,11 +142,16 @@ impl<P: Platform> Session<'_, P> {
         ranges: impl Iterator<Item = BfnRange>,
         edit: &mut Edit<'_>,
     ) {
-        let of_context = context.reserved.snapshot();
+        let of_context = context.reserved.enforced();
         let reserved = || of_context.iter().copied().chain(self.iommu.nobodys());
         let aperture = context.aperture();
-        for range in ranges.filter_map(|range| range.intersection(aperture)) {
-            let mut rest = Some(range);
+        for range in ranges {
+            if !of_context.contains(&range) {
+                for part in outside(range, aperture).into_iter().flatten() {
+                    let _ = self.table::<F>(context).paint(part, Paint::Blocked, edit);
+                }
+            }
+            let mut rest = range.intersection(aperture);
             while let Some(part) = rest {
                 let first = part.first();
                 // Either all up to the end of a reserved range, or all up to the next one.
@@ -170,9 +175,19 @@ impl<P: Platform> Session<'_, P> {
         let facts = context.facts();
         let Ok(_inside) = context.enter(self.gate, facts.epoch) else { return false };
         let live = facts.state == State::Live;
-        let Some(page) = context.vacancy.page::<F>().filter(|_| live) else { return false };
+        let Some(page) = context.beside.vacancy.page::<F>().filter(|_| live) else { return false };
         let words = self.platform().table(page);
         let written = words.iter().any(|word| word.load(Ordering::Relaxed) != 0);
         written && context.scratch_told.swap(1, Ordering::AcqRel) == 0
     }
+}
+
+/// What of `range` is before `aperture`, and what after.
+fn outside(range: BfnRange, aperture: BfnRange) -> [Option<BfnRange>; 2] {
+    let before = aperture.first().0.checked_sub(1).map(|last| range.last().min(Bfn(last)));
+    let after = aperture.last().checked_add(1).map(|first| range.first().max(first));
+    [
+        before.and_then(|last| BfnRange::new(range.first(), last)),
+        after.and_then(|first| BfnRange::new(first, range.last())),
+    ]
 }

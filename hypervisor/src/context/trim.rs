@@ -5,11 +5,15 @@ use pviommu_abi::Errno;
 use super::{Context, End, Session, State, editor::WORK_UNIT};
 use crate::{
     flush::{FlushRoom, PendingFlush},
+    format::Format,
     machine::with_format,
     platform::Platform,
     sync::Ordering,
-    table::{Cursor, Prune, Pruned},
+    table::{Cursor, Prune, Pruned, Table},
 };
+
+/// In a cursor, which holds a bus frame otherwise: the tables of handles are next.
+const HANDLES: u64 = 1 << 63;
 
 /// What a piece of a pass came to.
 struct Piece {
@@ -70,12 +74,30 @@ impl<P: Platform> Session<'_, P> {
             context.exclusively(self.gate, || {
                 with_format!(self.iommu.format(), F => {
                     let table = self.table::<F>(context);
-                    table.prune(Prune::EmptyTables, from, WORK_UNIT, &mut pending)
+                    prune(&table, from, &mut pending)
                 })
             })
         };
         let gained = pending.has_tables();
         self.complete(context, &mut pending)?;
         Ok(Piece { pruned, gained })
+    }
+}
+
+/// Takes out some tables without entries: first those of the context, then those of handles.
+fn prune<F: Format, P: Platform>(
+    table: &Table<'_, F, P>,
+    from: Cursor,
+    pending: &mut PendingFlush<'_>,
+) -> Pruned {
+    if from.0 & HANDLES == 0 {
+        return match table.prune(Prune::EmptyTables, from, WORK_UNIT, pending) {
+            Pruned::Finished => Pruned::More(Cursor(HANDLES)),
+            more => more,
+        };
+    }
+    match table.prune_handles(Prune::EmptyTables, Cursor(from.0 & !HANDLES), pending) {
+        Pruned::More(at) => Pruned::More(Cursor(at.0 | HANDLES)),
+        Pruned::Finished => Pruned::Finished,
     }
 }

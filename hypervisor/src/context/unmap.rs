@@ -8,7 +8,7 @@ use crate::{
     format::Format,
     platform::Platform,
     policy::UnmapPlan,
-    table::{Search, Stop, Unmapped},
+    table::{Search, Sought, Stop, Unmapped},
 };
 
 /// A piece that was taken out, and why no more of it was.
@@ -74,7 +74,13 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         let stop = match unmapped.stop {
             None => None,
             Some(Stop::PendingFull) => self.flush().err().map(End::Failed),
-            Some(Stop::NeedTables(frames, pool)) => self.stock(frames, pool).err(),
+            Some(Stop::NeedTables(frames, pool)) => match self.stock(frames, pool) {
+                Err(End::Failed(Errno::ENOMEM)) if plan.how.whole_leaves => {
+                    self.edit.whole_leaves = true;
+                    None
+                }
+                stocked => stocked.err(),
+            },
             Some(Stop::Hole) if !plan.how.skip_holes => Some(End::Failed(Errno::ENOENT)),
             Some(Stop::Hole) if unmapped.pages == 0 => return self.pass_over(plan, at, rest),
             Some(Stop::Hole) => None,
@@ -89,7 +95,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         let Ok(_inside) = self.context.enter(self.session.gate, plan.epoch) else {
             return Piece::stopped(End::Yield);
         };
-        match self.session.table::<F>(self.context).first_mapped(range, WORK_UNIT) {
+        match self.session.table::<F>(self.context).first_mapped(range, Sought::Any, WORK_UNIT) {
             Search::Found(next) | Search::Unfinished(next) => {
                 Piece::of(next.0.saturating_sub(at.0))
             }
@@ -99,8 +105,10 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
 }
 
 impl<P: Platform> Session<'_, P> {
-    /// True if nothing of `range` is mapped. The caller keeps everybody else out.
-    pub(crate) fn is_unmapped<F: Format>(&self, context: &Context, range: BfnRange) -> bool {
-        self.table::<F>(context).first_mapped(range, u64::MAX) == Search::Nothing
+    /// True if nothing of `range` is mapped that does not give way to what a device's firmware needs.
+    /// The caller keeps everybody else out.
+    pub(crate) fn is_clear<F: Format>(&self, context: &Context, range: BfnRange) -> bool {
+        let table = self.table::<F>(context);
+        table.first_mapped(range, Sought::InTheWay, u64::MAX) == Search::Nothing
     }
 }

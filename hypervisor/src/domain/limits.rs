@@ -7,10 +7,14 @@ use crate::sync::{AtomicU32, Ordering};
 pub struct Limits {
     /// Most contexts besides the default one; 0 refuses every call with `-ENODEV`.
     pub max_contexts: u16,
-    /// Most table frames, as a power of two.
+    /// Most table frames that the guest can ask for, as a power of two.
     pub max_arena_order: u8,
+    /// Table frames from the start, for the default context; those the guest asks for are added.
+    pub default_map_frames: u32,
     /// Most pages that are unmapped and wait for a flush; 0: an unmap always flushes.
     pub max_deferred_pages: u32,
+    /// Most mappings of grants and of other domains' pages.
+    pub max_foreign_pages: u32,
     /// Most elements of a batch.
     pub max_batch: u32,
     /// What to do with v7 flag bits that mean nothing.
@@ -28,12 +32,15 @@ pub enum UnknownFlags {
 
 impl Default for Limits {
     /// What the Linux driver asks for: 128 contexts, 4096 table frames. As many pages may wait for a
-    /// flush, and a batch may be eight pages of elements.
+    /// flush, and a batch may be eight pages of elements. 512 frames for the default context are
+    /// enough for a map of some TiB in large pages.
     fn default() -> Self {
         Self {
             max_contexts: 128,
             max_arena_order: 12,
+            default_map_frames: 512,
             max_deferred_pages: 4096,
+            max_foreign_pages: 65536,
             max_batch: 1024,
             unknown_flags: UnknownFlags::Ignore,
         }
@@ -64,6 +71,11 @@ impl Quota {
 
     pub(crate) fn used(&self) -> u32 {
         self.used.load(Ordering::Acquire)
+    }
+
+    /// What is left of it.
+    pub(crate) fn left(&self) -> u32 {
+        self.allowed().saturating_sub(self.used())
     }
 
     /// Takes `amount`, all or nothing; false if there is not as much left.

@@ -1,7 +1,10 @@
 //! What the service keeps for one domain: its contexts and its share of everything.
 
+mod default;
 mod limits;
 
+pub use default::{Backing, DefaultMap, P2mChange};
+pub(crate) use default::{DefaultState, Switch};
 pub(crate) use limits::Quota;
 pub use limits::{Limits, UnknownFlags};
 
@@ -11,6 +14,16 @@ use crate::{
     context::Context,
     sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering},
 };
+
+/// Which of a domain's contexts: a place in the memory lent, or the spare one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Slot(u16);
+
+impl Slot {
+    pub(crate) const FIRST: Self = Self(0);
+    /// Beyond all ids a guest can have: there are at most 65535 contexts, the default one included.
+    pub(crate) const SPARE: Self = Self(u16::MAX);
+}
 
 /// What a domain is to the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +45,16 @@ pub enum Background {
     Scratch,
 }
 
+bitflags::bitflags! {
+    /// What an embedder allows a domain although it is a risk.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct OptIns: u32 {
+        /// A device whose firmware needs memory of its own (RMRR, IVMD) for an ordinary guest: that
+        /// firmware may serve the machine, and may be told by the guest to do DMA.
+        const DIRECT_RANGES = 1 << 0;
+    }
+}
+
 /// The IOMMU state of a domain. The embedder keeps it in its own record of the domain.
 #[derive(Debug)]
 pub struct DomainIommu<'a> {
@@ -39,12 +62,19 @@ pub struct DomainIommu<'a> {
     role: Role,
     limits: Limits,
     background: Background,
+    opt_ins: OptIns,
     contexts: &'a [Context],
+    /// Takes the place of the first of `contexts`, and the other way round, when the default context
+    /// gets another table.
+    spare: Context,
+    pub(crate) default: DefaultState,
     /// Contexts the guest may have, the default one not counted; 0 until it asked.
     granted: AtomicU32,
     tables: Quota,
     /// Pages unmapped that wait for a flush.
     waiting: Quota,
+    /// Pages of other domains that are mapped.
+    foreign: Quota,
     dying: AtomicU32,
     /// One CPU at a time opens, closes and attaches.
     admin: Mutex<()>,
@@ -67,6 +97,8 @@ pub struct DomainStats {
     pub table_frames_allowed: u32,
     /// Pages unmapped that wait for a flush now, or to be given back after it.
     pub deferred_pages: u32,
+    /// Pages of other domains that are mapped now.
+    pub foreign_pages: u32,
     /// Calls with flag bits that mean nothing.
     pub unknown_flags: u64,
     /// Pages never given back because a unit did not complete a flush.
@@ -80,15 +112,23 @@ impl<'a> DomainIommu<'a> {
     /// never more than the slice holds, whatever `limits` says.
     #[must_use]
     pub fn new(id: DomId, role: Role, contexts: &'a [Context], limits: Limits) -> Self {
+        let (tables, waiting, foreign) = (Quota::new(), Quota::new(), Quota::new());
+        tables.allow(limits.default_map_frames);
+        waiting.allow(limits.max_deferred_pages);
+        foreign.allow(limits.max_foreign_pages);
         Self {
             id,
             role,
             limits,
             background: Background::default(),
+            opt_ins: OptIns::empty(),
             contexts,
+            spare: Context::new(),
+            default: DefaultState::new(),
             granted: AtomicU32::new(0),
-            tables: Quota::new(),
-            waiting: Quota::new(),
+            tables,
+            waiting,
+            foreign,
             dying: AtomicU32::new(0),
             admin: Mutex::new(()),
             counters: Counters::default(),
@@ -99,6 +139,18 @@ impl<'a> DomainIommu<'a> {
     #[must_use]
     pub fn with_background(self, background: Background) -> Self {
         Self { background, ..self }
+    }
+
+    /// The same, with risks that the embedder takes.
+    #[must_use]
+    pub fn with_opt_ins(self, opt_ins: OptIns) -> Self {
+        Self { opt_ins, ..self }
+    }
+
+    /// The risks that the embedder takes.
+    #[must_use]
+    pub fn opt_ins(&self) -> OptIns {
+        self.opt_ins
     }
 
     /// The background of contexts whose allocation does not choose one.
@@ -132,6 +184,7 @@ impl<'a> DomainIommu<'a> {
             table_frames: self.tables.used(),
             table_frames_allowed: self.tables.allowed(),
             deferred_pages: self.waiting.used(),
+            foreign_pages: self.foreign.used(),
             unknown_flags: self.counters.unknown_flags.load(Ordering::Relaxed),
             leaked_pages: self.counters.leaked_pages.load(Ordering::Relaxed),
             leaked_tables: self.counters.leaked_tables.load(Ordering::Relaxed),
@@ -143,24 +196,87 @@ impl<'a> DomainIommu<'a> {
         self.admin.lock()
     }
 
-    /// A context the guest may name, other than the default one.
-    pub(crate) fn context(&self, id: ContextId) -> Option<&Context> {
-        let granted = usize::try_from(self.granted()).unwrap_or(0);
-        let index = usize::from(id.0);
-        if index == 0 || index > granted { None } else { self.contexts.get(index) }
+    /// The context at `slot`.
+    pub(crate) fn at(&self, slot: Slot) -> Option<&Context> {
+        if slot == Slot::SPARE { Some(&self.spare) } else { self.contexts.get(usize::from(slot.0)) }
     }
 
-    /// Every context the guest may have, with its id.
-    pub(crate) fn granted_contexts(&self) -> impl Iterator<Item = (ContextId, &Context)> {
+    /// The context number `index` of those lent.
+    pub(crate) fn lent(&self, index: usize) -> Option<&Context> {
+        self.contexts.get(index)
+    }
+
+    /// Where the context is that the guest calls `id`.
+    pub(crate) fn slot_of(&self, id: ContextId) -> Option<Slot> {
         let granted = usize::try_from(self.granted()).unwrap_or(0);
-        let ids = (1..=u16::MAX).map(ContextId);
-        ids.zip(self.contexts.iter().skip(1)).take(granted)
+        match id {
+            ContextId::DEFAULT => Some(self.default_slot()),
+            ContextId(id) if usize::from(id) <= granted => Some(Slot(id)),
+            _ => None,
+        }
+    }
+
+    /// What the guest calls the context at `slot`.
+    pub(crate) fn id_of(&self, slot: Slot) -> ContextId {
+        if slot == Slot::SPARE { ContextId::DEFAULT } else { ContextId(slot.0) }
+    }
+
+    /// The context that the guest calls `id`.
+    pub(crate) fn context(&self, id: ContextId) -> Option<&Context> {
+        self.slot_of(id).and_then(|slot| self.at(slot))
+    }
+
+    /// Where the default context is.
+    pub(crate) fn default_slot(&self) -> Slot {
+        if self.default.is_spare_active() { Slot::SPARE } else { Slot::FIRST }
+    }
+
+    /// Where the default context was, or is going to be.
+    pub(crate) fn other_default_slot(&self) -> Slot {
+        if self.default.is_spare_active() { Slot::FIRST } else { Slot::SPARE }
+    }
+
+    /// Every context there can be.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, &Context)> {
+        let granted = usize::try_from(self.granted()).unwrap_or(0);
+        let lent = (0..Slot::SPARE.0).map(Slot).zip(self.contexts);
+        lent.take(granted.saturating_add(1)).chain([(Slot::SPARE, &self.spare)])
+    }
+
+    /// Every context the guest may have beside the default one.
+    pub(crate) fn granted_contexts(&self) -> impl Iterator<Item = &Context> {
+        let granted = usize::try_from(self.granted()).unwrap_or(0);
+        self.contexts.iter().skip(1).take(granted)
+    }
+
+    /// True while the guest may edit the context it calls `id`.
+    pub(crate) fn may_edit(&self, id: ContextId) -> bool {
+        id != ContextId::DEFAULT || self.default.is_owned()
+    }
+
+    /// The map the domain starts with.
+    #[must_use]
+    pub fn default_map(&self) -> DefaultMap {
+        self.default.map()
+    }
+
+    /// True if the hypervisor maintains the default context, so that nobody else may edit it.
+    #[must_use]
+    pub fn need_iommu(&self) -> bool {
+        self.default.map().need_iommu()
+    }
+
+    /// True after the guest took the default context over, until it gives it back.
+    #[must_use]
+    pub fn owns_default(&self) -> bool {
+        self.default.is_owned()
     }
 
     /// Most contexts the guest can be granted.
     pub(crate) fn grantable(&self) -> u32 {
         let lent = u32::try_from(self.contexts.len()).unwrap_or(u32::MAX).saturating_sub(1);
-        u32::from(self.limits.max_contexts).min(lent)
+        // The last number is the spare context's.
+        u32::from(self.limits.max_contexts).min(lent).min(u32::from(u16::MAX - 1))
     }
 
     pub(crate) fn granted(&self) -> u32 {
@@ -169,8 +285,7 @@ impl<'a> DomainIommu<'a> {
 
     /// Grants contexts and table frames, once. The caller holds the administration lock.
     pub(crate) fn grant(&self, contexts: u32, table_frames: u32) {
-        self.tables.allow(table_frames);
-        self.waiting.allow(self.limits.max_deferred_pages);
+        self.tables.allow(self.limits.default_map_frames.saturating_add(table_frames));
         self.granted.store(contexts, Ordering::Release);
     }
 
@@ -189,6 +304,10 @@ impl<'a> DomainIommu<'a> {
 
     pub(crate) fn waiting(&self) -> &Quota {
         &self.waiting
+    }
+
+    pub(crate) fn foreign(&self) -> &Quota {
+        &self.foreign
     }
 
     pub(crate) fn note_unknown_flags(&self) {

@@ -98,6 +98,12 @@ impl LeafSoft {
         Self(self.0 | Self::REFERENCED)
     }
 
+    /// The same, of another domain's memory.
+    #[must_use]
+    pub const fn with_foreign(self) -> Self {
+        Self(self.0 | Self::FOREIGN)
+    }
+
     /// The same, of device registers.
     #[must_use]
     pub const fn with_mmio(self) -> Self {

@@ -16,11 +16,12 @@ use super::{
 use crate::{
     addr::BfnRange,
     context::{Context, Editor, End, Facts, Progress, Session, WORK_UNIT},
+    domain::Role,
     format::Format,
     machine::{BATCH_ROOM, CallRoom, LIST_ROOM},
     platform::{Access, Platform},
-    policy::{self, MapRequest, UnmapRequest},
-    table::Stash,
+    policy::{self, GrantPlan, MapRequest, UnmapRequest},
+    table::{Maker, Stash},
 };
 
 /// What became of a page of elements.
@@ -172,18 +173,22 @@ impl<P: Platform> Batch<'_, '_, P> {
         done: u32,
         list: &mut [Gfn; LIST_ROOM],
     ) -> Progress {
-        let operation = match element::decode(element, done) {
+        let operation = match element::decode(element, self.request.owner, done) {
             Ok(Some(operation)) => operation,
             Ok(None) => return Progress::nothing(End::Finished),
             Err(errno) => return Progress::nothing(End::Failed(errno)),
         };
         let context = self.request.context;
-        let area = self.session.area(Some(&self.facts));
+        let area = self.session.area(context, Some(&self.facts));
         let refused = |errno| Progress::nothing(End::Failed(errno));
+        let maps_pages = matches!(operation, Operation::Map(_) | Operation::MapList { .. });
+        if maps_pages && !self.may_map_pages_of_owner() {
+            return refused(Errno::EPERM);
+        }
         match operation {
             Operation::Map(pages) => {
                 match policy::may_map(&area, &MapRequest { context, pages: Some(pages) }) {
-                    Ok(Some(plan)) => editor.map(&plan),
+                    Ok(Some(plan)) => editor.map(&plan, Maker::Guest),
                     Ok(None) => Progress::nothing(End::Finished),
                     Err(errno) => refused(errno),
                 }
@@ -196,8 +201,17 @@ impl<P: Platform> Batch<'_, '_, P> {
                 }
             }
             Operation::MapList { bfns, list: at, how } => {
-                match policy::may_map_list(&area, bfns, how) {
+                match policy::may_map_list(&area, bfns, self.request.owner, how) {
                     Ok(plan) => self.map_list(editor, plan, at, list),
+                    Err(errno) => refused(errno),
+                }
+            }
+            Operation::MapGrant { bfn, reference, how } => {
+                let granter = self.request.owner;
+                match area.editable(BfnRange::single(bfn)) {
+                    Ok(epoch) => {
+                        editor.map_grant(&GrantPlan { epoch, bfn, granter, reference, how })
+                    }
                     Err(errno) => refused(errno),
                 }
             }
@@ -217,6 +231,14 @@ impl<P: Platform> Batch<'_, '_, P> {
                 Progress { pages, end }
             }
         }
+    }
+
+    /// Another domain's pages are mapped for the hardware domain only, unless they are granted.
+    fn may_map_pages_of_owner(&self) -> bool {
+        let domain = self.session.domain;
+        let acts_for_another = self.caller != domain.id();
+        let hardware = acts_for_another || domain.role() == Role::Hardware;
+        self.request.owner == domain.id() || hardware
     }
 
     /// Maps a list of guest frames, read a part at a time, each once.

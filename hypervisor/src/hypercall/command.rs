@@ -1,10 +1,12 @@
 //! What a call asks for, and what came of it.
 
-use pviommu_abi::{Bfn, Capabilities, ContextId, Errno, GuestPtr, PciDevice, QueryLimits};
+use pviommu_abi::{
+    Bfn, Capabilities, ContextId, DomId, Errno, GuestPtr, PciDevice, QueryDevice, QueryLimits,
+};
 
 use crate::{
     addr::BfnRange,
-    context::{End, Mapping, Progress},
+    context::{End, Mapping, Progress, Wish},
     domain::Background,
     policy::{MapRequest, UnmapRequest},
 };
@@ -44,13 +46,58 @@ pub(crate) enum Command {
     QueryLimits {
         context: ContextId,
     },
+    QueryReserved(ReservedRequest),
+    QueryDevice(PciDevice),
+    /// The default context changes hands.
+    Switch(Wish),
     Batch(BatchRequest),
+}
+
+impl Command {
+    /// The device it is about, as the guest names it.
+    pub(crate) fn device(&self) -> Option<PciDevice> {
+        match self {
+            Self::Reattach { device, .. } | Self::QueryDevice(device) => Some(*device),
+            Self::QueryReserved(ReservedRequest { of: ReservedOf::Device(device), .. }) => {
+                Some(*device)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whose pages or grants are to be mapped, where that is chosen.
+    pub(crate) fn owner(&self) -> Option<DomId> {
+        match self {
+            Self::Batch(batch) => Some(batch.owner),
+            _ => None,
+        }
+    }
+}
+
+/// Which reserved ranges are asked for, and where they go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ReservedRequest {
+    pub(crate) of: ReservedOf,
+    /// An array in the caller's memory.
+    pub(crate) entries: GuestPtr,
+    /// How many it holds.
+    pub(crate) room: u32,
+}
+
+/// Whose reserved ranges.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReservedOf {
+    Context(ContextId),
+    /// As the guest names it.
+    Device(PciDevice),
 }
 
 /// An array of operations on one context. They are read when their turn comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct BatchRequest {
     pub(crate) context: ContextId,
+    /// Whose pages are mapped, or who granted them.
+    pub(crate) owner: DomId,
     /// Go on after an element that failed.
     pub(crate) run_all: bool,
     /// Where the array is, in the caller's memory.
@@ -84,6 +131,10 @@ pub(crate) enum Effect {
     Found(Mapping),
     /// The limits were asked for.
     Limits(QueryLimits),
+    /// There are this many reserved ranges.
+    Reserved { count: u32, end: End },
+    /// What is known of a device.
+    Device(QueryDevice),
     /// This many elements of a batch are finished.
     Elements { done: u32, end: End },
 }
@@ -91,11 +142,13 @@ pub(crate) enum Effect {
 impl Effect {
     pub(crate) fn end(&self) -> End {
         match self {
-            Self::Ended(end) | Self::Elements { end, .. } => *end,
+            Self::Ended(end) | Self::Elements { end, .. } | Self::Reserved { end, .. } => *end,
             Self::Pages(progress) => progress.end,
-            Self::Opened(_) | Self::Capabilities(_) | Self::Found(_) | Self::Limits(_) => {
-                End::Finished
-            }
+            Self::Opened(_)
+            | Self::Capabilities(_)
+            | Self::Found(_)
+            | Self::Limits(_)
+            | Self::Device(_) => End::Finished,
         }
     }
 

@@ -7,8 +7,8 @@ use crate::{
     addr::BfnRange,
     context::{Context, End, Session, State},
     domain::Background,
-    machine::{EditRoom, with_format},
-    platform::{Platform, Pool},
+    machine::EditRoom,
+    platform::Platform,
     policy,
 };
 
@@ -38,19 +38,9 @@ impl<P: Platform> Session<'_, P> {
         if self.domain.granted() == 0 {
             return Err(Errno::ENOSPC);
         }
-        // Before the lock: the embedder's memory may have locks of its own.
-        let root = self.allocate(Pool::Open).ok_or(Errno::ENOMEM)?;
-        let Some((id, context)) = self.claim_context() else {
-            self.free(root, Pool::Open);
-            return Err(Errno::ENOSPC);
-        };
-        let built = with_format!(self.iommu.format(), F => {
-            self.build::<F>(context, root, aperture, background, room)
-        });
-        if let Err(errno) = built {
-            self.abandon(context, room);
-            return Err(errno);
-        }
+        let claim = || self.claim_context();
+        let built = self.construct(claim, aperture, background, room)?;
+        let context = built.ok_or(Errno::ENOSPC)?;
         let _admin = self.domain.administer();
         // A teardown that began meanwhile takes the context down as it is.
         let opened = !self.domain.is_dying();
@@ -58,13 +48,14 @@ impl<P: Platform> Session<'_, P> {
             context.open();
         }
         context.end_sweep();
-        opened.then_some(id).ok_or(Errno::ENODEV)
+        let slots = self.domain.slots();
+        let mut here = slots.filter(|(_, other)| core::ptr::eq(*other, context));
+        here.next().filter(|_| opened).map(|(slot, _)| self.domain.id_of(slot)).ok_or(Errno::ENODEV)
     }
 
-    fn claim_context(&self) -> Option<(ContextId, &Context)> {
-        let _admin = self.domain.administer();
+    fn claim_context(&self) -> Option<&Context> {
         let mut contexts = self.domain.granted_contexts();
-        contexts.find(|(_, context)| !self.domain.is_dying() && context.claim())
+        contexts.find(|context| !self.domain.is_dying() && context.claim())
     }
 
     pub(super) fn free_context(&self, id: ContextId, devices: OnFree, room: &mut EditRoom) -> End {
@@ -72,34 +63,38 @@ impl<P: Platform> Session<'_, P> {
             return End::Failed(Errno::EINVAL);
         }
         let Some(context) = self.domain.context(id) else { return End::Failed(Errno::ENOENT) };
-        match self.close_context(id, context, devices, room) {
-            Ok(()) => self.sweep(context, room),
-            Err(errno) => End::Failed(errno),
+        loop {
+            match self.close_context(context, devices) {
+                Ok(true) => return self.sweep(context, room),
+                Ok(false) => {}
+                Err(errno) => return End::Failed(errno),
+            }
+            let slot = self.domain.slot_of(id);
+            let Some(place) = slot.and_then(|slot| self.place(slot)) else {
+                return End::Failed(Errno::ENOENT);
+            };
+            match self.evacuate(place, room) {
+                // A device that could not be switched is in neither context for sure: a failed unit
+                // may still walk this one.
+                End::Finished if self.is_frozen(context) => return End::Failed(Errno::EIO),
+                End::Finished => {}
+                end => return end,
+            }
         }
     }
 
-    fn close_context(
-        &self,
-        id: ContextId,
-        context: &Context,
-        devices: OnFree,
-        room: &mut EditRoom,
-    ) -> Result<(), Errno> {
+    /// Lets nobody use the context any more; false if devices have to be moved first.
+    fn close_context(&self, context: &Context, devices: OnFree) -> Result<bool, Errno> {
         let _admin = self.domain.administer();
-        let stays = devices == OnFree::Refuse && !context.users.is_empty();
-        policy::may_be_freed(Some(context.state()), stays)?;
+        let attached = !context.users.is_empty();
+        policy::may_be_freed(Some(context.state()), attached && devices == OnFree::Refuse)?;
         if context.state() == State::Live {
-            if !context.users.is_empty() {
-                self.evacuate(id, room)?;
-            }
-            // A device that could not be switched is in neither context for sure: a failed unit
-            // may still walk this one.
-            if !context.users.is_empty() {
-                return Err(Errno::EIO);
+            if attached {
+                return Ok(false);
             }
             context.close(self.gate);
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn attach(&self, context: ContextId, name: PciDevice, room: &mut EditRoom) -> End {

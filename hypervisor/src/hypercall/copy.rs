@@ -3,7 +3,8 @@
 use pviommu_abi::{
     AccessFlags, AllocContext, AllocContextExt, Batch, Capabilities, DomId, Errno, FlushPages,
     FreeContext, Gfn, GuestPtr, Init, Lookup, LookupResult, MapPages, Origin as WireOrigin,
-    QueryLimits, ReattachDevice, RemoteCmd, Subop, UnmapPages,
+    QueryDevice, QueryLimits, QueryReserved, ReattachDevice, RemoteCmd, Subop, TakeOwnership,
+    UnmapPages,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -31,7 +32,10 @@ pub(crate) enum Argument {
     UnmapPages(UnmapPages),
     FlushPages(FlushPages),
     Batch(Extensible<Batch>),
+    QueryReserved(Extensible<QueryReserved>),
+    TakeOwnership(Extensible<TakeOwnership>),
     Lookup(Extensible<Lookup>),
+    QueryDevice(Extensible<QueryDevice>),
     QueryLimits(Extensible<QueryLimits>),
     AllocContextExt(Extensible<AllocContextExt>),
 }
@@ -86,6 +90,9 @@ impl Argument {
             Subop::UNMAP_PAGES => Self::UnmapPages(read(memory, domain, from)?),
             Subop::FLUSH_PAGES => Self::FlushPages(read(memory, domain, from)?),
             Subop::BATCH => Self::Batch(Extensible::read(memory, domain, from)?),
+            Subop::QUERY_RESERVED => Self::QueryReserved(Extensible::read(memory, domain, from)?),
+            Subop::TAKE_OWNERSHIP => Self::TakeOwnership(Extensible::read(memory, domain, from)?),
+            Subop::QUERY_DEVICE => Self::QueryDevice(Extensible::read(memory, domain, from)?),
             Subop::LOOKUP => Self::Lookup(Extensible::read(memory, domain, from)?),
             Subop::QUERY_LIMITS => Self::QueryLimits(Extensible::read(memory, domain, from)?),
             Subop::ALLOC_CONTEXT_EXT => {
@@ -99,6 +106,9 @@ impl Argument {
     pub(crate) fn target(&self) -> DomId {
         match self {
             Self::Batch(batch) => batch.value.domid,
+            Self::QueryReserved(query) => query.value.domid,
+            Self::TakeOwnership(take) => take.value.domid,
+            Self::QueryDevice(query) => query.value.domid,
             Self::Lookup(lookup) => lookup.value.domid,
             Self::QueryLimits(query) => query.value.domid,
             Self::AllocContextExt(alloc) => alloc.value.domid,
@@ -128,6 +138,18 @@ impl Argument {
                     ctx_id: asked.ctx_id,
                     domid: asked.domid,
                     ..*limits
+                };
+            }
+            (Self::QueryReserved(out), Effect::Reserved { count, .. }) => {
+                out.value.nr_entries = *count;
+            }
+            (Self::QueryDevice(out), Effect::Device(device)) => {
+                let asked = out.value;
+                out.value = QueryDevice {
+                    size: asked.size,
+                    domid: asked.domid,
+                    device: asked.device,
+                    ..*device
                 };
             }
             (Self::MapPages(out), Effect::Pages(progress)) => {
@@ -169,6 +191,8 @@ impl Argument {
             Self::MapPages(out) => write(memory, domain, to, out),
             Self::UnmapPages(out) => write(memory, domain, to, out),
             Self::Lookup(out) => out.write(memory, domain, to),
+            Self::QueryReserved(out) => out.write(memory, domain, to),
+            Self::QueryDevice(out) => out.write(memory, domain, to),
             Self::QueryLimits(out) => out.write(memory, domain, to),
             Self::AllocContextExt(out) => out.write(memory, domain, to),
             // The rest of it is input.
@@ -180,6 +204,7 @@ impl Argument {
             | Self::Init(_)
             | Self::FreeContext(_)
             | Self::ReattachDevice(_)
+            | Self::TakeOwnership(_)
             | Self::FlushPages(_) => Ok(()),
         }
     }

@@ -7,15 +7,18 @@ use core::mem::offset_of;
 
 use pviommu_abi::{
     AllocContextExt, AllocFlags, Background as WireBackground, Batch, BatchFlags, Bfn, ContextId,
-    DomId, Errno, FreeFlags, Lookup, MapFlags, MapPages, PAGE_SIZE_U32, QueryLimits,
+    DeviceHandle, DomId, Errno, FreeFlags, Lookup, MapFlags, MapPages, OwnershipMode,
+    PAGE_SIZE_U32, PciDevice, QueryDevice, QueryLimits, QueryReserved, QueryReservedFlags,
+    TakeOwnership,
 };
 
 use super::{
-    command::{BatchRequest, Command, OnFree},
+    command::{BatchRequest, Command, OnFree, ReservedOf, ReservedRequest},
     copy::Argument,
 };
 use crate::{
     addr::{BfnRange, GfnRange},
+    context::Wish,
     domain::{Background, DomainIommu, UnknownFlags},
     platform::Access,
     policy::{MapHow, MapRequest, Pages, UnmapHow, UnmapRequest},
@@ -58,7 +61,7 @@ pub(crate) fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Co
             Command::Reattach { context: reattach.ctx_no, device: reattach.dev }
         }
         Argument::MapPages(map) => {
-            Command::Map(MapRequest { context: map.ctx_no, pages: map_pages(map)? })
+            Command::Map(MapRequest { context: map.ctx_no, pages: map_pages(map, domain.id())? })
         }
         Argument::UnmapPages(unmap) => {
             let bfns = bus_frames(unmap.dfn, unmap.pgsize, unmap.nr_pages)?;
@@ -70,6 +73,9 @@ pub(crate) fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Co
             Command::Flush { context: flush.ctx_no, bfns }
         }
         Argument::Batch(batch) => Command::Batch(decode_batch(&batch.value, domain)?),
+        Argument::QueryReserved(query) => decode_query_reserved(&query.value)?,
+        Argument::TakeOwnership(take) => decode_take_ownership(&take.value, domain)?,
+        Argument::QueryDevice(query) => decode_query_device(&query.value)?,
         Argument::Lookup(lookup) => decode_lookup(&lookup.value)?,
         Argument::QueryLimits(query) => decode_query_limits(&query.value)?,
         Argument::AllocContextExt(alloc) => {
@@ -96,20 +102,67 @@ fn decode_batch(batch: &Batch, domain: &DomainIommu<'_>) -> Result<BatchRequest,
     if batch.nr_ops > domain.limits().max_batch {
         return Err(Errno::E2BIG);
     }
-    // Other domains' pages take a proof that nothing here can check yet.
-    if batch.owner != DomId::SELF && batch.owner != domain.id() {
-        return Err(Errno::EPERM);
-    }
-    if context == ContextId::DEFAULT {
+    if !domain.may_edit(context) {
         return Err(Errno::EACCES);
     }
+    let owner = if batch.owner == DomId::SELF { domain.id() } else { batch.owner };
     Ok(BatchRequest {
         context,
+        owner,
         run_all: batch.flags.contains(BatchFlags::RUN_ALL),
         elements: batch.ops,
         count: batch.nr_ops,
         done: batch.nr_done,
     })
+}
+
+fn decode_take_ownership(take: &TakeOwnership, domain: &DomainIommu<'_>) -> Result<Command, Errno> {
+    strict(take.flags.unknown_bits() == 0 && take.reserved0 == 0 && take.reserved1 == 0)?;
+    let wish = match take.mode {
+        OwnershipMode::CLEAR => {
+            Wish::Clear(background(take.background)?.unwrap_or(domain.background()))
+        }
+        OwnershipMode::KEEP => Wish::Keep,
+        OwnershipMode::GIVE_BACK => Wish::GiveBack,
+        _ => return Err(Errno::EINVAL),
+    };
+    strict(take.mode == OwnershipMode::CLEAR || take.background == WireBackground::DEFAULT)?;
+    Ok(Command::Switch(wish))
+}
+
+fn decode_query_reserved(query: &QueryReserved) -> Result<Command, Errno> {
+    strict(query.flags.unknown_bits() == 0 && query.reserved == 0)?;
+    strict(query.elem_size == QueryReserved::ELEM_SIZE)?;
+    let of = if query.flags.contains(QueryReservedFlags::DEVICE) {
+        strict(query.ctx_id == 0)?;
+        ReservedOf::Device(decode_device(&query.device)?)
+    } else {
+        strict(query.device == DeviceHandle::default())?;
+        ReservedOf::Context(context_id(query.ctx_id, Errno::ENOENT)?)
+    };
+    let (entries, room) = (query.entries, query.nr_entries);
+    Ok(Command::QueryReserved(ReservedRequest { of, entries, room }))
+}
+
+fn decode_query_device(query: &QueryDevice) -> Result<Command, Errno> {
+    let zero = query.reserved0 == 0 && query.reserved1 == 0 && query.reserved2 == 0;
+    strict(query.flags.unknown_bits() == 0 && zero)?;
+    decode_device(&query.device).map(Command::QueryDevice)
+}
+
+fn decode_device(handle: &DeviceHandle) -> Result<PciDevice, Errno> {
+    strict(handle.pasid == 0)?;
+    handle.as_pci().ok_or(Errno::ENODEV)
+}
+
+/// The background that is asked for; `None`: the domain's own.
+fn background(asked: WireBackground) -> Result<Option<Background>, Errno> {
+    match asked {
+        WireBackground::DEFAULT => Ok(None),
+        WireBackground::FAULT => Ok(Some(Background::Fault)),
+        WireBackground::SCRATCH => Ok(Some(Background::Scratch)),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
 }
 
 fn decode_lookup(lookup: &Lookup) -> Result<Command, Errno> {
@@ -128,12 +181,7 @@ fn decode_alloc(alloc: &AllocContextExt) -> Result<Command, Errno> {
     if alloc.parent != 0 || alloc.format != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    let background = match alloc.background {
-        WireBackground::DEFAULT => None,
-        WireBackground::FAULT => Some(Background::Fault),
-        WireBackground::SCRATCH => Some(Background::Scratch),
-        _ => return Err(Errno::EOPNOTSUPP),
-    };
+    let background = background(alloc.background)?;
     let aperture = match (alloc.aperture_first, alloc.aperture_last) {
         (Bfn(0), Bfn(0)) => None,
         (first, last) => Some(BfnRange::new(first, last).ok_or(Errno::EINVAL)?),
@@ -141,7 +189,7 @@ fn decode_alloc(alloc: &AllocContextExt) -> Result<Command, Errno> {
     Ok(Command::AllocContext { background, aperture })
 }
 
-fn map_pages(map: &MapPages) -> Result<Option<Pages>, Errno> {
+fn map_pages(map: &MapPages, owner: DomId) -> Result<Option<Pages>, Errno> {
     if map.nr_pages == 0 {
         return Ok(None);
     }
@@ -157,7 +205,7 @@ fn map_pages(map: &MapPages) -> Result<Option<Pages>, Errno> {
         return Err(Errno::EINVAL);
     }
     let sync_later = map.map_flags.contains(MapFlags::NO_FLUSH);
-    Ok(Some(Pages { bfns, gfns, how: MapHow { access, mmio_only: false, sync_later } }))
+    Ok(Some(Pages { bfns, owner, gfns, how: MapHow { access, mmio_only: false, sync_later } }))
 }
 
 fn bus_frames(first: Bfn, pgsize: u32, pages: u32) -> Result<Option<BfnRange>, Errno> {

@@ -1,6 +1,6 @@
 //! One element of a batch: from its bytes to an operation that cannot be wrong in itself.
 
-use pviommu_abi::{BatchElement, BatchOp, Bfn, ElementFlags, Errno, Gfn, GuestPtr};
+use pviommu_abi::{BatchElement, BatchOp, Bfn, DomId, ElementFlags, Errno, Gfn, GuestPtr};
 
 use crate::{
     addr::{BfnRange, GfnRange},
@@ -16,6 +16,11 @@ pub(crate) enum Operation {
     MapList {
         bfns: BfnRange,
         list: GuestPtr,
+        how: MapHow,
+    },
+    MapGrant {
+        bfn: Bfn,
+        reference: u64,
         how: MapHow,
     },
     Unmap {
@@ -36,13 +41,18 @@ const MAP_FLAGS: ElementFlags = ElementFlags::READ
     .union(ElementFlags::PRIVILEGED);
 const UNMAP_FLAGS: ElementFlags = ElementFlags::NO_FLUSH.union(ElementFlags::SKIP_HOLES);
 
-/// Decodes what is left of `element` after its first `done` pages. `None`: nothing is.
+/// Decodes what is left of `element` after its first `done` pages; `owner` is whose pages it maps.
+/// `None`: nothing is.
 ///
 /// # Errors
 /// What its status is to be.
-pub(crate) fn decode(element: &BatchElement, done: u32) -> Result<Option<Operation>, Errno> {
+pub(crate) fn decode(
+    element: &BatchElement,
+    owner: DomId,
+    done: u32,
+) -> Result<Option<Operation>, Errno> {
     let known = match element.op {
-        BatchOp::MAP | BatchOp::MAP_LIST => MAP_FLAGS,
+        BatchOp::MAP | BatchOp::MAP_LIST | BatchOp::MAP_GRANT => MAP_FLAGS,
         BatchOp::UNMAP => UNMAP_FLAGS,
         BatchOp::FLUSH | BatchOp::LOOKUP => ElementFlags::empty(),
         _ => return Err(Errno::EOPNOTSUPP),
@@ -69,7 +79,7 @@ pub(crate) fn decode(element: &BatchElement, done: u32) -> Result<Option<Operati
             let gfns = GfnRange::of_pages(Gfn(element.page), pages).ok_or(Errno::EINVAL)?;
             let rest = gfns.first().checked_add(u64::from(done));
             let rest = rest.and_then(|at| GfnRange::new(at, gfns.last()));
-            Ok(left.zip(rest).map(|(bfns, gfns)| Operation::Map(Pages { bfns, gfns, how })))
+            Ok(left.zip(rest).map(|(bfns, gfns)| Operation::Map(Pages { bfns, owner, gfns, how })))
         }
         BatchOp::MAP_LIST => {
             let how = map_how(element)?;
@@ -77,11 +87,20 @@ pub(crate) fn decode(element: &BatchElement, done: u32) -> Result<Option<Operati
             let list = element.page.checked_add(skipped).map(GuestPtr).ok_or(Errno::EFAULT)?;
             Ok(left.map(|bfns| Operation::MapList { bfns, list, how }))
         }
+        BatchOp::MAP_GRANT => {
+            let how = map_how(element)?;
+            if element.nr != 1 {
+                return Err(Errno::EINVAL);
+            }
+            let reference = element.page;
+            Ok(left.map(|bfns| Operation::MapGrant { bfn: bfns.first(), reference, how }))
+        }
         _ if element.page != 0 => Err(Errno::EINVAL),
         _ => {
             let how = UnmapHow {
                 later: element.flags.contains(ElementFlags::NO_FLUSH),
                 skip_holes: element.flags.contains(ElementFlags::SKIP_HOLES),
+                whole_leaves: false,
             };
             Ok(left.map(|bfns| Operation::Unmap { bfns, how }))
         }
@@ -132,6 +151,8 @@ fn flush(element: &BatchElement) -> Result<Operation, Errno> {
 mod tests {
     use super::*;
 
+    const OWNER: DomId = DomId(3);
+
     fn element(op: BatchOp, flags: ElementFlags, bfn: u64, page: u64, nr: u32) -> BatchElement {
         BatchElement { op, flags, bfn: Bfn(bfn), page, nr, ..BatchElement::default() }
     }
@@ -145,6 +166,8 @@ mod tests {
             element(BatchOp::MAP, ElementFlags::READ, 1, 1, 0),
             element(BatchOp::MAP, ElementFlags::READ, u64::MAX, 1, 2),
             element(BatchOp::MAP, ElementFlags::READ, 1, u64::MAX, 2),
+            element(BatchOp::MAP_GRANT, ElementFlags::READ, 1, 7, 2),
+            element(BatchOp::MAP_GRANT, none, 1, 7, 1),
             element(BatchOp::UNMAP, ElementFlags::READ, 1, 0, 1),
             element(BatchOp::UNMAP, none, 1, 7, 1),
             element(BatchOp::UNMAP, none, 1, 0, 0),
@@ -156,10 +179,10 @@ mod tests {
             element(BatchOp::UNMAP, ElementFlags::from_bits_retain(1 << 15), 1, 0, 1),
         ];
         for element in refused {
-            assert_eq!(decode(&element, 0), Err(Errno::EINVAL), "{element:?}");
+            assert_eq!(decode(&element, OWNER, 0), Err(Errno::EINVAL), "{element:?}");
         }
-        for op in [BatchOp(0), BatchOp::MAP_GRANT, BatchOp(7), BatchOp(u16::MAX)] {
-            assert_eq!(decode(&element(op, none, 1, 0, 1), 0), Err(Errno::EOPNOTSUPP));
+        for op in [BatchOp(0), BatchOp(7), BatchOp(u16::MAX)] {
+            assert_eq!(decode(&element(op, none, 1, 0, 1), OWNER, 0), Err(Errno::EOPNOTSUPP));
         }
     }
 
@@ -167,10 +190,10 @@ mod tests {
     #[test]
     fn progress_beyond_the_end_of_an_element_is_refused() {
         let unmap = element(BatchOp::UNMAP, ElementFlags::empty(), 10, 0, 4);
-        assert_eq!(decode(&unmap, 4), Ok(None));
-        assert_eq!(decode(&unmap, 5), Err(Errno::EINVAL));
+        assert_eq!(decode(&unmap, OWNER, 4), Ok(None));
+        assert_eq!(decode(&unmap, OWNER, 5), Err(Errno::EINVAL));
         let left = BfnRange::new(Bfn(11), Bfn(13)).unwrap();
         let how = UnmapHow::default();
-        assert_eq!(decode(&unmap, 1), Ok(Some(Operation::Unmap { bfns: left, how })));
+        assert_eq!(decode(&unmap, OWNER, 1), Ok(Some(Operation::Unmap { bfns: left, how })));
     }
 }

@@ -19,6 +19,7 @@ mod element;
 mod extensible;
 mod query;
 mod remote;
+mod reserved;
 mod serve;
 
 pub use caller::{Caller, Width};
@@ -104,10 +105,9 @@ fn allowed<P: Platform>(
     command: &Command,
 ) -> Result<(), Errno> {
     let target = session.domain.id();
-    let device: Option<PciDevice> = match command {
-        Command::Reattach { device, .. } => session.platform().resolve(target, *device),
-        _ => None,
-    };
-    let operation = Operation { caller, target, subop, device };
+    let device: Option<PciDevice> =
+        command.device().and_then(|name| session.platform().resolve(target, name));
+    let owner = command.owner().filter(|owner| *owner != target);
+    let operation = Operation { caller, target, owner, subop, device };
     session.platform().allow(&operation).map_err(|_| Errno::EPERM)
 }

@@ -1,17 +1,17 @@
 //! The questions: what the service can do, what a domain may use, what a bus frame is mapped to.
 
 use pviommu_abi::{
-    Background as WireBackground, Bfn, Capabilities, CapabilityFlags, ContextId, Errno, LimitFlags,
-    PAGE_SIZE_U32, QueryLimits,
+    Background as WireBackground, Bfn, Capabilities, CapabilityFlags, ContextId, DeviceFlags,
+    Errno, LimitFlags, PAGE_SIZE_U32, PciDevice, QueryDevice, QueryLimits,
 };
 
 use super::command::Effect;
 use crate::{
     addr::{BfnRange, PAGE_SHIFT},
     context::{Context, End, Facts, Session},
-    domain::Background,
+    domain::{Background, DefaultMap},
     format::{LeafAttributes, pages_at},
-    machine::with_format,
+    machine::{Device, DeviceFacts, Home, with_format},
     platform::{Platform, UnitFeatures},
     policy,
 };
@@ -24,11 +24,17 @@ impl<P: Platform> Session<'_, P> {
         let last = self.iommu.aperture().last().0;
         let mut cap_flags = CapabilityFlags::DEFERRED_FLUSH
             | CapabilityFlags::BATCH
+            | CapabilityFlags::QUERY_RESERVED
+            | CapabilityFlags::TAKE_OWNERSHIP
+            | CapabilityFlags::QUERY_DEVICE
             | CapabilityFlags::LOOKUP
             | CapabilityFlags::QUERY_LIMITS
             | CapabilityFlags::ALLOC_CONTEXT_EXT;
         let snooped = self.iommu.style().attributes.contains(LeafAttributes::SNOOP);
         cap_flags.set(CapabilityFlags::CACHE, snooped);
+        let mapped = self.domain.default_map() != DefaultMap::Blocked;
+        let starts = mapped && !self.domain.owns_default();
+        cap_flags.set(CapabilityFlags::DEFAULT_IDENTITY, starts);
         Capabilities {
             max_iova_addr: (last << PAGE_SHIFT) | u64::from(PAGE_SIZE_U32 - 1),
             cap_flags,
@@ -45,17 +51,19 @@ impl<P: Platform> Session<'_, P> {
         if facts.is_none() && id != ContextId::DEFAULT {
             return Err(Errno::ENOENT);
         }
-        let background = match context {
+        let background = match context.filter(|_| facts.is_some()) {
             Some(context) => self.background_of(context),
             // The default context blocks all DMA.
             None => Background::Fault,
         };
         let aperture = facts.map_or(self.iommu.aperture(), |facts| facts.aperture);
-        let live = self.domain.granted_contexts().filter(|(_, context)| context.facts().is_live());
+        let live = self.domain.granted_contexts().filter(|context| context.facts().is_live());
         let (tables, waiting) = (self.domain.tables(), self.domain.waiting());
         let caches = UnitFeatures::CACHES_NOT_PRESENT | UnitFeatures::WRITE_BUFFER;
         let scratch = background == Background::Scratch;
         let mut state = LimitFlags::empty();
+        state.set(LimitFlags::NEED_IOMMU, self.domain.need_iommu());
+        state.set(LimitFlags::OWNED, self.domain.owns_default());
         state.set(LimitFlags::MAP_FLUSHES, scratch || self.iommu.any_unit_has(caches));
         Ok(Effect::Limits(QueryLimits {
             aperture_first: aperture.first(),
@@ -71,14 +79,52 @@ impl<P: Platform> Session<'_, P> {
             pinned_pages_allowed: NOT_COUNTED,
             deferred_pages_used: u64::from(waiting.used()),
             deferred_pages_allowed: u64::from(waiting.allowed()),
+            foreign_used: self.domain.foreign().used(),
+            foreign_allowed: self.domain.foreign().allowed(),
             max_batch_ops: self.domain.limits().max_batch,
             max_element_pages: u32::MAX,
             ..QueryLimits::default()
         }))
     }
 
+    /// What a guest may know of one of its devices.
+    pub(super) fn describe(&self, name: PciDevice) -> Effect {
+        let function = self.platform().resolve(self.domain.id(), name);
+        if function.is_some_and(|function| self.iommu.device(function).is_none()) {
+            // It is the domain's, and its DMA is not translated: an emulated one.
+            return Effect::Device(QueryDevice::default());
+        }
+        match self.own_device(name) {
+            Ok(device) => Effect::Device(self.description(device)),
+            Err(errno) => Effect::Ended(End::Failed(errno)),
+        }
+    }
+
+    fn description(&self, device: &Device<'_>) -> QueryDevice {
+        let home = device.state.lock().home;
+        let facts = device.facts();
+        let mut state = DeviceFlags::BEHIND_IOMMU;
+        let isolated = facts.contains(DeviceFacts::INTERRUPTS_ISOLATED);
+        state.set(DeviceFlags::INTERRUPTS_ISOLATED, isolated);
+        state.set(DeviceFlags::SHARING_RISK, !facts.contains(DeviceFacts::UNSHARED));
+        let snooped = self.iommu.style().attributes.contains(LeafAttributes::SNOOP);
+        state.set(DeviceFlags::COHERENT, snooped);
+        let number = self.iommu.number_of(device);
+        let context = match home {
+            Home::In(slot) => self.domain.id_of(slot),
+            Home::Blocked | Home::Quarantine => ContextId::DEFAULT,
+        };
+        QueryDevice {
+            group: number,
+            moves_with: number,
+            state,
+            ctx_id: u32::from(context.0),
+            ..QueryDevice::default()
+        }
+    }
+
     fn background_of(&self, context: &Context) -> Background {
-        let page = with_format!(self.iommu.format(), F => context.vacancy.page::<F>());
+        let page = with_format!(self.iommu.format(), F => context.beside.vacancy.page::<F>());
         if page.is_some() { Background::Scratch } else { Background::Fault }
     }
 
@@ -94,7 +140,7 @@ impl<P: Platform> Session<'_, P> {
         let live = context.map(|context| (context, context.facts()));
         let nothing = End::Failed(Errno::ENOENT);
         let (context, facts) = live.filter(|(_, facts)| facts.is_live()).ok_or(nothing)?;
-        let epoch = policy::may_look(&self.area(Some(&facts)), BfnRange::single(bfn));
+        let epoch = policy::may_look(&self.area(id, Some(&facts)), BfnRange::single(bfn));
         let epoch = epoch.map_err(End::Failed)?;
         with_format!(self.iommu.format(), F => self.lookup::<F>(context, epoch, bfn))
             .map(Effect::Found)

@@ -9,6 +9,7 @@ use crate::{
     machine::{CallRoom, EditRoom, interrupt_range, with_format},
     platform::Platform,
     policy::{self, Area, MapRequest, UnmapRequest},
+    table::Maker,
 };
 
 impl<P: Platform> Session<'_, P> {
@@ -43,6 +44,9 @@ impl<P: Platform> Session<'_, P> {
             Command::QueryLimits { context } => {
                 self.limits(context).unwrap_or_else(|errno| Effect::Ended(End::Failed(errno)))
             }
+            Command::QueryReserved(request) => self.reserved(&request, caller),
+            Command::QueryDevice(device) => self.describe(device),
+            Command::Switch(wish) => Effect::Ended(self.switch_default(wish, edit)),
             Command::Batch(request) => {
                 let (done, end) = with_format!(self.iommu.format(), F => {
                     self.run_batch::<F>(caller, &request, room)
@@ -58,7 +62,7 @@ impl<P: Platform> Session<'_, P> {
             |area| policy::may_map(area, request),
             |context, plan| {
                 with_format!(self.iommu.format(), F => {
-                    self.edit::<F>(context, room, |editor| editor.map(&plan))
+                    self.edit::<F>(context, room, |editor| editor.map(&plan, Maker::Guest))
                 })
             },
         )
@@ -77,10 +81,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     fn flush_pages(&self, id: ContextId, bfns: Option<BfnRange>, room: &mut EditRoom) -> End {
-        let asked = |area: &Area<'_>| match bfns {
-            Some(bfns) => policy::may_look(area, bfns).map(|_| Some(bfns)),
-            None => Ok(None),
-        };
+        let asked = |area: &Area<'_>| policy::may_flush(area, bfns);
         let flushed = self.validated(id, asked, |context, bfns| {
             with_format!(self.iommu.format(), F => {
                 self.edit::<F>(context, room, |editor| editor.flush_range(bfns))
@@ -98,7 +99,8 @@ impl<P: Platform> Session<'_, P> {
     ) -> Progress {
         let context = self.domain.context(id);
         let facts = context.map(Context::facts);
-        match (validate(&self.area(facts.as_ref())), context) {
+        // Whose the context is, is asked after the snapshot: when it changes hands, its epoch does.
+        match (validate(&self.area(id, facts.as_ref())), context) {
             (Err(errno), _) => Progress::nothing(End::Failed(errno)),
             (Ok(None), _) => Progress::nothing(End::Finished),
             (Ok(Some(plan)), Some(context)) if !self.is_frozen(context) => apply(context, plan),
@@ -107,7 +109,8 @@ impl<P: Platform> Session<'_, P> {
     }
 
     /// What a range is checked against.
-    pub(super) fn area<'f>(&'f self, context: Option<&'f Facts>) -> Area<'f> {
-        Area { context, reserved: self.iommu.reserved(), interrupts: interrupt_range() }
+    pub(super) fn area<'f>(&'f self, id: ContextId, context: Option<&'f Facts>) -> Area<'f> {
+        let guests = self.domain.may_edit(id);
+        Area { context, guests, reserved: self.iommu.reserved(), interrupts: interrupt_range() }
     }
 }

@@ -1,173 +1,202 @@
 //! Moving devices: between contexts, to a domain, and away from it.
 //!
-//! Always in this order: the new context takes the device in, the device entry is switched in one
-//! step, the old tag is flushed, the old context lets the device go (INV-09, INV-41, INV-42). So
+//! Always in this order: the new context takes the device in, the device entries are switched in one
+//! step each, the old tag is flushed, the old context lets the device go (INV-09, INV-41, INV-42). So
 //! every DMA is translated by one table or the other, and an edit of either flushes for it.
 
 use pviommu_abi::{ContextId, Errno};
 
-use super::{Device, EditRoom, Iommu, device::DeviceState, membership::Stopped};
+use super::{
+    Device, EditRoom, Home,
+    device::DeviceState,
+    membership::{Place, Prepared},
+};
 use crate::{
     context::{Context, End, Session, State},
-    domain::DomainIommu,
-    flush::PendingFlush,
-    platform::{Platform, Pool},
+    platform::Platform,
     policy,
-    table::{Edit, Stash},
+    table::Stash,
 };
 
-impl<P: Platform> Iommu<'_, P> {
-    /// Makes `domain` the owner of a device that has none.
-    pub(super) fn give(&self, domain: &DomainIommu<'_>, device: &Device<'_>) -> Result<(), Errno> {
-        let _admin = domain.administer();
-        if domain.is_dying() {
-            return Err(Errno::ESRCH);
-        }
-        let mut state = device.state.lock();
-        policy::may_be_given(state.owner, state.broken)?;
-        self.on_unit(device.unit(), |hw| hw.block(device.unit(), device.source()))
-            .map_err(|_| Errno::EIO)?;
-        *state =
-            DeviceState { owner: Some(domain.id()), context: ContextId::DEFAULT, broken: false };
-        Ok(())
-    }
+/// How a device is moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Move {
+    /// What the device's firmware needs stays mapped where it comes from: that table goes as a whole,
+    /// or the device may come back.
+    pub(crate) keeps_old: bool,
+    /// What its firmware needs is still mapped where it goes.
+    pub(crate) prepared: bool,
+}
+
+/// What is to be done next.
+enum Next {
+    Finish(End),
+    Prepare(Place),
 }
 
 impl<P: Platform> Session<'_, P> {
-    /// Moves a device of the domain to the context `to`.
+    /// Moves a device of the domain to the context that the guest calls `to`.
     pub(crate) fn reattach(&self, device: &Device<'_>, to: ContextId, room: &mut EditRoom) -> End {
+        self.transfer(device, Move::default(), room, |state| {
+            let slot = self.domain.slot_of(to);
+            let target = slot.and_then(|slot| self.domain.at(slot)).map(Context::state);
+            let of = (state.owner, state.broken);
+            policy::may_be_moved(self.domain.id(), of, to, target)?;
+            match slot {
+                Some(slot) if to != ContextId::DEFAULT => Ok(Home::In(slot)),
+                _ => Ok(self.default_home(device)),
+            }
+        })
+    }
+
+    /// Where a device is that is in the default context.
+    pub(crate) fn default_home(&self, device: &Device<'_>) -> Home {
+        let slot = self.domain.default_slot();
+        let live = self.domain.at(slot).is_some_and(|context| context.state() == State::Live);
+        if live { Home::In(slot) } else { parked(device) }
+    }
+
+    /// Moves a device to where `goal` says that it belongs, asked under the locks each time.
+    pub(crate) fn transfer(
+        &self,
+        device: &Device<'_>,
+        how: Move,
+        room: &mut EditRoom,
+        goal: impl Fn(&DeviceState) -> Result<Home, Errno>,
+    ) -> End {
         let mut stash = Stash::new();
+        let mut ready: Option<Prepared> = None;
         let end = loop {
-            let edit = Edit::new(&mut stash, PendingFlush::new(&mut room.flush));
-            match self.try_reattach(device, to, edit) {
-                Ok(()) => break End::Finished,
-                Err(Stopped::Because(errno)) => break End::Failed(errno),
-                Err(Stopped::NeedTables(frames)) => {
-                    // Outside the locks: the embedder's memory may have locks of its own.
-                    let Some(target) = self.domain.context(to) else {
-                        break End::Failed(Errno::ENOENT);
-                    };
-                    let aside = &mut room.aside;
-                    if let Err(end) = self.stock(target, &mut stash, frames, Pool::Open, aside) {
-                        break end;
+            let mut left = None;
+            let next = {
+                let _admin = self.domain.administer();
+                let mut state = device.state.lock();
+                match goal(&state) {
+                    Err(errno) => Next::Finish(End::Failed(errno)),
+                    Ok(home) if home == state.home => Next::Finish(End::Finished),
+                    Ok(Home::In(slot)) if !how.prepared && !self.is_ready(&ready, slot) => self
+                        .place(slot)
+                        .map_or_else(|| Next::Finish(End::Failed(Errno::ENOENT)), Next::Prepare),
+                    Ok(home) => {
+                        let switched = self.switch(device, &mut state, home);
+                        left = switched.left;
+                        if state.home == home {
+                            // It is the device's now.
+                            ready = None;
+                        }
+                        Next::Finish(switched.end.map_or_else(End::Failed, |()| End::Finished))
+                    }
+                }
+            };
+            if let Some(left) = left.filter(|_| !how.keeps_old) {
+                self.unprepare(device, left, &mut stash, room);
+            }
+            match next {
+                Next::Finish(end) => break end,
+                Next::Prepare(place) => {
+                    if let Some(other) = ready.take() {
+                        self.unprepare(device, other.place, &mut stash, room);
+                    }
+                    match self.prepare(device, place, &mut stash, room) {
+                        Ok(prepared) => ready = Some(prepared),
+                        Err(end) => break end,
                     }
                 }
             }
         };
-        if let Some(target) = self.domain.context(to).filter(|_| end != End::Finished) {
-            // What was prepared for the device and is nobody's now.
-            let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room.flush));
-            let _admin = self.domain.administer();
-            if target.state() == State::Live {
-                target.exclusively(self.gate, || self.restore(target, device, &mut edit));
-            }
-            // Only entries that were not present have changed: nothing has to be released.
-            let _ = self.complete(target, &mut edit.pending);
+        if let Some(unused) = ready {
+            self.unprepare(device, unused.place, &mut stash, room);
         }
         self.empty(&mut stash);
         end
     }
 
-    fn try_reattach(
-        &self,
-        device: &Device<'_>,
-        to: ContextId,
-        mut edit: Edit<'_>,
-    ) -> Result<(), Stopped> {
-        let _admin = self.domain.administer();
-        let mut state = device.state.lock();
-        let target = self.domain.context(to).map(|context| (context, context.state()));
-        policy::may_be_moved(self.domain.id(), state.owner, to, target.map(|(_, state)| state))?;
-        if state.context == to {
-            return Ok(());
-        }
-        self.move_to(device, &mut state, to, target.map(|(context, _)| context), &mut edit)
-    }
-
-    /// Moves a device to the default context, which takes nothing but a device entry.
-    fn block(
-        &self,
-        device: &Device<'_>,
-        state: &mut DeviceState,
-        room: &mut EditRoom,
-    ) -> Result<(), Errno> {
-        let mut stash = Stash::new();
-        let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room.flush));
-        let moved = self.move_to(device, state, ContextId::DEFAULT, None, &mut edit);
-        moved.map_err(|stopped| match stopped {
-            Stopped::Because(errno) => errno,
-            Stopped::NeedTables(_) => Errno::ENOMEM,
-        })
-    }
-
-    /// Moves every device in `from` to the default context. The caller holds the administration
-    /// lock.
-    pub(crate) fn evacuate(&self, from: ContextId, room: &mut EditRoom) -> Result<(), Errno> {
+    /// Moves every device in the context at `place` to the default context, one at a time.
+    pub(crate) fn evacuate(&self, place: Place, room: &mut EditRoom) -> End {
+        let here = |state: &DeviceState| {
+            state.owner == Some(self.domain.id()) && state.home == Home::In(place.slot)
+        };
         for device in self.iommu.devices() {
-            let mut state = device.state.lock();
-            if state.owner == Some(self.domain.id()) && state.context == from {
-                self.block(device, &mut state, room)?;
+            if !here(&device.state.lock()) {
+                continue;
+            }
+            let moved = self.transfer(device, Move::default(), room, |state| {
+                Ok(if here(state) { self.default_home(device) } else { state.home })
+            });
+            match moved {
+                End::Finished if self.platform().should_yield() => return End::Yield,
+                End::Finished => {}
+                end => return end,
             }
         }
-        Ok(())
+        End::Finished
+    }
+
+    /// Makes the domain the owner of a device that has none, and puts it into the default context.
+    pub(super) fn take(&self, device: &Device<'_>, room: &mut EditRoom) -> Result<(), Errno> {
+        {
+            let _admin = self.domain.administer();
+            if self.domain.is_dying() {
+                return Err(Errno::ESRCH);
+            }
+            let mut state = device.state.lock();
+            policy::may_be_given(state.owner, state.broken)?;
+            let direct = device.direct().next().is_some();
+            policy::may_have_direct(self.domain.role(), self.domain.opt_ins(), direct)?;
+            if state.home == Home::Quarantine {
+                self.wipe_quarantine(device);
+            }
+            state.owner = Some(self.domain.id());
+        }
+        let moved = loop {
+            let moved = self.transfer(device, Move::default(), room, |state| {
+                let owned = state.owner == Some(self.domain.id());
+                owned.then(|| self.default_home(device)).ok_or(Errno::ENODEV)
+            });
+            if moved != End::Yield {
+                break moved;
+            }
+        };
+        match moved {
+            End::Failed(errno) => {
+                // It is nobody's again; if that fails, too, it is broken.
+                let _ = self.take_away(device, room);
+                Err(errno)
+            }
+            End::Finished | End::Yield => Ok(()),
+        }
     }
 
     /// Takes a device away from the domain.
     pub(super) fn take_away(&self, device: &Device<'_>, room: &mut EditRoom) -> Result<(), Errno> {
-        let _admin = self.domain.administer();
-        let mut state = device.state.lock();
-        if state.owner != Some(self.domain.id()) {
-            return Err(Errno::ENODEV);
+        let switched = {
+            let _admin = self.domain.administer();
+            let mut state = device.state.lock();
+            if state.owner != Some(self.domain.id()) {
+                return Err(Errno::ENODEV);
+            }
+            self.let_go(device, &mut state)
+        };
+        if let Some(left) = switched.left {
+            let mut stash = Stash::new();
+            self.unprepare(device, left, &mut stash, room);
         }
-        self.let_go(device, &mut state, room)
+        switched.end
     }
 
-    pub(super) fn let_go(
-        &self,
-        device: &Device<'_>,
-        state: &mut DeviceState,
-        room: &mut EditRoom,
-    ) -> Result<(), Errno> {
-        if state.context != ContextId::DEFAULT {
-            self.block(device, state, room)?;
+    /// Puts a device into quarantine, and makes it nobody's. The caller holds the administration lock.
+    pub(super) fn let_go(&self, device: &Device<'_>, state: &mut DeviceState) -> super::Switched {
+        let mut switched = self.switch(device, state, self.iommu.released(device));
+        if switched.end.is_err() && !state.broken {
+            // No room for its entry: blocked, it needs none.
+            switched = self.switch(device, state, Home::Blocked);
         }
         state.owner = None;
-        Ok(())
+        switched
     }
+}
 
-    /// Switches the device entry and keeps account of it on both sides. `target` is `None` for
-    /// the default context, which blocks.
-    fn move_to(
-        &self,
-        device: &Device<'_>,
-        state: &mut DeviceState,
-        to: ContextId,
-        target: Option<&Context>,
-        edit: &mut Edit<'_>,
-    ) -> Result<(), Stopped> {
-        let tag = match target {
-            Some(target) => Some((target, self.take_in(target, device, edit)?)),
-            None => None,
-        };
-        let (unit, source) = (device.unit(), device.source());
-        let switched = self.iommu.on_unit(unit, |hw| match tag {
-            Some((target, tag)) => hw.attach(unit, source, target.root(), tag),
-            None => hw.block(unit, source),
-        });
-        if switched.is_err() {
-            // Either entry may be in force: both contexts keep the unit, which has failed, and
-            // nothing behind it is edited or freed any more.
-            state.broken = true;
-            return Err(Errno::EIO.into());
-        }
-        let from = self.domain.context(state.context);
-        state.context = to;
-        match from {
-            Some(from) => {
-                let left = self.leave(from, device, edit).inspect_err(|_| state.broken = true);
-                left.map_err(Stopped::from)
-            }
-            None => Ok(()),
-        }
-    }
+/// Where a device is that may do no DMA but its firmware's.
+pub(crate) fn parked(device: &Device<'_>) -> Home {
+    if device.direct().next().is_some() { Home::Quarantine } else { Home::Blocked }
 }

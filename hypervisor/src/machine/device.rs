@@ -1,10 +1,11 @@
 //! What the service knows about one function that can do DMA.
 
-use pviommu_abi::{ContextId, DomId, PciDevice};
+use pviommu_abi::{DomId, PciDevice};
 
 use crate::{
     addr::BfnRange,
-    platform::{SourceId, UnitId},
+    domain::Slot,
+    platform::{Access, SourceId, UnitId},
     sync::Mutex,
 };
 
@@ -20,6 +21,10 @@ pub enum ReservedKind {
     Reserved,
     /// Writes there are interrupts.
     Msi,
+    /// A window that the guest chooses for its interrupt doorbell.
+    SoftwareMsi,
+    /// Forwarded by a bridge below the unit: DMA there reaches another device and not memory.
+    BridgeWindow,
 }
 
 /// Bus frames that a guest may not map.
@@ -29,6 +34,8 @@ pub struct Reserved {
     pub range: BfnRange,
     /// Why.
     pub kind: ReservedKind,
+    /// What the device may do there, of a direct range.
+    pub access: Access,
 }
 
 impl Reserved {
@@ -39,12 +46,25 @@ impl Reserved {
     }
 }
 
+bitflags::bitflags! {
+    /// What the embedder vouches for: a guest is told, and nothing is taken for granted without.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct DeviceFacts: u32 {
+        /// It can raise no interrupts but those it was given.
+        const INTERRUPTS_ISOLATED = 1 << 0;
+        /// No other function can send requests in its name, or reach it untranslated.
+        const UNSHARED = 1 << 1;
+    }
+}
+
 /// One PCI function behind an IOMMU, in memory lent by the embedder.
 #[derive(Debug)]
 pub struct Device<'a> {
     function: PciDevice,
     unit: UnitId,
     reserved: &'a [Reserved],
+    aliases: &'a [SourceId],
+    facts: DeviceFacts,
     pub(crate) state: Mutex<DeviceState>,
 }
 
@@ -52,9 +72,20 @@ pub struct Device<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DeviceState {
     pub(crate) owner: Option<DomId>,
-    pub(crate) context: ContextId,
+    pub(crate) home: Home,
     /// It could not be put where it belongs: nobody gets it any more.
     pub(crate) broken: bool,
+}
+
+/// What a device entry names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Home {
+    /// Nothing: all DMA is refused.
+    Blocked,
+    /// The device's own table.
+    Quarantine,
+    /// A context of its owner.
+    In(Slot),
 }
 
 impl<'a> Device<'a> {
@@ -62,8 +93,28 @@ impl<'a> Device<'a> {
     /// touch.
     #[must_use]
     pub fn new(function: PciDevice, unit: UnitId, reserved: &'a [Reserved]) -> Self {
-        let state = DeviceState { owner: None, context: ContextId::DEFAULT, broken: false };
-        Self { function, unit, reserved, state: Mutex::new(state) }
+        let state = DeviceState { owner: None, home: Home::Blocked, broken: false };
+        let facts = DeviceFacts::empty();
+        Self { function, unit, reserved, aliases: &[], facts, state: Mutex::new(state) }
+    }
+
+    /// The same, for which the embedder vouches.
+    #[must_use]
+    pub fn with_facts(self, facts: DeviceFacts) -> Self {
+        Self { facts, ..self }
+    }
+
+    /// What the embedder vouches for.
+    #[must_use]
+    pub fn facts(&self) -> DeviceFacts {
+        self.facts
+    }
+
+    /// The same, whose requests may carry these ids, too: phantom functions, and aliases of bridges
+    /// that no other function shares.
+    #[must_use]
+    pub fn with_aliases(self, aliases: &'a [SourceId]) -> Self {
+        Self { aliases, ..self }
     }
 
     /// The function.
@@ -78,15 +129,25 @@ impl<'a> Device<'a> {
         self.unit
     }
 
-    /// The id its requests carry.
+    /// The ids that its requests may carry besides its own.
     #[must_use]
-    pub fn source(&self) -> SourceId {
-        SourceId(self.function)
+    pub fn aliases(&self) -> &'a [SourceId] {
+        self.aliases
+    }
+
+    /// The ids its requests carry, its own first.
+    pub fn sources(&self) -> impl Iterator<Item = SourceId> + Clone + use<'a> {
+        core::iter::once(SourceId(self.function)).chain(self.aliases.iter().copied())
     }
 
     /// Its own reserved ranges.
     #[must_use]
     pub fn reserved(&self) -> &'a [Reserved] {
         self.reserved
+    }
+
+    /// What has to be mapped for it, one to one, wherever it is.
+    pub fn direct(&self) -> impl Iterator<Item = &'a Reserved> + use<'a> {
+        self.reserved.iter().filter(|reserved| reserved.kind == ReservedKind::Direct)
     }
 }

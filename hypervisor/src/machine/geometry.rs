@@ -37,7 +37,6 @@ pub(crate) use with_format;
 pub(crate) struct Geometry {
     pub(crate) format: FormatKind,
     pub(crate) levels: u8,
-    pub(crate) largest_leaf_level: u8,
     pub(crate) aperture: BfnRange,
     pub(crate) style: TableStyle,
     /// Frames no unit can or may put out.
@@ -82,10 +81,13 @@ impl Geometry {
         Ok(Self {
             format: FormatKind::VtdSecondStage,
             levels,
-            largest_leaf_level: largest_leaf_level(features),
             aperture: BfnRange::new(Bfn(0), Bfn(aperture_last))
                 .unwrap_or_else(|| BfnRange::single(Bfn(0))),
-            style: TableStyle { attributes, publish: !features.contains(UnitFeatures::COHERENT) },
+            style: TableStyle {
+                attributes,
+                publish: !features.contains(UnitFeatures::COHERENT),
+                largest_leaf_level: largest_leaf_level(features),
+            },
             unreachable: [interrupt_range(), beyond],
         })
     }
@@ -127,10 +129,10 @@ mod tests {
         let rich = unit(both | UnitFeatures::LEAF_1G | UnitFeatures::COHERENT, 48, 46);
         let poor = unit(UnitFeatures::LEVELS_3 | UnitFeatures::LEAF_2M, 39, 39);
         let alone = Geometry::common(core::slice::from_ref(&rich)).unwrap();
-        assert_eq!((alone.levels, alone.largest_leaf_level), (4, 2));
+        assert_eq!((alone.levels, alone.style.largest_leaf_level), (4, 2));
         assert_eq!(alone.aperture.last(), Bfn((1 << 36) - 1));
         let together = Geometry::common(&[rich, poor]).unwrap();
-        assert_eq!((together.levels, together.largest_leaf_level), (3, 1));
+        assert_eq!((together.levels, together.style.largest_leaf_level), (3, 1));
         assert_eq!(together.aperture.last(), Bfn((1 << 27) - 1));
         assert_eq!(together.unreachable[1].first(), Mfn(1 << 27));
         assert!(together.style.publish);

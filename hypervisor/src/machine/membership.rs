@@ -1,88 +1,169 @@
-//! A device's place in a context: the ranges reserved for it, its unit's tag, the count.
+//! A device's place in a context: what its firmware needs, its unit's tag, the count.
 
 use pviommu_abi::Errno;
 
-use super::{Device, with_format};
+use super::{Device, EditRoom, Reserved, ReservedKind, with_format};
 use crate::{
     addr::BfnRange,
-    context::{Context, Session, User},
+    context::{Context, End, Session, State, User},
+    domain::Slot,
+    flush::PendingFlush,
     platform::{Invalidation, Platform, Tag},
-    sync::full_fence,
-    table::{Edit, Paint, Stop},
+    table::{Edit, Paint, Stash, Stop},
 };
 
-/// Why a device was not moved.
-pub(super) enum Stopped {
-    Because(Errno),
-    /// This many table frames must be put into the stash first.
-    NeedTables(u8),
+/// A context, and which one of those that were at its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) slot: Slot,
+    generation: u64,
 }
 
-impl From<Errno> for Stopped {
-    fn from(errno: Errno) -> Self {
-        Self::Because(errno)
-    }
-}
-
-impl From<Stop> for Stopped {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::NeedTables(frames, _) => Self::NeedTables(frames),
-            _ => Self::Because(Errno::EIO),
-        }
-    }
-}
-
-fn enforced<'d>(device: &Device<'d>) -> impl Iterator<Item = BfnRange> + Clone + use<'d> {
-    device.reserved().iter().filter(|reserved| reserved.enforced()).map(|reserved| reserved.range)
+/// What a device's firmware needs is mapped here, for a device to come.
+pub(super) struct Prepared {
+    pub(super) place: Place,
 }
 
 impl<P: Platform> Session<'_, P> {
-    /// Prepares `context` for one more device: reserved ranges, tag and count.
-    pub(super) fn take_in(
+    pub(crate) fn place(&self, slot: Slot) -> Option<Place> {
+        self.domain.at(slot).map(|context| Place { slot, generation: context.generation() })
+    }
+
+    pub(super) fn is_ready(&self, ready: &Option<Prepared>, slot: Slot) -> bool {
+        ready.as_ref().is_some_and(|ready| Some(ready.place) == self.place(slot))
+    }
+
+    /// The context at `place`, if it is still that one and in use. The caller holds the
+    /// administration lock.
+    fn still(&self, place: Place) -> Option<&Context> {
+        let context = self.domain.at(place.slot)?;
+        let same = context.generation() == place.generation;
+        (same && context.state() == State::Live).then_some(context)
+    }
+
+    /// Maps what the firmware of `device` needs, and blocks what it must not use, in the context at
+    /// `place`: all of it, or nothing stays.
+    ///
+    /// The record of it comes first, and keeps the guest away from those bus frames (INV-32, INV-33).
+    pub(super) fn prepare(
+        &self,
+        device: &Device<'_>,
+        place: Place,
+        stash: &mut Stash,
+        room: &mut EditRoom,
+    ) -> Result<Prepared, End> {
+        if device.reserved().is_empty() {
+            return Ok(Prepared { place });
+        }
+        self.record(device, place).map_err(End::Failed)?;
+        let painted = loop {
+            let mut edit = Edit::new(stash, PendingFlush::new(&mut room.flush));
+            let painted = self.paint_reserved(device, place, &mut edit);
+            // The devices that are there already lose what was there.
+            let flushed = match self.domain.at(place.slot) {
+                Some(context) => self.complete(context, &mut edit.pending),
+                None => Err(Errno::ENOENT),
+            };
+            match painted.and_then(|stop| flushed.map(|()| stop)) {
+                Err(errno) => break Err(End::Failed(errno)),
+                Ok(None) => break Ok(()),
+                Ok(Some(Stop::PendingFull)) => {}
+                Ok(Some(Stop::NeedTables(frames, pool))) => {
+                    // Outside the locks: the embedder's memory may have locks of its own.
+                    let Some(context) = self.domain.at(place.slot) else {
+                        break Err(End::Failed(Errno::ENOENT));
+                    };
+                    let stocked = self.stock(context, stash, frames, pool, &mut room.aside);
+                    if let Err(end) = stocked {
+                        break Err(end);
+                    }
+                }
+                Ok(Some(Stop::Occupied)) => break Err(End::Failed(Errno::EADDRINUSE)),
+                Ok(Some(_)) => break Err(End::Failed(Errno::EIO)),
+            }
+        };
+        if painted.is_err() {
+            self.unprepare(device, place, stash, room);
+        }
+        painted.map(|()| Prepared { place })
+    }
+
+    /// Notes that the ranges of `device` are reserved now.
+    fn record(&self, device: &Device<'_>, place: Place) -> Result<(), Errno> {
+        let _admin = self.domain.administer();
+        let context = self.still(place).ok_or(Errno::EINVAL)?;
+        let mut enforced = device.reserved().iter().filter(|reserved| reserved.enforced());
+        context.exclusively(self.gate, || {
+            // A range that a guest has mapped already cannot become the device's own.
+            let clear = enforced.all(|reserved| {
+                with_format!(self.iommu.format(), F => self.is_clear::<F>(context, reserved.range))
+            });
+            if !clear {
+                return Err(Errno::EADDRINUSE);
+            }
+            context.reserved.add(device.reserved())
+        })
+    }
+
+    /// Paints the ranges of `device`; what it takes to go on, if anything.
+    fn paint_reserved(
+        &self,
+        device: &Device<'_>,
+        place: Place,
+        edit: &mut Edit<'_>,
+    ) -> Result<Option<Stop>, Errno> {
+        let _admin = self.domain.administer();
+        let context = self.still(place).ok_or(Errno::EINVAL)?;
+        let aperture = context.aperture();
+        Ok(context.exclusively(self.gate, || {
+            device.reserved().iter().find_map(|reserved| {
+                let (range, paint) = painted(reserved, aperture)?;
+                with_format!(self.iommu.format(), F => {
+                    self.table::<F>(context).paint(range, paint, edit).err()
+                })
+            })
+        }))
+    }
+
+    /// Gives what was reserved for `device` back to the background, as far as no other device
+    /// reserves it.
+    pub(super) fn unprepare(
+        &self,
+        device: &Device<'_>,
+        place: Place,
+        stash: &mut Stash,
+        room: &mut EditRoom,
+    ) {
+        if device.reserved().is_empty() {
+            return;
+        }
+        let mut edit = Edit::new(stash, PendingFlush::new(&mut room.flush));
+        let context = {
+            let _admin = self.domain.administer();
+            let Some(context) = self.still(place) else { return };
+            context.exclusively(self.gate, || {
+                context.reserved.remove(device.reserved());
+                let ranges = device.reserved().iter().filter(|reserved| reserved.enforced());
+                let ranges = ranges.map(|reserved| reserved.range);
+                with_format!(self.iommu.format(), F => {
+                    self.restore_background::<F>(context, ranges, &mut edit);
+                });
+            });
+            context
+        };
+        // Nothing that anybody holds was there: a unit that does not answer has failed, and is known
+        // to have.
+        let _ = self.complete(context, &mut edit.pending);
+    }
+
+    /// Counts one more device behind its unit; the tag it is to be attached under. `spare` tags of
+    /// the unit are for others.
+    pub(super) fn add_user(
         &self,
         context: &Context,
         device: &Device<'_>,
-        edit: &mut Edit<'_>,
-    ) -> Result<Tag, Stopped> {
-        let ranges = enforced(device);
-        let prepared = context.exclusively(self.gate, || {
-            // A range that a guest has mapped already cannot become the device's own.
-            let clear = ranges.clone().all(|range| {
-                with_format!(self.iommu.format(), F => self.is_unmapped::<F>(context, range))
-            });
-            if !clear {
-                return Err(Errno::EADDRINUSE.into());
-            }
-            for range in ranges.clone().filter_map(|range| range.intersection(context.aperture())) {
-                with_format!(self.iommu.format(), F => {
-                    self.table::<F>(context).paint(range, Paint::Blocked, edit)
-                })?;
-            }
-            context.add_reserved(ranges.clone()).then_some(()).ok_or(Stopped::from(Errno::ENOSPC))
-        });
-        // The devices that are there already lose the background in those ranges, or in some if
-        // this was stopped.
-        let flushed = self.complete(context, &mut edit.pending);
-        prepared?;
-        let taken = flushed.and_then(|()| self.add_user(context, device));
-        if taken.is_err() {
-            context.exclusively(self.gate, || context.remove_reserved(ranges));
-        }
-        // An edit that does not see the unit yet was stored before the unit can walk the table.
-        full_fence();
-        Ok(taken?)
-    }
-
-    /// Gives the ranges of `device` back to the background, as far as nobody else reserves them. The
-    /// caller holds the administration lock and keeps everybody else out.
-    pub(super) fn restore(&self, context: &Context, device: &Device<'_>, edit: &mut Edit<'_>) {
-        with_format!(self.iommu.format(), F => {
-            self.restore_background::<F>(context, enforced(device), edit);
-        });
-    }
-
-    fn add_user(&self, context: &Context, device: &Device<'_>) -> Result<Tag, Errno> {
+        spare: u32,
+    ) -> Result<Tag, Errno> {
         let id = device.unit();
         if let Some(user) = context.users.find(id) {
             let devices = user.devices.checked_add(1).ok_or(Errno::ENOSPC)?;
@@ -90,7 +171,7 @@ impl<P: Platform> Session<'_, P> {
             return Ok(user.tag);
         }
         let unit = self.iommu.unit(id).ok_or(Errno::ENODEV)?;
-        let tag = unit.take_tag().ok_or(Errno::ENOSPC)?;
+        let tag = unit.take_tag(spare).ok_or(Errno::ENOSPC)?;
         if context.users.set(User { unit: id, tag, devices: 1 }) {
             Ok(tag)
         } else {
@@ -99,16 +180,11 @@ impl<P: Platform> Session<'_, P> {
         }
     }
 
-    /// Forgets a device whose entry no longer names this context.
-    pub(super) fn leave(
-        &self,
-        context: &Context,
-        device: &Device<'_>,
-        edit: &mut Edit<'_>,
-    ) -> Result<(), Errno> {
+    /// Forgets a device whose entries do not name this context any more: what its unit has cached, and
+    /// what is under way.
+    pub(super) fn remove_user(&self, context: &Context, device: &Device<'_>) -> Result<(), Errno> {
         let id = device.unit();
         let Some(user) = context.users.find(id) else { return Ok(()) };
-        // Drains what the device had under way, too.
         self.iommu
             .on_unit(id, |hw| hw.invalidate(id, user.tag, Invalidation::Everything))
             .map_err(|_| Errno::EIO)?;
@@ -117,10 +193,16 @@ impl<P: Platform> Session<'_, P> {
         if let Some(unit) = self.iommu.unit(id).filter(|_| devices == 0) {
             unit.give_tag(user.tag);
         }
-        context.exclusively(self.gate, || {
-            context.remove_reserved(enforced(device));
-            self.restore(context, device, edit);
-        });
-        self.complete(context, &mut edit.pending)
+        Ok(())
+    }
+}
+
+/// What becomes of a reserved range in a context with this aperture; `None` if nothing does.
+pub(super) fn painted(reserved: &Reserved, aperture: BfnRange) -> Option<(BfnRange, Paint)> {
+    match reserved.kind {
+        // Also where the guest may map nothing.
+        ReservedKind::Direct => Some((reserved.range, Paint::Direct(reserved.access))),
+        _ if !reserved.enforced() => None,
+        _ => reserved.range.intersection(aperture).map(|range| (range, Paint::Blocked)),
     }
 }

@@ -1,25 +1,36 @@
 //! What outlives a domain: units and their tags, devices and who has them.
 
 mod attach;
+mod calls;
 mod cpu;
 mod device;
+mod entry;
 mod geometry;
 mod membership;
 mod outcome;
+mod quarantine;
+mod setup;
+mod sweep;
 mod teardown;
 mod unit;
 
+pub(crate) use attach::{Move, parked};
 pub use cpu::Cpu;
 pub(crate) use cpu::{BATCH_ROOM, CallRoom, EditRoom, Gate, Inside, LIST_ROOM};
-pub use device::{Device, Reserved, ReservedKind};
+pub use device::{Device, DeviceFacts, Reserved, ReservedKind};
+pub(crate) use device::{DeviceState, Home};
+pub(crate) use entry::Switched;
 pub use geometry::FormatKind;
 pub(crate) use geometry::{interrupt_range, with_format};
+pub(crate) use membership::Place;
 pub use outcome::Outcome;
+pub use setup::{Machine, SetupError};
+pub use sweep::Sweep;
 pub use unit::Unit;
 
 use core::fmt;
 
-use pviommu_abi::{ContextId, Errno, PciDevice};
+use pviommu_abi::PciDevice;
 
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
@@ -29,54 +40,6 @@ use crate::{
     table::TableStyle,
 };
 use geometry::Geometry;
-
-/// What the machine consists of, in memory the embedder lends.
-#[derive(Clone, Copy, Debug)]
-pub struct Machine<'a> {
-    /// The IOMMUs; a [`UnitId`] is an index.
-    pub units: &'a [Unit<'a>],
-    /// The functions behind them, sorted by [`PciDevice::sbdf`], each once. Nothing lets them do
-    /// DMA yet: whoever brought the units up blocks what nobody was given.
-    pub devices: &'a [Device<'a>],
-    /// One for each CPU that may call.
-    pub cpus: &'a [Cpu],
-    /// Bus frames that no guest may map in any context, besides the x86 interrupt range.
-    pub reserved: &'a [Reserved],
-    /// Frames that no device may reach, whoever owns them (IOMMU registers, holes), besides the
-    /// x86 interrupt range and what lies above the units' address width.
-    pub unreachable: &'a [MfnRange],
-}
-
-/// Why a machine cannot be served. Nothing a guest can cause; the embedder's list is wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum SetupError {
-    /// There is no unit.
-    NoUnit,
-    /// The units have no table depth in common.
-    NoCommonLevels,
-    /// This device names a unit that is not listed.
-    UnknownUnit(PciDevice, UnitId),
-    /// This device does not come after the one before it.
-    DevicesNotSorted(PciDevice),
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoUnit => f.write_str("the machine has no IOMMU"),
-            Self::NoCommonLevels => f.write_str("the units have no table depth in common"),
-            Self::UnknownUnit(device, unit) => {
-                write!(f, "device {device} is behind unit {}, which is not listed", unit.0)
-            }
-            Self::DevicesNotSorted(device) => {
-                write!(f, "device {device} does not come after the one before it")
-            }
-        }
-    }
-}
-
-impl core::error::Error for SetupError {}
 
 /// The service.
 pub struct Iommu<'a, P> {
@@ -91,103 +54,16 @@ impl<'a, P: Platform> Iommu<'a, P> {
     /// # Errors
     /// [`SetupError`] says what in the lists does not fit together.
     pub fn new(platform: P, machine: Machine<'a>) -> Result<Self, SetupError> {
-        let mut previous = None;
-        for device in machine.devices {
-            let function = device.function();
-            if previous.is_some_and(|previous| previous >= function.sbdf()) {
-                return Err(SetupError::DevicesNotSorted(function));
-            }
-            previous = Some(function.sbdf());
-            if machine.units.get(usize::from(device.unit().0)).is_none() {
-                return Err(SetupError::UnknownUnit(function, device.unit()));
-            }
-        }
+        setup::check_list(&machine)?;
         let geometry = Geometry::common(machine.units)?;
-        Ok(Self { platform, machine, geometry })
+        let iommu = Self { platform, machine, geometry };
+        machine.devices.iter().try_for_each(|device| iommu.check_device(device))?;
+        Ok(iommu)
     }
 
     /// What the embedder provides.
     pub fn platform(&self) -> &P {
         &self.platform
-    }
-
-    /// Gives the device `function` to `domain`. It is in the default context, which blocks DMA.
-    ///
-    /// # Errors
-    /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner. `-EBADF`: it is broken.
-    /// `-EIO`: its unit has failed.
-    pub fn assign(&self, domain: &DomainIommu<'_>, function: PciDevice) -> Result<(), Errno> {
-        let device = self.device(function).ok_or(Errno::ENODEV)?;
-        self.give(domain, device)
-    }
-
-    /// Takes the device `function` away from `domain`; its DMA is blocked and drained.
-    ///
-    /// # Errors
-    /// `-ENODEV`: the domain does not have it. `-EINVAL`: no such CPU. `-EIO`: its unit has
-    /// failed; the device then counts as broken.
-    pub fn unassign(
-        &self,
-        domain: &DomainIommu<'_>,
-        cpu: usize,
-        function: PciDevice,
-    ) -> Result<(), Errno> {
-        let device = self.device(function).ok_or(Errno::ENODEV)?;
-        let own = self.machine.cpus.get(cpu).ok_or(Errno::EINVAL)?;
-        let mut room = own.claim();
-        self.session(domain, own).take_away(device, &mut room.edit)
-    }
-
-    /// Gives back every table of `domain` that has no entries.
-    ///
-    /// # Errors
-    /// `-EINVAL`: no such CPU. `-EIO`: a unit has failed.
-    pub fn trim(&self, domain: &DomainIommu<'_>, cpu: usize) -> Result<(), Errno> {
-        let own = self.machine.cpus.get(cpu).ok_or(Errno::EINVAL)?;
-        let mut room = own.claim();
-        let session = self.session(domain, own);
-        for (_, context) in domain.granted_contexts() {
-            session.trim(context, &mut room.edit.flush)?;
-        }
-        Ok(())
-    }
-
-    /// Does a piece of taking everything from a dying domain: devices, contexts, pages, tables.
-    ///
-    /// [`Outcome::Continue`] asks to be called again; when it is done, calling it again does
-    /// nothing. No other call for the domain has an effect from the first one on (INV-61).
-    pub fn teardown(&self, domain: &DomainIommu<'_>, cpu: usize) -> Outcome {
-        let Some(own) = self.machine.cpus.get(cpu) else {
-            return Outcome::failed(Errno::EINVAL);
-        };
-        let mut room = own.claim();
-        self.session(domain, own).tear_down(&mut room.edit).into()
-    }
-
-    /// Flushes what `domain` has unmapped to be flushed later, and gives it back: for a timer, so
-    /// that a guest that never flushes does not hold pages for long.
-    ///
-    /// [`Outcome::Continue`] asks to be called again. An error is that of the first context whose
-    /// flush did not complete: `-EIO`; `-EINVAL`: no such CPU.
-    pub fn flush_deferred(&self, domain: &DomainIommu<'_>, cpu: usize) -> Outcome {
-        let Some(own) = self.machine.cpus.get(cpu) else {
-            return Outcome::failed(Errno::EINVAL);
-        };
-        let mut room = own.claim();
-        self.session(domain, own).end_waits(&mut room.edit.acquired).into()
-    }
-
-    /// A context of `domain` whose scratch page a device has written, each told once: the sign of a
-    /// driver that uses bus frames it has not mapped. What was written is lost.
-    pub fn scratch_written(&self, domain: &DomainIommu<'_>, cpu: usize) -> Option<ContextId> {
-        let own = self.machine.cpus.get(cpu)?;
-        let _claimed = own.claim();
-        let session = self.session(domain, own);
-        let mut contexts = domain.granted_contexts();
-        let written = contexts.find(
-            |(_, context)| with_format!(self.format(), F => session.scratch_written::<F>(context)),
-        );
-        written.map(|(id, _)| id)
     }
 
     pub(crate) fn session<'s>(
@@ -203,11 +79,22 @@ impl<'a, P: Platform> Iommu<'a, P> {
     }
 
     pub(crate) fn device(&self, function: PciDevice) -> Option<&Device<'a>> {
+        self.machine.devices.get(self.index(function)?)
+    }
+
+    fn index(&self, function: PciDevice) -> Option<usize> {
         let devices = self.machine.devices;
-        let index = devices
-            .binary_search_by_key(&function.sbdf(), |device| device.function().sbdf())
-            .ok()?;
-        devices.get(index)
+        devices.binary_search_by_key(&function.sbdf(), |device| device.function().sbdf()).ok()
+    }
+
+    /// A number for a device, only good for comparing.
+    pub(crate) fn number_of(&self, device: &Device<'_>) -> u64 {
+        let index = self.index_of(device).and_then(|index| u64::try_from(index).ok());
+        index.map_or(0, |index| index.saturating_add(1))
+    }
+
+    fn index_of(&self, device: &Device<'_>) -> Option<usize> {
+        self.index(device.function())
     }
 
     pub(crate) fn devices(&self) -> &'a [Device<'a>] {
@@ -245,7 +132,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
     }
 
     pub(crate) fn largest_leaf_level(&self) -> u8 {
-        self.geometry.largest_leaf_level
+        self.geometry.style.largest_leaf_level
     }
 
     pub(crate) fn style(&self) -> TableStyle {
@@ -272,12 +159,22 @@ impl<'a, P: Platform> Iommu<'a, P> {
         self.machine.units.iter().any(|unit| unit.facts().features.intersects(features))
     }
 
+    /// How many frames from `frame` on, one of those that no device may reach, belong to the same
+    /// range of such frames; at least one.
+    pub(crate) fn unreachable_pages(&self, frame: Mfn) -> u64 {
+        let listed = self.machine.unreachable.iter().copied().chain(self.geometry.unreachable);
+        let here = listed.filter(|range| range.contains(frame));
+        let last = here.map(|range| range.last().0).max().unwrap_or(frame.0);
+        last.saturating_sub(frame.0).saturating_add(1)
+    }
+
     /// The first of `frames` that no device may reach, whoever owns it.
     pub(crate) fn first_unreachable(&self, frames: MfnRange) -> Option<Mfn> {
         let listed = self.machine.unreachable.iter().copied();
         let own = self.geometry.unreachable;
         let hits = listed.chain(own).filter(|range| range.overlaps(frames));
-        hits.map(|range| range.first().max(frames.first())).min()
+        let hits = hits.map(|range| range.first().max(frames.first()));
+        hits.chain(self.platform.first_table(frames)).min()
     }
 }
 

@@ -38,9 +38,14 @@ impl<'a> Unit<'a> {
         self.failed.swap(1, Ordering::AcqRel) == 0
     }
 
-    /// Takes a tag, or `None` if all are in use. Tag 0 is never given out: it is reserved on
+    /// Takes a tag, or `None` if all but `spare` are in use. Tag 0 is never given out: it is reserved on
     /// units that cache entries that are not present (VT-d 4.1, section 9.1).
-    pub(crate) fn take_tag(&self) -> Option<Tag> {
+    pub(crate) fn take_tag(&self, spare: u32) -> Option<Tag> {
+        let words = u32::try_from(self.tags.len()).unwrap_or(u32::MAX);
+        let all = self.facts.tags.min(words.saturating_mul(64)).saturating_sub(1);
+        if self.tags_used().saturating_add(spare) >= all {
+            return None;
+        }
         for (index, word) in self.tags.iter().enumerate() {
             let base = u32::try_from(index).ok()?.checked_mul(64)?;
             let free = |bits: u64| {
@@ -92,11 +97,12 @@ mod tests {
             tags: 70,
         };
         let unit = Unit::new(facts, &words);
-        let tags: Vec<u16> = core::iter::from_fn(|| unit.take_tag()).map(|tag| tag.0).collect();
+        let tags: Vec<u16> = core::iter::from_fn(|| unit.take_tag(0)).map(|tag| tag.0).collect();
         assert_eq!(tags, (1..70).collect::<Vec<u16>>());
         unit.give_tag(Tag(66));
-        assert_eq!(unit.take_tag(), Some(Tag(66)));
-        assert_eq!(unit.take_tag(), None);
+        assert_eq!(unit.take_tag(1), None, "one is left for others");
+        assert_eq!(unit.take_tag(0), Some(Tag(66)));
+        assert_eq!(unit.take_tag(0), None);
         assert_eq!(unit.tags_used(), 69);
     }
 }

@@ -19,12 +19,11 @@ use crate::{
     machine::Gate,
     platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
     sync::{AtomicU64, Ordering},
-    table::{
-        Cursor, Edit, KeptTables, MAX_KEPT_TABLES, Prune, Stash, Stop, Table, TableStyle, Vacancy,
-    },
+    table::{Beside, Cursor, Edit, MAX_KEPT_TABLES, Maker, Prune, Stash, Stop, Table, TableStyle},
 };
 
 mod deferral;
+mod foreign;
 mod races;
 mod scratch;
 
@@ -110,13 +109,16 @@ unsafe impl TableFrames for Arena {
     fn table(&self, frame: Mfn) -> &[AtomicU64] {
         &self.0[usize::try_from(frame.0).unwrap()]
     }
+
+    fn first_table(&self, _: MfnRange) -> Option<Mfn> {
+        None
+    }
 }
 
 /// What two CPUs share.
 struct Shared {
     arena: Arena,
-    kept: KeptTables,
-    vacancy: Vacancy,
+    beside: Beside,
     cpus: [Cpu; 2],
     levels: u8,
 }
@@ -127,9 +129,9 @@ const SCRATCH: u64 = 0x5c;
 impl Shared {
     fn new(levels: u8) -> Arc<Self> {
         let cpus = [Cpu::new(), Cpu::new()];
-        let vacancy = Vacancy::new();
-        vacancy.set_fault::<Tiny>();
-        Arc::new(Self { arena: Arena::new(), kept: KeptTables::new(), vacancy, cpus, levels })
+        let beside = Beside::new();
+        beside.vacancy.set_fault::<Tiny>();
+        Arc::new(Self { arena: Arena::new(), beside, cpus, levels })
     }
 
     /// The same with a scratch page, and frames 4 and 5 for its shared tables.
@@ -137,14 +139,14 @@ impl Shared {
         let shared = Self::new(levels);
         let tables = [Mfn(4), Mfn(5)];
         let used = &tables[..usize::from(levels - 1)];
-        shared.vacancy.set_scratch::<Tiny>(Mfn(SCRATCH), used, LeafAttributes::empty());
+        shared.beside.vacancy.set_scratch::<Tiny>(Mfn(SCRATCH), used, LeafAttributes::empty());
         for (level, table) in (0u8..).zip(used) {
             for entry in shared.arena.table(*table) {
-                entry.store(shared.vacancy.word(level), Ordering::Relaxed);
+                entry.store(shared.beside.vacancy.word(level), Ordering::Relaxed);
             }
         }
         for entry in shared.arena.table(Mfn(0)) {
-            entry.store(shared.vacancy.word(levels - 1), Ordering::Relaxed);
+            entry.store(shared.beside.vacancy.word(levels - 1), Ordering::Relaxed);
         }
         shared
     }
@@ -165,8 +167,9 @@ impl Shared {
 
     fn table(&self) -> Table<'_, Tiny, Arena> {
         let root = TableRoot { frame: Mfn(0), levels: self.levels };
-        let style = TableStyle { attributes: LeafAttributes::empty(), publish: false };
-        Table::new(&self.arena, root, style, &self.kept, &self.vacancy)
+        let attributes = LeafAttributes::empty();
+        let style = TableStyle { attributes, publish: false, largest_leaf_level: 0 };
+        Table::new(&self.arena, root, style, &self.beside)
     }
 
     fn gate(&self, cpu: usize) -> Gate<'_> {
@@ -183,7 +186,7 @@ impl Shared {
         let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room));
         let frames = MfnRange::of_pages(Mfn(frame), pages).unwrap();
         let run = Run { frames, kind: PageKind::Ram, access: Access::READ };
-        let mapped = self.table().map(Bfn(bfn), &[run], pages, Origin::Guest, &mut edit);
+        let mapped = self.table().map(Bfn(bfn), &[run], pages, Maker::Guest, &mut edit);
         (mapped.pages, mapped.stop, stash)
     }
 

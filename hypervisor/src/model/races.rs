@@ -34,10 +34,10 @@ fn loom_a_map_and_an_unmap_in_one_leaf_table_do_not_disturb_each_other() {
         let (mapped, unmapped) = race(&shared, |s| s.map(1, 20, 1, &[]).0, |s| s.unmap(0, 1));
         assert_eq!((mapped, unmapped.0, unmapped.1), (1, 1, 1));
         assert_eq!((shared.frame(0), shared.frame(1)), (None, Some(20)));
-        assert_eq!(shared.kept.count(), 0);
+        assert_eq!(shared.beside.kept.count(), 0);
         // The record still names an entry that is present: unmapping it empties the table.
         assert_eq!(shared.unmap(1, 1).1, 1);
-        assert_eq!(shared.kept.count(), 1);
+        assert_eq!(shared.beside.kept.count(), 1);
     });
 }
 
@@ -69,7 +69,7 @@ fn loom_a_freed_leaf_table_is_not_read_from_inside() {
     loom::model(|| {
         let shared = Shared::new(2);
         shared.map(0, 10, 1, &[1]);
-        (0..MAX_KEPT_TABLES).for_each(|_| shared.kept.keep_anyway());
+        (0..MAX_KEPT_TABLES).for_each(|_| shared.beside.kept.keep_anyway());
         let reader = |s: &Shared| {
             let _inside = s.gate(0).enter();
             s.frame(0)
@@ -97,7 +97,7 @@ fn loom_a_trim_does_not_lose_a_map() {
         context.open();
         shared.map(0, 10, 1, &[1]);
         shared.unmap(0, 1);
-        assert_eq!(shared.kept.count(), 1);
+        assert_eq!(shared.beside.kept.count(), 1);
         let epoch = context.facts().epoch;
         let mapper = Arc::clone(&context);
         let map = move |s: &Shared| match mapper.enter(s.gate(0), epoch) {
@@ -120,6 +120,6 @@ fn loom_a_trim_does_not_lose_a_map() {
             Some(pages) => assert_eq!((pages, shared.frame(0)), (1, Some(20))),
             None => assert_eq!(shared.frame(0), None),
         }
-        assert_eq!(shared.kept.count(), 0);
+        assert_eq!(shared.beside.kept.count(), 0);
     });
 }

@@ -36,7 +36,7 @@ fn loom_an_unmap_restores_scratch_beside_a_map() {
         assert_eq!((unmapped, mapped), ((1, Some(SCRATCH)), (1, Some(20))));
         assert_eq!(shared.unmap(1, 1).1, 1);
         assert_eq!(shared.walk(1), Some(SCRATCH));
-        assert_eq!(shared.kept.count(), 1);
+        assert_eq!(shared.beside.kept.count(), 1);
     });
 }
 
@@ -46,7 +46,7 @@ fn loom_an_emptied_table_gives_way_to_the_shared_one() {
     loom::model(|| {
         let shared = Shared::with_scratch(2);
         shared.map(0, 10, 1, &[1]);
-        (0..MAX_KEPT_TABLES).for_each(|_| shared.kept.keep_anyway());
+        (0..MAX_KEPT_TABLES).for_each(|_| shared.beside.kept.keep_anyway());
         let (freed, mapped) = race(
             &shared,
             |s| s.unmap(0, 1).2,

@@ -3,7 +3,10 @@
 
 use pviommu_abi::DomId;
 
-use crate::{addr::Mfn, sync::AtomicU64};
+use crate::{
+    addr::{Mfn, MfnRange},
+    sync::AtomicU64,
+};
 
 /// Entries of a table that fills one 4 KiB frame.
 pub const TABLE_ENTRIES: usize = 512;
@@ -61,6 +64,12 @@ pub unsafe trait TableFrames {
     ///
     /// Looked up once a table, not once an entry.
     fn table(&self, frame: Mfn) -> &[AtomicU64];
+
+    /// The first frame of `frames` that [`table`](Self::table) knows: no device is ever let at one,
+    /// whoever is said to own it.
+    ///
+    /// Asked once a run of pages, which may be long: compare ranges, do not look at each frame.
+    fn first_table(&self, frames: MfnRange) -> Option<Mfn>;
 
     /// Makes entries `first..=last` visible to IOMMUs that do not snoop CPU caches.
     ///

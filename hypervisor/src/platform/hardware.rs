@@ -83,6 +83,21 @@ pub enum Invalidation {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnitError;
 
+/// Why a device entry was not switched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AttachError {
+    /// Nothing has changed: there is no room for the entry.
+    Refused,
+    /// The unit has failed: which of the two entries is in force is unknown.
+    Failed,
+}
+
+impl From<UnitError> for AttachError {
+    fn from(_: UnitError) -> Self {
+        Self::Failed
+    }
+}
+
 /// The IOMMUs.
 ///
 /// # Safety
@@ -97,14 +112,14 @@ pub unsafe trait IommuHw {
     /// was before, and forgets the cached entry. Does not invalidate the former tag.
     ///
     /// # Errors
-    /// [`UnitError`]: which of the two entries is in force is then unknown.
+    /// [`AttachError`] says which entry is in force.
     fn attach(
         &self,
         unit: UnitId,
         source: SourceId,
         root: TableRoot,
         tag: Tag,
-    ) -> Result<(), UnitError>;
+    ) -> Result<(), AttachError>;
 
     /// Makes the device entry of `source` refuse all DMA and forgets the cached entry. Does not
     /// invalidate the former tag.

@@ -59,8 +59,10 @@ pub trait Preempt {
 pub struct Operation {
     /// Who asks.
     pub caller: DomId,
-    /// Whose contexts it is about; equal to `caller` but for `remote_cmd`.
+    /// Whose contexts it is about; equal to `caller` unless it acts for another domain.
     pub target: DomId,
+    /// Whose pages or grants are to be mapped, if not the target's: for a batch.
+    pub owner: Option<DomId>,
     /// What is asked.
     pub subop: Subop,
     /// The device concerned, as the machine names it, for `reattach_device`.

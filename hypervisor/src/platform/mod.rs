@@ -7,7 +7,9 @@
 //! **Locks.** `acquire` may take the embedder's P2M lock. So the service calls no method but
 //! [`TableFrames::table`], [`TableFrames::publish`] and those of [`IommuHw`] while a lock of its
 //! own is held or while it is inside a table; an embedder may take one and the same lock, not
-//! even a reentrant one, in every other method.
+//! even a reentrant one, in every other method. [`Iommu::p2m_changed`](crate::Iommu::p2m_changed)
+//! is made to be called under the P2M lock: it calls no method of [`PageOwnership`] and of the safe
+//! traits but [`Preempt::should_yield`]. No method may call the service.
 
 mod frames;
 mod hardware;
@@ -16,12 +18,16 @@ mod ownership;
 
 pub use frames::{Pool, TABLE_ENTRIES, TableFrames};
 pub use hardware::{
-    Invalidation, IommuHw, SourceId, TableRoot, Tag, UnitError, UnitFacts, UnitFeatures, UnitId,
+    AttachError, Invalidation, IommuHw, SourceId, TableRoot, Tag, UnitError, UnitFacts,
+    UnitFeatures, UnitId,
 };
 pub use host::{
     AccessPolicy, CopyFault, Devices, Domains, GuestMemory, Operation, PolicyDenied, Preempt,
 };
-pub use ownership::{Access, AcquireError, MAX_RUNS, PageKind, PageOwnership, Run, Runs, RunsFull};
+pub use ownership::{
+    Access, AcquireError, ForeignHandle, InitialRun, MAX_RUNS, PageKind, PageOwnership, Run, Runs,
+    RunsFull, Wanted,
+};
 
 /// Everything the embedder provides, as one bound.
 pub trait Platform:

@@ -3,9 +3,9 @@
 
 use core::fmt;
 
-use pviommu_abi::{DomId, Gfn};
+use pviommu_abi::{Bfn, DomId, Gfn};
 
-use crate::addr::{GfnRange, Mfn, MfnRange};
+use crate::addr::{BfnRange, GfnRange, Mfn, MfnRange};
 
 bitflags::bitflags! {
     /// What a device may do with a page.
@@ -18,14 +18,61 @@ bitflags::bitflags! {
     }
 }
 
+/// The embedder's name for a grant or a foreign mapping that is pinned: any number but `u64::MAX`. It
+/// comes back with the release, and means nothing to the service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ForeignHandle(pub u64);
+
 /// What a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum PageKind {
-    /// The caller's own memory: a reference is held until the flush after its removal.
+    /// The domain's own memory: a reference is held until the flush after its removal.
     Ram,
-    /// Registers of a device the caller may use: no reference is taken or given back.
+    /// Registers of a device the domain may use: no reference is taken or given back.
     Mmio,
+    /// Another domain's memory, through a grant or a foreign mapping: that one is pinned until the
+    /// flush after the removal, so that its end waits, fails, or has the page retargeted first.
+    Foreign(ForeignHandle),
+}
+
+impl PageKind {
+    /// True if something is held that must be given back.
+    #[must_use]
+    pub fn is_held(self) -> bool {
+        self != Self::Mmio
+    }
+}
+
+/// The pages that a map asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Wanted {
+    /// Guest frames of `owner`. Another owner than the domain that maps is asked for on behalf of
+    /// the hardware domain only.
+    Guest {
+        /// Whose frames.
+        owner: DomId,
+        /// Which.
+        gfns: GfnRange,
+    },
+    /// The page that `granter` granted to the domain that maps.
+    Grant {
+        /// Whose page.
+        granter: DomId,
+        /// The number of the grant, as the guest wrote it: any value.
+        reference: u64,
+    },
+}
+
+/// A piece of the map a domain starts with: bus frames that stand for the frames of the same
+/// number, the machine's in a host map, the guest's in a guest map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InitialRun {
+    /// The bus frames.
+    pub bfns: BfnRange,
+    /// What devices may do there; not empty.
+    pub access: Access,
 }
 
 /// Frames that follow each other and were acquired alike.
@@ -35,7 +82,7 @@ pub struct Run {
     pub frames: MfnRange,
     /// What they are.
     pub kind: PageKind,
-    /// The access they were acquired for.
+    /// What devices may do there: at most what was asked for.
     pub access: Access,
 }
 
@@ -129,26 +176,30 @@ pub enum AcquireError {
 /// # Safety
 ///
 /// The implementer promises that from a successful [`acquire`](Self::acquire) until the matching
-/// [`release`](Self::release) a frame of kind [`PageKind::Ram`] keeps its owner, its contents'
-/// owner and a type that permits the access, and is not given to anyone else; that owner check,
-/// type check and reference are one atomic step (INV-22); and that a frame used as a page table
-/// or by the hypervisor itself is never acquired for writing (INV-23).
+/// [`release`](Self::release) a frame of kind [`PageKind::Ram`] or [`PageKind::Foreign`] keeps its
+/// owner, its contents' owner and a type that permits the access, and is not given to anyone else;
+/// that owner check, type check and reference are one atomic step (INV-22); that a frame used as a
+/// page table or by the hypervisor itself is never acquired for writing (INV-23); and that a page
+/// that may only be read, by its grant or by its type, is never acquired for writing (INV-26).
 ///
 /// The service promises to release every run it was given once, in whole or in parts, and not
 /// before no device and no cache can reach it.
 pub unsafe trait PageOwnership {
-    /// Acquires the pages of `gfns`, owned by `domain`, from the first on, and appends their
-    /// frames to `out` in order.
+    /// Acquires the pages that `domain` wants to map, from the first on, and appends their frames to
+    /// `out` in order.
     ///
     /// Stops without an error when `out` is full. An embedder may hold a run by one operation or
-    /// by one a page.
+    /// by one a page. A guest frame of the domain that is itself a grant or a foreign mapping has
+    /// the kind [`PageKind::Foreign`]. Memory that may not be used as `access` says is refused;
+    /// registers of devices come with the access they may be mapped with, which may be less
+    /// (MSI-X tables: to read).
     ///
     /// # Errors
     /// Why the page after those appended could not be acquired. Those appended stay acquired.
     fn acquire(
         &self,
         domain: DomId,
-        gfns: GfnRange,
+        wanted: Wanted,
         access: Access,
         out: &mut Runs,
     ) -> Result<(), AcquireError>;
@@ -156,13 +207,31 @@ pub unsafe trait PageOwnership {
     /// Gives back one reference on each frame of `run`, which `domain` acquired: one of the runs
     /// [`acquire`](Self::acquire) returned, a part of one, or several joined.
     ///
-    /// Called for [`PageKind::Ram`] only.
+    /// Not called for [`PageKind::Mmio`].
     fn release(&self, domain: DomId, run: &Run);
 
     /// The guest frame of `domain` that `frame` backs, or `None` if no reverse map is kept.
     fn gfn_of(&self, domain: DomId, frame: Mfn) -> Option<Gfn> {
         let _ = (domain, frame);
         None
+    }
+
+    /// The first piece of the map that `domain` starts with at or after `from`, for a host map or a
+    /// guest map ([`DefaultMap`](crate::DefaultMap)). It may begin before `from`.
+    ///
+    /// Of a host map: frames that the hardware domain may reach by DMA for as long as it lives,
+    /// although nothing holds them; never the hypervisor's. Of a guest map: guest frames that are
+    /// backed. Asked at creation, and again when the guest gives its default context back.
+    fn initial_map(&self, domain: DomId, from: Bfn) -> Option<InitialRun> {
+        let _ = (domain, from);
+        None
+    }
+
+    /// True if no frame of `frames` is memory of the hypervisor or of a domain, now or later: what a
+    /// device's firmware uses (RMRR, IVMD) is mapped one to one wherever the device is.
+    fn may_be_direct(&self, frames: MfnRange) -> bool {
+        let _ = frames;
+        false
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn may_init(
 /// `-ENOENT`: there is no such context. `-EBUSY`: devices are attached.
 pub(crate) fn may_be_freed(state: Option<State>, attached: bool) -> Result<(), Errno> {
     match state {
-        None | Some(State::Free) => Err(Errno::ENOENT),
+        None | Some(State::Free | State::Building) => Err(Errno::ENOENT),
         Some(State::Live) if attached => Err(Errno::EBUSY),
         // A dying one: the call goes on where it was interrupted.
         Some(State::Live | State::Dying) => Ok(()),

@@ -2,7 +2,10 @@
 
 use pviommu_abi::{ContextId, DomId, Errno};
 
-use crate::context::State;
+use crate::{
+    context::State,
+    domain::{OptIns, Role},
+};
 
 /// Checks that a device may be given to a domain.
 ///
@@ -16,24 +19,36 @@ pub(crate) fn may_be_given(owner: Option<DomId>, broken: bool) -> Result<(), Err
     }
 }
 
+/// Checks that a domain may have a device whose firmware needs memory of its own, if this one's does.
+///
+/// # Errors
+/// `-EPERM`: the domain is an ordinary guest, and the embedder has not taken that risk.
+pub(crate) fn may_have_direct(role: Role, opt_ins: OptIns, direct: bool) -> Result<(), Errno> {
+    let allowed = role == Role::Hardware || opt_ins.contains(OptIns::DIRECT_RANGES);
+    if direct && !allowed { Err(Errno::EPERM) } else { Ok(()) }
+}
+
 /// Checks that `domain` may move a device to the context `to`, which is in state `target`.
 ///
 /// # Errors
 /// `-ENODEV`: it is not the domain's. `-ENOENT`: there is no such context. `-EINVAL`: the context
-/// is being freed.
+/// is being freed. `-EIO`: the device is broken.
 pub(crate) fn may_be_moved(
     domain: DomId,
-    owner: Option<DomId>,
+    (owner, broken): (Option<DomId>, bool),
     to: ContextId,
     target: Option<State>,
 ) -> Result<(), Errno> {
     if owner != Some(domain) {
         return Err(Errno::ENODEV);
     }
+    if broken {
+        return Err(Errno::EIO);
+    }
     match target {
         _ if to == ContextId::DEFAULT => Ok(()),
         Some(State::Live) => Ok(()),
         Some(State::Dying) => Err(Errno::EINVAL),
-        Some(State::Free) | None => Err(Errno::ENOENT),
+        Some(State::Free | State::Building) | None => Err(Errno::ENOENT),
     }
 }

@@ -1,6 +1,6 @@
 //! Which bus frames a guest may map and unmap: whole ranges, before anything is touched.
 
-use pviommu_abi::{ContextId, Errno};
+use pviommu_abi::{Bfn, ContextId, DomId, Errno};
 
 use crate::{
     addr::{BfnRange, GfnRange},
@@ -21,6 +21,8 @@ pub(crate) struct MapRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Pages {
     pub(crate) bfns: BfnRange,
+    /// Whose guest frames.
+    pub(crate) owner: DomId,
     pub(crate) gfns: GfnRange,
     pub(crate) how: MapHow,
 }
@@ -52,12 +54,16 @@ pub(crate) struct UnmapHow {
     pub(crate) later: bool,
     /// A page that is not mapped is no error.
     pub(crate) skip_holes: bool,
+    /// A large leaf that cannot be split for want of memory goes as a whole.
+    pub(crate) whole_leaves: bool,
 }
 
 /// What a range is checked against.
 pub(crate) struct Area<'f> {
-    /// The context; `None` for the default one and for ids that mean nothing.
+    /// The context; `None` for ids that mean nothing.
     pub(crate) context: Option<&'f Facts>,
+    /// False for the default context while it is the hypervisor's (INV-70).
+    pub(crate) guests: bool,
     /// Bus frames that are nobody's on this machine.
     pub(crate) reserved: &'f [Reserved],
     /// The x86 interrupt range.
@@ -69,6 +75,7 @@ pub(crate) struct Area<'f> {
 pub(crate) struct MapPlan {
     pub(crate) epoch: u64,
     pub(crate) bfns: BfnRange,
+    pub(crate) owner: DomId,
     pub(crate) gfns: GfnRange,
     pub(crate) how: MapHow,
 }
@@ -78,6 +85,17 @@ pub(crate) struct MapPlan {
 pub(crate) struct ListPlan {
     pub(crate) epoch: u64,
     pub(crate) bfns: BfnRange,
+    pub(crate) owner: DomId,
+    pub(crate) how: MapHow,
+}
+
+/// A map of a granted page that may go ahead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct GrantPlan {
+    pub(crate) epoch: u64,
+    pub(crate) bfn: Bfn,
+    pub(crate) granter: DomId,
+    pub(crate) reference: u64,
     pub(crate) how: MapHow,
 }
 
@@ -92,8 +110,8 @@ pub(crate) struct UnmapPlan {
 impl Area<'_> {
     /// The context's epoch, if `bfns` may be edited there: all of them, not just the first
     /// (INV-30).
-    fn editable(&self, bfns: BfnRange) -> Result<u64, Errno> {
-        let facts = self.live()?;
+    pub(crate) fn editable(&self, bfns: BfnRange) -> Result<u64, Errno> {
+        let facts = self.editable_context()?;
         if bfns.first() < facts.aperture.first() || bfns.last() > facts.aperture.last() {
             return Err(Errno::EINVAL);
         }
@@ -104,6 +122,11 @@ impl Area<'_> {
             return Err(Errno::EADDRNOTAVAIL);
         }
         Ok(facts.epoch)
+    }
+
+    /// The context, if the guest may edit it.
+    fn editable_context(&self) -> Result<&Facts, Errno> {
+        self.live().and_then(|facts| self.guests.then_some(facts).ok_or(Errno::EINVAL))
     }
 
     fn live(&self) -> Result<&Facts, Errno> {
@@ -117,10 +140,11 @@ impl Area<'_> {
 /// `-EINVAL`: the context is unknown or not the guest's to edit, or the range leaves the
 /// aperture. `-EADDRNOTAVAIL`: a bus frame of it is reserved.
 pub(crate) fn may_map(area: &Area<'_>, request: &MapRequest) -> Result<Option<MapPlan>, Errno> {
-    area.live()?;
+    area.editable_context()?;
     let Some(pages) = request.pages else { return Ok(None) };
     let epoch = area.editable(pages.bfns)?;
-    Ok(Some(MapPlan { epoch, bfns: pages.bfns, gfns: pages.gfns, how: pages.how }))
+    let Pages { bfns, owner, gfns, how } = pages;
+    Ok(Some(MapPlan { epoch, bfns, owner, gfns, how }))
 }
 
 /// Checks a map of listed guest frames at `bfns`.
@@ -130,15 +154,28 @@ pub(crate) fn may_map(area: &Area<'_>, request: &MapRequest) -> Result<Option<Ma
 pub(crate) fn may_map_list(
     area: &Area<'_>,
     bfns: BfnRange,
+    owner: DomId,
     how: MapHow,
 ) -> Result<ListPlan, Errno> {
-    Ok(ListPlan { epoch: area.editable(bfns)?, bfns, how })
+    Ok(ListPlan { epoch: area.editable(bfns)?, bfns, owner, how })
 }
 
-/// Checks that a bus frame may be asked about, or `bfns` be flushed; the context's epoch.
+/// Checks that `bfns` may be flushed. `None`: there is nothing to flush.
 ///
 /// # Errors
 /// `-EINVAL`: the context is unknown or not the guest's to edit, or the range leaves the aperture.
+pub(crate) fn may_flush(
+    area: &Area<'_>,
+    bfns: Option<BfnRange>,
+) -> Result<Option<BfnRange>, Errno> {
+    area.editable_context()?;
+    bfns.map(|bfns| may_look(area, bfns)).transpose().map(|_| bfns)
+}
+
+/// Checks that bus frames may be asked about; the context's epoch.
+///
+/// # Errors
+/// `-EINVAL`: the context is unknown, or the range leaves the aperture.
 pub(crate) fn may_look(area: &Area<'_>, bfns: BfnRange) -> Result<u64, Errno> {
     let facts = area.live()?;
     let inside = facts.aperture.first() <= bfns.first() && bfns.last() <= facts.aperture.last();
@@ -153,7 +190,7 @@ pub(crate) fn may_unmap(
     area: &Area<'_>,
     request: &UnmapRequest,
 ) -> Result<Option<UnmapPlan>, Errno> {
-    area.live()?;
+    area.editable_context()?;
     let Some(bfns) = request.bfns else { return Ok(None) };
     let epoch = area.editable(bfns)?;
     Ok(Some(UnmapPlan { epoch, bfns, how: request.how }))
@@ -180,7 +217,7 @@ mod tests {
     }
 
     fn area<'f>(context: Option<&'f Facts>, reserved: &'f [Reserved]) -> Area<'f> {
-        Area { context, reserved, interrupts: bfns(0xfee00, 0x100) }
+        Area { context, guests: true, reserved, interrupts: bfns(0xfee00, 0x100) }
     }
 
     fn unmap(first: u64, pages: u64) -> UnmapRequest {
@@ -191,7 +228,11 @@ mod tests {
     /// INV-30: each page of a request is checked, wherever the reserved range lies in it.
     #[test]
     fn a_reserved_range_is_refused_at_every_position_of_a_request() {
-        let machine = [Reserved { range: bfns(1000, 3), kind: ReservedKind::Reserved }];
+        let machine = [Reserved {
+            range: bfns(1000, 3),
+            kind: ReservedKind::Reserved,
+            access: Access::empty(),
+        }];
         let live = facts(State::Live, &[bfns(2000, 1)]);
         for (start, pages) in [(1000, 3), (2000, 1), (0xfee00, 0x100)] {
             for first in start - 8..start + pages + 4 {
@@ -211,7 +252,11 @@ mod tests {
 
     #[test]
     fn a_relaxable_range_is_told_but_not_enforced() {
-        let machine = [Reserved { range: bfns(0, 4096), kind: ReservedKind::DirectRelaxable }];
+        let machine = [Reserved {
+            range: bfns(0, 4096),
+            kind: ReservedKind::DirectRelaxable,
+            access: Access::READ,
+        }];
         let live = facts(State::Live, &[]);
         assert!(may_unmap(&area(Some(&live), &machine), &unmap(0, 4096)).is_ok());
     }
@@ -230,6 +275,20 @@ mod tests {
             assert_eq!(may_unmap(&narrow, &unmap(first, pages)).is_ok(), fits);
             assert_eq!(may_look(&narrow, bfns(first, pages)).is_ok(), fits);
         }
+    }
+
+    /// INV-70: a context that is the hypervisor's may be looked at, and nothing else.
+    #[test]
+    fn a_context_of_the_hypervisor_is_not_edited() {
+        let live = facts(State::Live, &[]);
+        let area = Area { guests: false, ..area(Some(&live), &[]) };
+        assert_eq!(may_unmap(&area, &unmap(1, 1)), Err(Errno::EINVAL));
+        assert_eq!(may_flush(&area, Some(bfns(1, 1))), Err(Errno::EINVAL));
+        assert_eq!(may_flush(&area, None), Err(Errno::EINVAL));
+        assert_eq!(may_look(&area, bfns(1, 1)), Ok(6));
+        let how = UnmapHow::default();
+        let nothing = UnmapRequest { context: ContextId(0), bfns: None, how };
+        assert_eq!(may_unmap(&area, &nothing), Err(Errno::EINVAL));
     }
 
     #[test]

@@ -9,8 +9,8 @@ mod device;
 mod mapping;
 
 pub(crate) use context::{may_be_freed, may_init};
-pub(crate) use device::{may_be_given, may_be_moved};
+pub(crate) use device::{may_be_given, may_be_moved, may_have_direct};
 pub(crate) use mapping::{
-    Area, ListPlan, MapHow, MapPlan, MapRequest, Pages, UnmapHow, UnmapPlan, UnmapRequest,
-    may_look, may_map, may_map_list, may_unmap,
+    Area, GrantPlan, ListPlan, MapHow, MapPlan, MapRequest, Pages, UnmapHow, UnmapPlan,
+    UnmapRequest, may_flush, may_look, may_map, may_map_list, may_unmap,
 };

@@ -80,7 +80,7 @@ fn clear_all_or_none<F: Format, const N: usize>(
 }
 
 /// The leaf `n` after `raw` in a run.
-fn nth_leaf<F: Format>(raw: u64, n: usize) -> u64 {
+pub(crate) fn nth_leaf<F: Format>(raw: u64, n: usize) -> u64 {
     raw.wrapping_add(F::NEXT_FRAME.wrapping_mul(u64::try_from(n).unwrap_or(0)))
 }
 

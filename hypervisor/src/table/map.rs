@@ -2,15 +2,10 @@
 
 use pviommu_abi::Bfn;
 
-use super::{
-    Edit, Place, Stop, Table,
-    leaf_lock::LeafLock,
-    leaves,
-    walk::{Step, Walk},
-};
+use super::{Edit, Place, Stop, Table, handles, leaf_lock::LeafLock, leaves, walk::Walk};
 use crate::{
     addr::{BfnRange, Mfn},
-    format::{Format, Leaf, LeafSoft, Origin, TableSoft, pages_at},
+    format::{Entry, Format, Leaf, LeafSoft, Origin, TableSoft},
     platform::{PageKind, Pool, Run, TableFrames},
     sync::Ordering,
 };
@@ -24,38 +19,89 @@ pub struct Mapped {
     pub stop: Option<Stop>,
 }
 
+/// Who has a mapping made: what its entry records, and what it may replace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Maker {
+    /// The guest. What it finds of the map it started with is replaced.
+    Guest,
+    /// The embedder, for a guest map: pages are held.
+    GuestMap,
+    /// The embedder, for a host map: nothing is held.
+    HostMap,
+    /// The embedder, for a map that it maintains, and replaces as the P2M changes: nothing is held.
+    P2m,
+}
+
+impl Maker {
+    pub(super) fn origin(self) -> Origin {
+        match self {
+            Self::Guest => Origin::Guest,
+            Self::GuestMap | Self::HostMap => Origin::Initial,
+            Self::P2m => Origin::Maintained,
+        }
+    }
+
+    fn holds_pages(self) -> bool {
+        matches!(self, Self::Guest | Self::GuestMap)
+    }
+
+    /// True if a mapping of `there` gives way.
+    pub(super) fn replaces(self, there: Origin) -> bool {
+        let replaced = match self {
+            Self::Guest => Origin::Initial,
+            Self::P2m => Origin::Maintained,
+            Self::GuestMap | Self::HostMap => return false,
+        };
+        there == replaced
+    }
+}
+
+/// Where in a leaf table the next page goes.
+struct Here<'h, 'r> {
+    index: usize,
+    at: Bfn,
+    edit: &'h mut Edit<'r>,
+}
+
+impl Here<'_, '_> {
+    fn step(&mut self, pages: usize) {
+        self.index = self.index.saturating_add(pages);
+        self.at.0 = self.at.0.wrapping_add(u64::try_from(pages).unwrap_or(0));
+    }
+}
+
 impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// Maps the frames of `runs`, at most `limit` of them, at `at` and after with 4 KiB leaves.
     ///
     /// One call does one leaf table: it ends where the next begins. A page that is mapped already
-    /// stops it: only what is vacant is ever replaced here.
+    /// stops it, unless it gives way to `maker`; a want of tables or room stops it before the first
+    /// page only.
     pub fn map(
         &self,
         at: Bfn,
         runs: &[Run],
         limit: u64,
-        origin: Origin,
+        maker: Maker,
         edit: &mut Edit<'_>,
     ) -> Mapped {
-        let mut lock = match self.leaf_table_for(at, edit) {
+        let mut lock = match self.leaf_table_for(at, maker, edit) {
             Ok(lock) => lock,
             Err(stop) => return Mapped { pages: 0, stop: Some(stop) },
         };
         let first = index_in_leaf_table::<F>(at);
-        let room = lock.entries.len().saturating_sub(first);
-        let mut left = usize::try_from(limit).unwrap_or(usize::MAX).min(room);
-        let mut index = first;
+        let mut here = Here { index: first, at, edit };
+        let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
+        left = left.min(lock.entries.len().saturating_sub(first));
         let mut stop = None;
         for run in runs {
             let wanted = usize::try_from(run.frames.pages()).unwrap_or(usize::MAX).min(left);
-            let stored = self.store_run(&lock, index, wanted, run, origin);
-            index = index.saturating_add(stored);
-            left = left.saturating_sub(stored);
-            if stored < wanted {
-                stop = Some(Stop::Occupied);
+            left = left.saturating_sub(wanted);
+            if let Err(stopped) = self.store_run(&lock, wanted, run, maker, &mut here) {
+                stop = Some(stopped);
                 break;
             }
         }
+        let index = here.index;
         let pages = index.saturating_sub(first);
         if pages > 0 {
             self.publish(lock.frame, first, index.saturating_sub(1));
@@ -63,82 +109,101 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 lock.set_occupied::<F>(first);
             }
             if let Some(range) = BfnRange::of_pages(at, u64::try_from(pages).unwrap_or(1)) {
-                Self::note_replaced(self.vacancy.word(0), range, 0, &mut edit.pending);
+                let vacant = self.beside.vacancy.word(0);
+                Self::note_replaced(vacant, range, 0, &mut edit.pending);
             }
         } else if lock.soft::<F>().witness().is_none() {
-            self.kept.keep_anyway();
+            self.beside.kept.keep_anyway();
         }
+        let stop = stop.filter(|stop| pages == 0 || *stop == Stop::Occupied);
         Mapped { pages: u64::try_from(pages).unwrap_or(0), stop }
     }
 
-    /// Stores up to `count` leaves from `index` on; the number stored, fewer if one was present.
+    /// Stores the first `count` leaves of `run` from `here` on, which moves along.
     fn store_run(
         &self,
         lock: &LeafLock<'_>,
-        index: usize,
         count: usize,
         run: &Run,
-        origin: Origin,
-    ) -> usize {
-        let leaf = leaf_of(run.frames.first(), run, origin);
-        let raw = F::leaf(leaf, 0, self.style.attributes);
-        let entries = lock.entries.get(index..).unwrap_or_default();
-        leaves::store_run::<F>(entries.get(..count).unwrap_or(entries), raw, self.vacancy.word(0))
+        maker: Maker,
+        here: &mut Here<'_, '_>,
+    ) -> Result<(), Stop> {
+        let first = leaf_of(run.frames.first(), run, maker);
+        let first = F::leaf(first, 0, self.style.attributes);
+        let vacant = self.beside.vacancy.word(0);
+        let mut done = 0usize;
+        while done < count {
+            let raw = leaves::nth_leaf::<F>(first, done);
+            let entries = lock.entries.get(here.index..).unwrap_or_default();
+            let left = count.saturating_sub(done);
+            let mut stored = match run.kind {
+                PageKind::Foreign(_) => 0,
+                _ => leaves::store_run::<F>(entries.get(..left).unwrap_or(entries), raw, vacant),
+            };
+            here.step(stored);
+            done = done.saturating_add(stored);
+            if done < count {
+                stored = self.store_one(lock, raw, (run.kind, maker), here)?;
+                here.step(stored);
+                done = done.saturating_add(stored);
+            }
+        }
+        Ok(())
     }
 
-    /// Maps the first frames of `run` at `at` by one leaf of `level` (1 or above).
-    ///
-    /// # Errors
-    /// [`Stop::NotALeaf`] if tables are there, even empty ones; else as [`map`](Self::map).
-    pub fn map_large(
+    /// Stores one leaf, of another domain's page or in place of a mapping that gives way.
+    fn store_one(
         &self,
-        at: Bfn,
-        level: u8,
-        run: &Run,
-        origin: Origin,
-        split: SplitPaid,
-        edit: &mut Edit<'_>,
-    ) -> Result<(), Stop> {
-        let mut here = self.top_level();
-        let mut table = self.root.frame;
-        loop {
-            match self.step(table, here, at) {
-                Step::Vacant { place, vacant } if here == level => {
-                    let mut leaf = leaf_of(run.frames.first(), run, origin);
-                    leaf.soft = leaf.soft.with_split_paid(split == SplitPaid::Yes);
-                    let raw = F::leaf(leaf, level, self.style.attributes);
-                    let order = (Ordering::Release, Ordering::Relaxed);
-                    let stored = place.entry.compare_exchange(vacant, raw, order.0, order.1);
-                    if stored.is_err() {
-                        // Somebody was quicker: look again at what is there now.
-                        continue;
-                    }
-                    self.publish(place.table, place.index, place.index);
-                    Self::note_replaced(vacant, Self::span(at, level), level, &mut edit.pending);
-                    return Ok(());
-                }
-                Step::Vacant { place, vacant } => {
-                    let missing = here.saturating_sub(level);
-                    table = self.link_table(&place, vacant, at, here, missing, edit)?;
-                }
-                Step::Table(_) | Step::Locked if here == level => return Err(Stop::NotALeaf),
-                Step::Table(next) => table = next,
-                Step::Large { .. } | Step::Blocked => return Err(Stop::Occupied),
-                Step::Locked | Step::Bad => return Err(Stop::BadTable),
-            }
-            here = here.saturating_sub(1);
+        lock: &LeafLock<'_>,
+        raw: u64,
+        (kind, maker): (PageKind, Maker),
+        here: &mut Here<'_, '_>,
+    ) -> Result<usize, Stop> {
+        let entry = lock.entries.get(here.index).ok_or(Stop::BadTable)?;
+        let there = entry.load(Ordering::Relaxed);
+        let replaced = match F::decode(there, 0) {
+            _ if there == self.beside.vacancy.word(0) => None,
+            Entry::Leaf(leaf) if maker.replaces(leaf.soft.origin()) => Some(leaf),
+            _ => return Err(Stop::Occupied),
+        };
+        if replaced.is_some() && here.edit.pending.runs_full() {
+            return Err(Stop::PendingFull);
         }
+        let handle = match kind {
+            PageKind::Foreign(handle) => {
+                let word = self.handle_word(here.at, here.edit)?;
+                Some((word, handles::encode(handle).ok_or(Stop::BadTable)?))
+            }
+            PageKind::Ram | PageKind::Mmio => None,
+        };
+        if let Some(leaf) = replaced {
+            here.edit.pending.changed_leaves(BfnRange::single(here.at));
+            self.gather(leaf, here.at, 1, &mut here.edit.pending);
+        }
+        if let Some((word, handle)) = handle {
+            word.store(handle, Ordering::Relaxed);
+        }
+        entry.store(raw, Ordering::Release);
+        Ok(1)
     }
 
     /// The leaf table of `at`, locked, made if it is not there.
-    fn leaf_table_for(&self, at: Bfn, edit: &mut Edit<'_>) -> Result<LeafLock<'t>, Stop> {
+    fn leaf_table_for(
+        &self,
+        at: Bfn,
+        maker: Maker,
+        edit: &mut Edit<'_>,
+    ) -> Result<LeafLock<'t>, Stop> {
         loop {
             match self.walk(at) {
                 Walk::Locked(lock) => {
                     if lock.soft::<F>().witness().is_none() {
-                        self.kept.drop_one();
+                        self.beside.kept.drop_one();
                     }
                     return Ok(lock);
+                }
+                Walk::Large { place, level, raw, leaf } if maker.replaces(leaf.soft.origin()) => {
+                    self.split(at, &place, level, raw, leaf, edit)?;
                 }
                 Walk::Large { .. } | Walk::Blocked => return Err(Stop::Occupied),
                 Walk::Bad => return Err(Stop::BadTable),
@@ -149,7 +214,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 Walk::Vacant { place, level, vacant } => {
                     let frame =
                         edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(1, Pool::Open))?;
-                    self.prepare(frame, self.vacancy.word(0));
+                    self.prepare(frame, self.beside.vacancy.word(0));
                     let entries = self.frames.table(frame);
                     if let Some(lock) = LeafLock::try_link::<F>(place, vacant, frame, entries) {
                         self.publish(place.table, place.index, place.index);
@@ -166,7 +231,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
 
     /// Links a table from the stash at `place`, the entry of `level` for `at`, in place of `vacant`,
     /// and returns it. `missing` tables will be needed to reach the bottom.
-    fn link_table(
+    pub(super) fn link_table(
         &self,
         place: &Place<'t>,
         vacant: u64,
@@ -179,7 +244,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             return Err(Stop::NeedTables(missing, Pool::Open));
         }
         let frame = edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(missing, Pool::Open))?;
-        self.prepare(frame, self.vacancy.word(level.saturating_sub(1)));
+        self.prepare(frame, self.beside.vacancy.word(level.saturating_sub(1)));
         let raw = F::table(frame, TableSoft::EMPTY);
         let order = (Ordering::AcqRel, Ordering::Acquire);
         match place.entry.compare_exchange(vacant, raw, order.0, order.1) {
@@ -197,29 +262,13 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     }
 }
 
-/// Whether the tables that splitting a large leaf takes are reserved.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SplitPaid {
-    /// They are: removing a part of it cannot fail.
-    Yes,
-    /// They are not.
-    No,
-}
-
-/// Table frames that splitting a leaf of `level` down to 4 KiB takes.
-#[must_use]
-pub fn split_cost<F: Format>(level: u8) -> u32 {
-    // One for the leaf itself, and one for each that it becomes, down to level 1.
-    (1..=level).fold(0u32, |sum, below| {
-        let tables = pages_at::<F>(level.saturating_sub(below));
-        sum.saturating_add(u32::try_from(tables).unwrap_or(u32::MAX))
-    })
-}
-
-fn leaf_of(frame: Mfn, run: &Run, origin: Origin) -> Leaf {
-    let soft = LeafSoft::new(origin);
+/// The leaf for the page `frame` of `run`.
+pub(super) fn leaf_of(frame: Mfn, run: &Run, maker: Maker) -> Leaf {
+    let soft = LeafSoft::new(maker.origin());
     let soft = match run.kind {
-        PageKind::Ram => soft.with_reference(),
+        PageKind::Ram if maker.holds_pages() => soft.with_reference(),
+        PageKind::Ram => soft,
+        PageKind::Foreign(_) => soft.with_reference().with_foreign(),
         PageKind::Mmio => soft.with_mmio(),
     };
     Leaf { frame, access: run.access, soft }

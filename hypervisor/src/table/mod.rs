@@ -18,6 +18,8 @@
 //! What is done here is mechanism: ranges were checked by `policy`, references are taken and
 //! given back by the caller, and what must be flushed goes into a [`PendingFlush`].
 
+mod handles;
+mod large;
 mod leaf_lock;
 mod leaves;
 mod map;
@@ -25,17 +27,21 @@ mod paint;
 mod prune;
 mod split;
 mod stash;
+mod take_out;
 mod unmap;
 mod vacancy;
 mod walk;
 
-pub use map::{Mapped, SplitPaid, split_cost};
+pub use handles::Handles;
+pub use large::{SplitPaid, split_cost};
+pub use map::{Maker, Mapped};
 pub use paint::Paint;
 pub use prune::{Cursor, Prune, Pruned};
 pub use stash::{Edit, Stash};
+pub use take_out::{Selection, TakenOut};
 pub use unmap::Unmapped;
 pub use vacancy::Vacancy;
-pub use walk::Search;
+pub use walk::{Search, Sought};
 
 use core::{fmt, marker::PhantomData};
 
@@ -56,6 +62,8 @@ pub struct TableStyle {
     pub attributes: LeafAttributes,
     /// Changes are published for walkers that do not snoop.
     pub publish: bool,
+    /// Highest level of the leaves that all of the units know.
+    pub largest_leaf_level: u8,
 }
 
 /// Why an operation stopped before its end.
@@ -89,9 +97,27 @@ pub struct Table<'t, F, T> {
     frames: &'t T,
     root: TableRoot,
     style: TableStyle,
-    kept: &'t KeptTables,
-    vacancy: &'t Vacancy,
+    beside: &'t Beside,
     format: PhantomData<F>,
+}
+
+/// What is kept beside a table. Nothing of it is per page, but for pages of other domains.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Empty leaf tables that stay.
+    pub kept: KeptTables,
+    /// What an entry without a mapping says.
+    pub vacancy: Vacancy,
+    /// Which handles foreign pages are given back with.
+    pub handles: Handles,
+}
+
+impl Beside {
+    /// That of a table which is not set up yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
 }
 
 /// Leaf tables without entries that stay linked: the next map at the same place is spared a
@@ -119,14 +145,8 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// The caller keeps its frames allocated meanwhile: it is inside (see
     /// [`Cpu`](crate::machine::Cpu)), or the only one who knows the table.
     #[must_use]
-    pub fn new(
-        frames: &'t T,
-        root: TableRoot,
-        style: TableStyle,
-        kept: &'t KeptTables,
-        vacancy: &'t Vacancy,
-    ) -> Self {
-        Self { frames, root, style, kept, vacancy, format: PhantomData }
+    pub fn new(frames: &'t T, root: TableRoot, style: TableStyle, beside: &'t Beside) -> Self {
+        Self { frames, root, style, beside, format: PhantomData }
     }
 
     fn top_level(&self) -> u8 {
@@ -191,7 +211,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
 
     /// Notes that the entry for `bfn` at `level` is not the vacant one any more, or is it again.
     fn note_vacancy_changed(&self, bfn: Bfn, level: u8, pending: &mut PendingFlush<'_>) {
-        if F::is_present(self.vacancy.word(level)) {
+        if F::is_present(self.beside.vacancy.word(level)) {
             pending.changed_tables(Self::span(bfn, level));
         }
     }

@@ -1,53 +1,73 @@
-//! Making ranges without mappings vacant, or blocked.
+//! Making ranges vacant, blocked, or direct: what is there without a guest having mapped it.
 
 use pviommu_abi::Bfn;
 
-use super::{Edit, Stop, Table, leaf_lock::occupancy};
+use super::{Edit, Place, Stop, Table, leaf_lock::occupancy};
 use crate::{
     addr::{BfnRange, Mfn},
-    format::{Entry, Format, TableSoft, pages_at},
-    platform::{Pool, TableFrames},
+    format::{Entry, Format, Leaf, LeafSoft, Origin, TableSoft, pages_at},
+    platform::{Access, Pool, TableFrames},
     sync::{AtomicU64, Ordering},
 };
 
-/// What becomes of bus frames without a mapping.
+/// What becomes of bus frames that no guest has mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Paint {
     /// They hit the background, and may be mapped.
     Vacant,
     /// They are nobody's: not present, whatever the background, and not to be mapped.
     Blocked,
+    /// They are mapped to the frames of the same number, for a device's firmware.
+    Direct(Access),
+}
+
+/// What is painted, and where.
+struct Brush {
+    range: BfnRange,
+    paint: Paint,
 }
 
 impl<F: Format, T: TableFrames> Table<'_, F, T> {
-    /// Paints `range`, in which nothing is mapped. The caller has the table for itself.
+    /// Paints `range`, in which no guest has mapped anything. The caller has the table for itself.
     ///
-    /// A range that is not aligned takes tables of its own at both ends. When they are missing, what
-    /// was painted stays so, and a second call goes on.
+    /// What is left there of the map that the domain started with goes. A range that is not aligned
+    /// takes tables of its own at both ends. When they are missing, or there is no room for what
+    /// goes, what was painted stays so, and a second call goes on.
     ///
     /// # Errors
-    /// [`Stop::NeedTables`]; [`Stop::Occupied`] if something is mapped there after all.
+    /// [`Stop::NeedTables`]; [`Stop::PendingFull`]; [`Stop::Occupied`] if something is mapped there
+    /// after all.
     pub fn paint(&self, range: BfnRange, paint: Paint, edit: &mut Edit<'_>) -> Result<(), Stop> {
-        self.paint_table(self.root.frame, self.top_level(), 0, range, paint, edit)
+        self.paint_table(self.root.frame, self.top_level(), 0, &Brush { range, paint }, edit)
     }
 
-    /// Paints what of `range` is in `table`, which starts at bus frame `base`. Recursion is as deep
+    /// What an entry of `level` that begins at `start` is to say; `None` if smaller ones have to.
+    fn painted(&self, paint: Paint, level: u8, start: u64) -> Option<u64> {
+        match paint {
+            Paint::Vacant => Some(self.beside.vacancy.word(level)),
+            Paint::Blocked => Some(F::EMPTY),
+            Paint::Direct(_) if level > self.style.largest_leaf_level => None,
+            Paint::Direct(access) => {
+                let soft = LeafSoft::new(Origin::Reserved);
+                let leaf = Leaf { frame: Mfn(start), access, soft };
+                Some(F::leaf(leaf, level, self.style.attributes))
+            }
+        }
+    }
+
+    /// Paints what of the range is in `table`, which starts at bus frame `base`. Recursion is as deep
     /// as the table: five.
     fn paint_table(
         &self,
         table: Mfn,
         level: u8,
         base: u64,
-        range: BfnRange,
-        paint: Paint,
+        brush: &Brush,
         edit: &mut Edit<'_>,
     ) -> Result<(), Stop> {
+        let Brush { range, paint } = *brush;
         let pages = pages_at::<F>(level);
-        let vacant = self.vacancy.word(level);
-        let wanted = match paint {
-            Paint::Vacant => vacant,
-            Paint::Blocked => F::EMPTY,
-        };
+        let vacant = self.beside.vacancy.word(level);
         let before = range.first().0.saturating_sub(base) / pages.max(1);
         let skip = usize::try_from(before).unwrap_or(usize::MAX);
         let entries = self.frames.table(table);
@@ -57,36 +77,46 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
             if start > range.last().0 {
                 break;
             }
+            let place = Place { table, index, entry };
             let span = Self::span(Bfn(start), level);
             let raw = entry.load(Ordering::Acquire);
             let inside = range.first() <= span.first() && span.last() <= range.last();
-            let child = match F::decode(raw, level) {
-                _ if raw == wanted => continue,
-                Entry::Table(child) if raw != vacant => child,
-                Entry::Leaf(_) if raw != vacant => return Err(Stop::Occupied),
-                _ if inside => {
-                    entry.store(wanted, Ordering::Release);
+            let painted = self.painted(paint, level, start);
+            if painted == Some(raw) {
+                continue;
+            }
+            let word = painted.filter(|_| inside);
+            let child = match (F::decode(raw, level), word) {
+                (Entry::Table(child), _) if raw != vacant => child,
+                (Entry::Leaf(leaf), _) if raw != vacant => {
+                    if !matches!(leaf.soft.origin(), Origin::Initial | Origin::Reserved) {
+                        return Err(Stop::Occupied);
+                    }
+                    if edit.pending.runs_full() {
+                        return Err(Stop::PendingFull);
+                    }
+                    match word {
+                        Some(word) => {
+                            let at = span.first();
+                            self.replace_large(at, &place, level, (raw, leaf), word, edit);
+                            if word == vacant {
+                                self.note_vacancy_changed(at, level, &mut edit.pending);
+                            }
+                            continue;
+                        }
+                        None => self.split_for(span.first(), &place, level, (raw, leaf), edit)?,
+                    }
+                }
+                (_, Some(word)) => {
+                    entry.store(word, Ordering::Release);
                     self.publish(table, index, index);
                     Self::note_replaced(raw, span, level, &mut edit.pending);
                     continue;
                 }
-                _ => {
-                    let child =
-                        edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(1, Pool::Open))?;
-                    let below = self.vacancy.word(level.saturating_sub(1));
-                    self.prepare(child, if raw == vacant { below } else { F::EMPTY });
-                    entry.store(F::table(child, TableSoft::EMPTY), Ordering::Release);
-                    self.publish(table, index, index);
-                    Self::note_replaced(raw, span, level, &mut edit.pending);
-                    if level == 1 {
-                        // Until the record says otherwise.
-                        self.kept.keep_anyway();
-                    }
-                    child
-                }
+                (_, None) => self.own_table(&place, level, (raw, vacant), span, edit)?,
             };
             let below = level.saturating_sub(1);
-            let painted = self.paint_table(child, below, start, range, paint, edit);
+            let painted = self.paint_table(child, below, start, brush, edit);
             if below == 0 {
                 self.record_occupancy(entry, child);
             }
@@ -95,14 +125,52 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         Ok(())
     }
 
+    /// Splits a leaf, and returns the table that it became.
+    fn split_for(
+        &self,
+        bfn: Bfn,
+        place: &Place<'_>,
+        level: u8,
+        (raw, leaf): (u64, Leaf),
+        edit: &mut Edit<'_>,
+    ) -> Result<Mfn, Stop> {
+        self.split(bfn, place, level, raw, leaf, edit)?;
+        match F::decode(place.entry.load(Ordering::Acquire), level) {
+            Entry::Table(child) => Ok(child),
+            Entry::Empty | Entry::Leaf(_) => Err(Stop::BadTable),
+        }
+    }
+
+    /// Puts a table of its own where `raw` is, vacant or blocked, and returns it.
+    fn own_table(
+        &self,
+        place: &Place<'_>,
+        level: u8,
+        (raw, vacant): (u64, u64),
+        span: BfnRange,
+        edit: &mut Edit<'_>,
+    ) -> Result<Mfn, Stop> {
+        let child = edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(1, Pool::Open))?;
+        let below = self.beside.vacancy.word(level.saturating_sub(1));
+        self.prepare(child, if raw == vacant { below } else { F::EMPTY });
+        place.entry.store(F::table(child, TableSoft::EMPTY), Ordering::Release);
+        self.publish(place.table, place.index, place.index);
+        Self::note_replaced(raw, span, level, &mut edit.pending);
+        if level == 1 {
+            // Until the record says otherwise.
+            self.beside.kept.keep_anyway();
+        }
+        Ok(child)
+    }
+
     /// Records what is left in the leaf table `child` in `pointer`, the entry that points to it.
-    fn record_occupancy(&self, pointer: &AtomicU64, child: Mfn) {
+    pub(super) fn record_occupancy(&self, pointer: &AtomicU64, child: Mfn) {
         let raw = pointer.load(Ordering::Relaxed);
         let was = TableSoft::from_bits(F::soft(raw));
-        let is = occupancy(self.frames.table(child), 0, self.vacancy.word(0));
+        let is = occupancy(self.frames.table(child), 0, self.beside.vacancy.word(0));
         match (was.witness(), is.witness()) {
-            (None, Some(_)) => self.kept.drop_one(),
-            (Some(_), None) => self.kept.keep_anyway(),
+            (None, Some(_)) => self.beside.kept.drop_one(),
+            (Some(_), None) => self.beside.kept.keep_anyway(),
             _ => {}
         }
         pointer.store(F::with_soft(raw, is.bits()), Ordering::Release);

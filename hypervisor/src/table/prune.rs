@@ -5,11 +5,7 @@
 
 use pviommu_abi::Bfn;
 
-use super::{
-    Stop, Table,
-    map::split_cost,
-    unmap::{clear_entries, gather},
-};
+use super::{Stop, Table, split_cost};
 use crate::{
     addr::{BfnRange, Mfn},
     flush::PendingFlush,
@@ -49,10 +45,10 @@ struct Budget {
 }
 
 /// Entries that a piece looks at.
-const LOOKS: u32 = 4096;
+pub(super) const LOOKS: u32 = 4096;
 
 /// Why the pass came back from a table.
-enum Left {
+pub(super) enum Left {
     /// All of it was looked at, and it has entries left or not.
     Done { empty: bool },
     /// The budget or the room in the flush ran out at this frame.
@@ -101,7 +97,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
             let Some(entry) = entries.get(index) else { break };
             let start = u64::try_from(index).unwrap_or(0).wrapping_mul(span).wrapping_add(base);
             let raw = entry.load(Ordering::Acquire);
-            let vacant = self.vacancy.word(level);
+            let vacant = self.beside.vacancy.word(level);
             if start.wrapping_add(span.wrapping_sub(1)) < pass.from.0 {
                 empty &= raw == vacant || pass.takes_blocked() && !F::is_present(raw);
                 continue;
@@ -123,7 +119,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                     self.publish(table, index, index);
                     pass.pending.changed_leaves(Self::span(Bfn(start), level));
                     self.note_vacancy_changed(Bfn(start), level, pass.pending);
-                    gather(leaf, span, pass.pending);
+                    self.gather(leaf, Bfn(start), span, pass.pending);
                     if leaf.soft.split_paid() {
                         pass.pending.unreserve(split_cost::<F>(level));
                     }
@@ -146,7 +142,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                                 return Left::Stopped(Cursor(start));
                             }
                             if below == 0 && soft.witness().is_none() {
-                                self.kept.drop_one();
+                                self.beside.kept.drop_one();
                             }
                             entry.store(vacant, Ordering::Release);
                             self.publish(table, index, index);
@@ -178,8 +174,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                 return Left::Stopped(Cursor(at));
             }
             let limit = usize::try_from(pass.budget.pages).unwrap_or(usize::MAX);
-            let (cleared, stop) =
-                clear_entries::<F>(entries, index, limit, self.vacancy.word(0), pass.pending);
+            let (cleared, stop) = self.clear_entries(entries, Bfn(at), limit, pass.pending);
             let pages = u64::try_from(cleared).unwrap_or(0);
             if let Some(range) = BfnRange::of_pages(Bfn(at), pages) {
                 self.publish(table, index, index.saturating_add(cleared).saturating_sub(1));

@@ -11,13 +11,15 @@ pub struct Edit<'r> {
     pub pending: PendingFlush<'r>,
     /// Leaf tables that are emptied stay, however many: to free one takes a flush.
     pub keep_tables: bool,
+    /// A large leaf that cannot be split goes as a whole when a part of it is to go.
+    pub whole_leaves: bool,
 }
 
 impl<'r> Edit<'r> {
     /// An edit with these frames at hand and nothing to flush yet.
     #[must_use]
     pub fn new(stash: &'r mut Stash, pending: PendingFlush<'r>) -> Self {
-        Self { stash, pending, keep_tables: false }
+        Self { stash, pending, keep_tables: false, whole_leaves: false }
     }
 }
 

@@ -2,18 +2,12 @@
 
 use pviommu_abi::Bfn;
 
-use super::{
-    Edit, Stop, Table,
-    leaf_lock::LeafLock,
-    leaves,
-    map::{index_in_leaf_table, split_cost},
-    walk::Walk,
-};
+use super::{Edit, Stop, Table, leaf_lock::LeafLock, leaves, map::index_in_leaf_table, walk::Walk};
 use crate::{
-    addr::{BfnRange, Mfn, MfnRange},
+    addr::{BfnRange, MfnRange},
     flush::PendingFlush,
-    format::{Entry, Format, Leaf},
-    platform::{PageKind, Run, TableFrames},
+    format::{Entry, Format, Leaf, Origin},
+    platform::{PageKind, Pool, Run, TableFrames},
     sync::{AtomicU64, Ordering},
 };
 
@@ -47,30 +41,26 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                 Walk::Locked(lock) => {
                     return self.clear_run(lock, at, pages.min(small), edit);
                 }
+                Walk::Large { leaf, .. } if leaf.soft.origin() == Origin::Reserved => {
+                    return Unmapped::stopped(Stop::Hole);
+                }
                 Walk::Large { place, level, raw, leaf } => {
                     let span = Self::span(at, level);
                     if span.first() != at || span.pages() > pages {
                         match self.split(at, &place, level, raw, leaf, edit) {
                             Ok(()) => continue,
+                            Err(Stop::NeedTables(_, Pool::Open)) if edit.whole_leaves => {}
                             Err(stop) => return Unmapped::stopped(stop),
                         }
                     }
                     if edit.pending.runs_full() {
                         return Unmapped::stopped(Stop::PendingFull);
                     }
-                    let order = (Ordering::AcqRel, Ordering::Relaxed);
-                    let vacant = self.vacancy.word(level);
-                    let cleared =
-                        place.entry.compare_exchange(raw, vacant, order.0, order.1).is_ok();
-                    if cleared {
-                        self.publish(place.table, place.index, place.index);
-                        edit.pending.changed_leaves(span);
+                    let vacant = self.beside.vacancy.word(level);
+                    if self.replace_large(at, &place, level, (raw, leaf), vacant, edit) {
                         self.note_vacancy_changed(at, level, &mut edit.pending);
-                        gather(leaf, span.pages(), &mut edit.pending);
-                        if leaf.soft.split_paid() {
-                            edit.pending.unreserve(split_cost::<F>(level));
-                        }
-                        return Unmapped { pages: span.pages(), stop: None };
+                        let here = span.last().0.saturating_sub(at.0).saturating_add(1);
+                        return Unmapped { pages: here.min(pages), stop: None };
                     }
                 }
                 Walk::Vacant { .. } | Walk::Blocked => return Unmapped::stopped(Stop::Hole),
@@ -90,16 +80,16 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         let Edit { pending, keep_tables, .. } = edit;
         let first = index_in_leaf_table::<F>(at);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let vacant = self.vacancy.word(0);
-        let (cleared, stop) = clear_entries::<F>(lock.entries, first, limit, vacant, pending);
+        let vacant = self.beside.vacancy.word(0);
+        let (cleared, stop) = self.clear_entries(lock.entries, at, limit, pending);
         let pages = u64::try_from(cleared).unwrap_or(0);
         if let Some(range) = BfnRange::of_pages(at, pages) {
             let last = first.saturating_add(cleared).saturating_sub(1);
             self.publish(lock.frame, first, last);
             pending.changed_leaves(range);
-            if lock.emptied::<F>(first, last, vacant) && !self.kept.keep() {
+            if lock.emptied::<F>(first, last, vacant) && !self.beside.kept.keep() {
                 if *keep_tables {
-                    self.kept.keep_anyway();
+                    self.beside.kept.keep_anyway();
                 } else {
                     self.unlink_empty(lock, at, pending);
                 }
@@ -111,49 +101,69 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
     /// Unlinks an empty leaf table. `pending` has room for its frame.
     fn unlink_empty(&self, lock: LeafLock<'_>, at: Bfn, pending: &mut PendingFlush<'_>) {
         pending.changed_tables(Self::span(at, 1));
-        let (frame, place) = lock.unlink(self.vacancy.word(1));
+        let (frame, place) = lock.unlink(self.beside.vacancy.word(1));
         self.publish(place.table, place.index, place.index);
         if let Err(frame) = pending.take_table(frame) {
             // Not reached: asked before anything was cleared. Held for ever, if it were.
             log::error!("pviommu: table frame {frame} is never given back");
         }
     }
-}
 
-/// Makes mappings from `first` on vacant, at most `limit`; how many, and why it stopped early.
-pub(crate) fn clear_entries<F: Format>(
-    entries: &[AtomicU64],
-    first: usize,
-    limit: usize,
-    vacant: u64,
-    pending: &mut PendingFlush<'_>,
-) -> (usize, Option<Stop>) {
-    let entries = entries.get(first..).unwrap_or_default();
-    let entries = entries.get(..limit).unwrap_or(entries);
-    let mut cleared = 0usize;
-    while let Some((entry, rest)) = entries.get(cleared..).and_then(<[_]>::split_first) {
-        let raw = entry.load(Ordering::Relaxed);
-        let leaf = match F::decode(raw, 0) {
-            Entry::Leaf(leaf) if raw != vacant => leaf,
-            _ => return (cleared, Some(Stop::Hole)),
-        };
-        if pending.runs_full() {
-            return (cleared, Some(Stop::PendingFull));
+    /// Makes mappings of the leaf table `entries` vacant from that of `at` on, at most `limit`; how
+    /// many, and why it stopped early. What is mapped for a device's firmware is no mapping here.
+    pub(crate) fn clear_entries(
+        &self,
+        entries: &[AtomicU64],
+        at: Bfn,
+        limit: usize,
+        pending: &mut PendingFlush<'_>,
+    ) -> (usize, Option<Stop>) {
+        let vacant = self.beside.vacancy.word(0);
+        let entries = entries.get(index_in_leaf_table::<F>(at)..).unwrap_or_default();
+        let entries = entries.get(..limit).unwrap_or(entries);
+        let mut cleared = 0usize;
+        while let Some((entry, rest)) = entries.get(cleared..).and_then(<[_]>::split_first) {
+            let raw = entry.load(Ordering::Relaxed);
+            let leaf = match F::decode(raw, 0) {
+                Entry::Leaf(leaf) if raw != vacant => leaf,
+                _ => return (cleared, Some(Stop::Hole)),
+            };
+            if leaf.soft.origin() == Origin::Reserved {
+                return (cleared, Some(Stop::Hole));
+            }
+            if pending.runs_full() {
+                return (cleared, Some(Stop::PendingFull));
+            }
+            entry.store(vacant, Ordering::Release);
+            let more = match leaf.soft.foreign() {
+                // Each page has a handle of its own.
+                true => 0,
+                false => leaves::clear_rest::<F>(rest, raw, vacant),
+            };
+            let run = more.saturating_add(1);
+            let first = Bfn(at.0.wrapping_add(u64::try_from(cleared).unwrap_or(0)));
+            self.gather(leaf, first, u64::try_from(run).unwrap_or(0), pending);
+            cleared = cleared.saturating_add(run);
         }
-        entry.store(vacant, Ordering::Release);
-        let run = leaves::clear_rest::<F>(rest, raw, vacant).saturating_add(1);
-        gather(leaf, u64::try_from(run).unwrap_or(0), pending);
-        cleared = cleared.saturating_add(run);
+        (cleared, None)
     }
-    (cleared, None)
-}
 
-/// Notes the references of a leaf that is not there any more. `pending` has room for a run.
-pub(crate) fn gather(leaf: Leaf, pages: u64, pending: &mut PendingFlush<'_>) {
-    if !leaf.soft.referenced() {
-        return;
-    }
-    if let Some(frames) = MfnRange::of_pages(Mfn(leaf.frame.0), pages) {
-        pending.take_run(Run { frames, kind: PageKind::Ram, access: leaf.access });
+    /// Notes the references of a leaf at `at` that is not there any more. `pending` has room for a
+    /// run.
+    pub(crate) fn gather(&self, leaf: Leaf, at: Bfn, pages: u64, pending: &mut PendingFlush<'_>) {
+        if !leaf.soft.referenced() {
+            return;
+        }
+        let kind = match leaf.soft.foreign() {
+            true => self.take_handle(at).map(PageKind::Foreign),
+            false => Some(PageKind::Ram),
+        };
+        match (kind, MfnRange::of_pages(leaf.frame, pages)) {
+            (Some(kind), Some(frames)) => {
+                pending.take_run(Run { frames, kind, access: leaf.access });
+            }
+            // Not reached: a handle is stored before its page. Held for ever, if it were.
+            _ => log::error!("pviommu: {at:?} had a page of another domain without a handle"),
+        }
     }
 }

@@ -5,7 +5,7 @@ use pviommu_abi::Bfn;
 use super::{Place, Table, Translation, leaf_lock::LeafLock};
 use crate::{
     addr::{BfnRange, Mfn},
-    format::{Entry, Format, Leaf, TableSoft, pages_at},
+    format::{Entry, Format, Leaf, Origin, TableSoft, pages_at},
     platform::TableFrames,
     sync::{Ordering, relax},
 };
@@ -40,7 +40,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     pub(crate) fn step(&self, table: Mfn, level: u8, bfn: Bfn) -> Step<'t> {
         let Some(place) = self.place(table, level, bfn) else { return Step::Bad };
         let raw = place.entry.load(Ordering::Acquire);
-        if raw == self.vacancy.word(level) {
+        if raw == self.beside.vacancy.word(level) {
             return Step::Vacant { place, vacant: raw };
         }
         match F::decode(raw, level) {
@@ -75,7 +75,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         loop {
             let Some(place) = self.place(table, 1, bfn) else { return Walk::Bad };
             let raw = place.entry.load(Ordering::Acquire);
-            if raw == self.vacancy.word(1) {
+            if raw == self.beside.vacancy.word(1) {
                 return Walk::Vacant { place, level: 1, vacant: raw };
             }
             match F::decode(raw, 1) {
@@ -111,7 +111,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             let raw = self.place(table, level, bfn)?.entry.load(Ordering::Acquire);
             match F::decode(raw, level) {
                 Entry::Empty => return None,
-                Entry::Leaf(_) if raw == self.vacancy.word(level) => return None,
+                Entry::Leaf(_) if raw == self.beside.vacancy.word(level) => return None,
                 Entry::Leaf(leaf) => {
                     return Some(Translation { leaf, pages: pages_at::<F>(level) });
                 }
@@ -121,14 +121,17 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         }
     }
 
-    /// Looks for the first bus frame of `range` that is mapped, at most at `looks` entries.
+    /// Looks for the first bus frame of `range` with a mapping that is `sought`, at most at `looks`
+    /// entries.
     ///
     /// Skips what is vacant by the table, so that a large range costs no more than its tables.
     #[must_use]
-    pub fn first_mapped(&self, range: BfnRange, looks: u64) -> Search {
+    pub fn first_mapped(&self, range: BfnRange, sought: Sought, looks: u64) -> Search {
         let mut at = range.first();
         for _ in 0..looks {
-            let Some((level, mapped)) = self.end_of_walk(at) else { return Search::Nothing };
+            let Some((level, mapped)) = self.end_of_walk(at, sought) else {
+                return Search::Nothing;
+            };
             if mapped {
                 return Search::Found(at);
             }
@@ -140,19 +143,40 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         Search::Unfinished(at)
     }
 
-    /// The level at which the walk for `bfn` ends, and whether at a mapping.
-    fn end_of_walk(&self, bfn: Bfn) -> Option<(u8, bool)> {
+    /// The level at which the walk for `bfn` ends, and whether at a mapping that is `sought`.
+    fn end_of_walk(&self, bfn: Bfn, sought: Sought) -> Option<(u8, bool)> {
         let mut level = self.top_level();
         let mut table = self.root.frame;
         loop {
             let raw = self.place(table, level, bfn)?.entry.load(Ordering::Acquire);
             match F::decode(raw, level) {
-                _ if raw == self.vacancy.word(level) => return Some((level, false)),
+                _ if raw == self.beside.vacancy.word(level) => return Some((level, false)),
                 Entry::Empty => return Some((level, false)),
-                Entry::Leaf(_) => return Some((level, true)),
+                Entry::Leaf(leaf) => {
+                    return Some((level, sought.includes(leaf.soft.origin())));
+                }
                 Entry::Table(next) => table = next,
             }
             level = level.checked_sub(1)?;
+        }
+    }
+}
+
+/// Which mappings are looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sought {
+    /// All that may be unmapped.
+    Any,
+    /// Those that do not give way to what a device's firmware needs.
+    InTheWay,
+}
+
+impl Sought {
+    fn includes(self, origin: Origin) -> bool {
+        match origin {
+            Origin::Reserved => false,
+            Origin::Initial => self == Self::Any,
+            Origin::Guest | Origin::Maintained => true,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use pviommu_hypervisor::{
     abi::DomId,
-    addr::{Mfn, PAGE_SHIFT},
+    addr::{Mfn, MfnRange, PAGE_SHIFT},
     platform::{Pool, TABLE_ENTRIES, TableFrames},
 };
 
@@ -63,5 +63,10 @@ unsafe impl TableFrames for Arena {
         // and never given back, and are shared as atomics.
         let words: &Words = unsafe { &*words };
         &words.0
+    }
+
+    /// Nothing that the harness maps is of the arena, whose frames are where memory really is.
+    fn first_table(&self, _: MfnRange) -> Option<Mfn> {
+        None
     }
 }

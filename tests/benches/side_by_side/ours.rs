@@ -6,14 +6,15 @@ use pviommu_hypervisor::{
     abi::{Bfn, DomId},
     addr::{Mfn, MfnRange},
     flush::{FlushRoom, PendingFlush, Released},
-    format::{LeafAttributes, Origin, VtdSecondStage},
+    format::{LeafAttributes, VtdSecondStage},
     platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
-    table::{Edit, KeptTables, Stash, Stop, Table, TableStyle, Vacancy},
+    table::{Beside, Edit, Maker, Stash, Stop, Table, TableStyle},
 };
 
 use super::{arena::Arena, candidate::Candidate, work::RUN};
 
-const STYLE: TableStyle = TableStyle { attributes: LeafAttributes::empty(), publish: false };
+const STYLE: TableStyle =
+    TableStyle { attributes: LeafAttributes::empty(), publish: false, largest_leaf_level: 2 };
 
 const DOMAIN: DomId = DomId(1);
 
@@ -21,8 +22,7 @@ const DOMAIN: DomId = DomId(1);
 pub(crate) struct Ours {
     arena: Arena,
     root: TableRoot,
-    kept: KeptTables,
-    vacancy: Vacancy,
+    beside: Beside,
     room: FlushRoom,
 }
 
@@ -31,15 +31,15 @@ impl Ours {
         let arena = Arena::new(64);
         let frame = arena.alloc(DOMAIN, Pool::Open).unwrap();
         let root = TableRoot { frame, levels: 4 };
-        let vacancy = Vacancy::new();
-        vacancy.set_fault::<VtdSecondStage>();
-        Self { arena, root, kept: KeptTables::new(), vacancy, room: FlushRoom::new() }
+        let beside = Beside::new();
+        beside.vacancy.set_fault::<VtdSecondStage>();
+        Self { arena, root, beside, room: FlushRoom::new() }
     }
 
     /// The table, with what an edit of it takes.
     fn parts(&mut self) -> (Table<'_, VtdSecondStage, Arena>, &Arena, &mut FlushRoom) {
-        let Self { arena, root, kept, vacancy, room } = self;
-        (Table::new(arena, *root, STYLE, kept, vacancy), arena, room)
+        let Self { arena, root, beside, room } = self;
+        (Table::new(arena, *root, STYLE, beside), arena, room)
     }
 
     /// One call that maps: what it built with is put aside, what it did is flushed.
@@ -51,7 +51,7 @@ impl Ours {
         let mut stash = Stash::new();
         let mut edit = Edit::new(&mut stash, PendingFlush::new(room));
         loop {
-            let mapped = table.map(Bfn(bfn), &[run], pages, Origin::Guest, &mut edit);
+            let mapped = table.map(Bfn(bfn), &[run], pages, Maker::Guest, &mut edit);
             match mapped.stop {
                 None if mapped.pages == pages => break,
                 Some(Stop::NeedTables(frames, pool)) => stock(arena, &mut edit, frames, pool),
@@ -129,13 +129,7 @@ impl Candidate for Ours {
     }
 
     fn lookup(&self, bfn: u64) -> Option<u64> {
-        let table = Table::<VtdSecondStage, _>::new(
-            &self.arena,
-            self.root,
-            STYLE,
-            &self.kept,
-            &self.vacancy,
-        );
+        let table = Table::<VtdSecondStage, _>::new(&self.arena, self.root, STYLE, &self.beside);
         let found = table.lookup(Bfn(bfn))?;
         // A large leaf is named by its first frame.
         Some(found.leaf.frame.0 + (bfn & (found.pages - 1)))

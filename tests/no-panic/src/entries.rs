@@ -4,10 +4,11 @@
 use core::sync::atomic::AtomicU64;
 
 use pviommu_hypervisor::{
-    Caller, Context, Cpu, Device, DomainIommu, Iommu, Limits, Machine, Outcome, Reserved, Role,
-    Unit, Width,
-    abi::{DomId, PciDevice},
-    platform::{UnitFacts, UnitId},
+    Backing, Caller, Context, Cpu, DefaultMap, Device, DomainIommu, Iommu, Limits, Machine, OptIns,
+    Outcome, P2mChange, Reserved, Role, Sweep, Unit, Width,
+    abi::{DomId, Gfn, PciDevice},
+    addr::{GfnRange, Mfn, MfnRange},
+    platform::{Access, SourceId, UnitFacts, UnitId},
 };
 
 use crate::{
@@ -26,6 +27,8 @@ pub(crate) struct World<'w> {
     facts: &'w UnitFacts,
     limits: &'w Limits,
     words: &'w [AtomicU64],
+    sources: &'w [SourceId],
+    frames: &'w [MfnRange],
 }
 
 /// Where the program would begin. Its argument is whatever was there.
@@ -39,6 +42,11 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         give(world);
         take(world);
         trim(world);
+        show(&set_default(world));
+        show(&change(world));
+        show(&retarget(world));
+        show(&revoke(world));
+        quarantine(world);
         show(&tear_down(world));
         look(world);
     }
@@ -62,9 +70,11 @@ fn build(world: &World<'_>) {
     show(&Context::new());
     show(&Cpu::new());
     show(&Unit::new(*world.facts, world.words));
-    show(&Device::new(device(), UnitId(any() as u16), world.reserved));
+    let function = Device::new(device(), UnitId(any() as u16), world.reserved);
+    show(&function.with_aliases(world.sources));
     let role = if any() == 0 { Role::Guest } else { Role::Hardware };
-    show(&DomainIommu::new(DomId(any() as u16), role, world.contexts, *world.limits));
+    let domain = DomainIommu::new(DomId(any() as u16), role, world.contexts, *world.limits);
+    show(&domain.with_opt_ins(OptIns::from_bits_truncate(any() as u32)));
 }
 
 #[inline(never)]
@@ -76,7 +86,7 @@ fn hypercall(world: &World<'_>) -> Outcome {
 
 #[inline(never)]
 fn give(world: &World<'_>) -> bool {
-    world.iommu.assign(world.domain, device()).is_ok()
+    world.iommu.assign(world.domain, any() as usize, device()).is_ok()
 }
 
 #[inline(never)]
@@ -87,6 +97,53 @@ fn take(world: &World<'_>) -> bool {
 #[inline(never)]
 fn trim(world: &World<'_>) -> bool {
     world.iommu.trim(world.domain, any() as usize).is_ok()
+}
+
+#[inline(never)]
+fn set_default(world: &World<'_>) -> Outcome {
+    let map = match any() {
+        0 => DefaultMap::Blocked,
+        1 => DefaultMap::Host,
+        2 => DefaultMap::Guest,
+        3 => DefaultMap::IdentityMfn,
+        _ => DefaultMap::IdentityGfn,
+    };
+    world.iommu.set_default(world.domain, any() as usize, map)
+}
+
+#[inline(never)]
+fn change(world: &World<'_>) -> Outcome {
+    let frame = || (any() != 0).then(|| Mfn(any()));
+    let backing = |first| Backing {
+        first,
+        access: Access::from_bits_truncate(any() as u8),
+        mmio: any() != 0,
+    };
+    let Some(gfns) = GfnRange::of_pages(Gfn(any()), any()) else { return Outcome::Continue };
+    let mut change = P2mChange::new(gfns, frame(), frame().map(backing));
+    world.iommu.p2m_changed(world.domain, any() as usize, &mut change)
+}
+
+#[inline(never)]
+fn retarget(world: &World<'_>) -> Outcome {
+    let mut sweep = Sweep::default();
+    let cpu = any() as usize;
+    let first = world.iommu.retarget(world.domain, cpu, world.frames, &mut sweep);
+    show(&first);
+    // A sweep that is not at its beginning.
+    world.iommu.retarget(world.domain, cpu, world.frames, &mut sweep)
+}
+
+#[inline(never)]
+fn revoke(world: &World<'_>) -> Outcome {
+    let Some(frames) = MfnRange::of_pages(Mfn(any()), any()) else { return Outcome::Continue };
+    let mut sweep = Sweep::default();
+    world.iommu.revoke_mmio(world.domain, any() as usize, frames, &mut sweep)
+}
+
+#[inline(never)]
+fn quarantine(world: &World<'_>) -> bool {
+    world.iommu.quarantine(any() as usize, device()).is_ok()
 }
 
 #[inline(never)]

@@ -5,12 +5,13 @@ use core::sync::atomic::AtomicU64;
 
 use pviommu_hypervisor::{
     DomainIommu,
-    abi::{DomId, GuestPtr, PciDevice},
-    addr::{BfnRange, GfnRange, Mfn, MfnRange},
+    abi::{Bfn, DomId, Gfn, GuestPtr, PciDevice},
+    addr::{BfnRange, Mfn, MfnRange},
     platform::{
-        Access, AccessPolicy, AcquireError, CopyFault, Devices, Domains, GuestMemory, Invalidation,
-        IommuHw, Operation, PageKind, PageOwnership, PolicyDenied, Pool, Preempt, Run, Runs,
-        SourceId, TableFrames, TableRoot, Tag, UnitError, UnitId,
+        Access, AccessPolicy, AcquireError, AttachError, CopyFault, Devices, Domains,
+        ForeignHandle, GuestMemory, InitialRun, Invalidation, IommuHw, Operation, PageKind,
+        PageOwnership, PolicyDenied, Pool, Preempt, Run, Runs, SourceId, TableFrames, TableRoot,
+        Tag, UnitError, UnitId, Wanted,
     },
 };
 
@@ -44,14 +45,18 @@ unsafe impl PageOwnership for Opaque<'_> {
     fn acquire(
         &self,
         domain: DomId,
-        gfns: GfnRange,
+        wanted: Wanted,
         access: Access,
         out: &mut Runs,
     ) -> Result<(), AcquireError> {
-        let any = || number(u64::from(domain.0), gfns.first().0);
-        while !out.is_full() && yes(0, gfns.pages()) {
+        let any = || number(u64::from(domain.0), u64::from(show(&wanted)));
+        while !out.is_full() && yes(0, any()) {
             let Some(frames) = MfnRange::of_pages(Mfn(any()), any()) else { break };
-            let kind = if yes(1, 0) { PageKind::Ram } else { PageKind::Mmio };
+            let kind = match any() {
+                0 => PageKind::Ram,
+                1 => PageKind::Mmio,
+                _ => PageKind::Foreign(ForeignHandle(any())),
+            };
             let access = if yes(2, 0) { access } else { Access::from_bits_truncate(any() as u8) };
             if out.push(Run { frames, kind, access }).is_err() {
                 break;
@@ -71,6 +76,21 @@ unsafe impl PageOwnership for Opaque<'_> {
         #[cfg(feature = "seeded-panic")]
         assert!(yes(u64::from(domain.0), run.frames.pages()), "seeded");
         number(u64::from(domain.0), run.frames.first().0);
+        show(&run.kind);
+    }
+
+    fn gfn_of(&self, domain: DomId, frame: Mfn) -> Option<Gfn> {
+        maybe(u64::from(domain.0), frame.0).map(Gfn)
+    }
+
+    fn initial_map(&self, domain: DomId, from: Bfn) -> Option<InitialRun> {
+        let any = || number(u64::from(domain.0), from.0);
+        let bfns = BfnRange::of_pages(Bfn(any()), any())?;
+        Some(InitialRun { bfns, access: Access::from_bits_truncate(any() as u8) })
+    }
+
+    fn may_be_direct(&self, frames: MfnRange) -> bool {
+        yes(frames.first().0, frames.pages())
     }
 }
 
@@ -98,6 +118,10 @@ unsafe impl TableFrames for Opaque<'_> {
         self.tables.get(from..to).unwrap_or_default()
     }
 
+    fn first_table(&self, frames: MfnRange) -> Option<Mfn> {
+        maybe(frames.first().0, frames.pages()).map(Mfn)
+    }
+
     fn publish(&self, frame: Mfn, first: usize, last: usize) {
         number(frame.0, (first ^ last) as u64);
     }
@@ -111,8 +135,11 @@ unsafe impl IommuHw for Opaque<'_> {
         source: SourceId,
         root: TableRoot,
         tag: Tag,
-    ) -> Result<(), UnitError> {
-        done(show(&root) && show(&source) && yes(u64::from(unit.0), u64::from(tag.0)))
+    ) -> Result<(), AttachError> {
+        if show(&root) && show(&source) && yes(u64::from(unit.0), u64::from(tag.0)) {
+            return Ok(());
+        }
+        Err(if yes(3, 0) { AttachError::Refused } else { AttachError::Failed })
     }
 
     fn block(&self, unit: UnitId, source: SourceId) -> Result<(), UnitError> {

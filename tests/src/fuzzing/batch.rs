@@ -82,7 +82,11 @@ pub(super) fn call(world: &World<'_>, asked: &input::Batch) -> i64 {
         ctx_id: u32::from(asked.context & 7),
         flags: BatchFlags::from_bits_retain(u32::from(asked.flags & 1)),
         domid: if for_other { other } else { DomId::SELF },
-        owner: if asked.flags & 4 == 0 { DomId::SELF } else { DOMAINS[0] },
+        owner: match asked.flags >> 2 & 3 {
+            0 => DomId::SELF,
+            1 => DOMAINS[0],
+            _ => DOMAINS[1],
+        },
         nr_ops: elements.len() as u32,
         nr_done,
         ops: GuestPtr(ELEMENTS),
@@ -137,13 +141,14 @@ fn check(world: &World<'_>, target: DomId, batch: &Batch, elements: &[BatchEleme
     }
     let last = elements[..done.min(elements.len())].last().filter(|_| ran && status == 0);
     let Some(element) = last.filter(|element| element.status == 0) else { return };
-    assert_ne!(batch.ctx_id, 0, "the default context was edited (INV-70)");
+    let edited = batch.ctx_id != 0 || world.has_taken(target);
+    assert!(edited, "the default context was edited (INV-70)");
     let later = element.flags.contains(ElementFlags::NO_FLUSH);
     let Some(pages) = Some(element.nr).filter(|_| !later) else { return };
     let context = ContextId(u16::try_from(batch.ctx_id).unwrap());
     let range = Range { target, context, first: element.bfn, pages };
     match element.op {
-        BatchOp::MAP | BatchOp::MAP_LIST => {
+        BatchOp::MAP | BatchOp::MAP_LIST | BatchOp::MAP_GRANT => {
             check_mapped(world, &range, element.flags.contains(ElementFlags::READ));
         }
         BatchOp::UNMAP => check_unmapped(world, &range),

@@ -1,6 +1,6 @@
 //! What the service may read and write of guest memory in one entry.
 
-use pviommu_abi::{Batch, DomId, Subop};
+use pviommu_abi::{Batch, DomId, QueryReserved, Subop};
 
 use crate::machine::Copied;
 
@@ -35,6 +35,28 @@ pub(super) fn check(copies: &[Copied], subop: Subop, domain: DomId, at: u64) {
         let asked = (subop == Subop::QUERY_CAPABILITIES && written.address == at)
             || subop == Subop::REMOTE_CMD;
         assert!(asked || read.iter().any(same), "{subop:?} wrote elsewhere: {copies:?}");
+    }
+}
+
+/// The same for a query of reserved ranges that begins as `asked`: what is written is the number of
+/// them, and the array.
+pub(super) fn check_reserved(copies: &[Copied], asked: &QueryReserved, domain: DomId, at: u64) {
+    let bytes = u64::from(asked.nr_entries) * u64::from(QueryReserved::ELEM_SIZE);
+    let array = asked.entries.0..asked.entries.0.saturating_add(bytes);
+    let argument = at..at.wrapping_add(u64::from(QueryReserved::SIZE));
+    let mut next = at;
+    for copied in copies {
+        let end = copied.address.wrapping_add(copied.bytes as u64);
+        let inside =
+            |outer: &std::ops::Range<u64>| outer.start <= copied.address && end <= outer.end;
+        assert_eq!(copied.domain, domain, "in whose memory? {copied:?}");
+        if copied.out {
+            let may = inside(&array) || inside(&argument) || copied.bytes == 0;
+            assert!(may, "a query wrote elsewhere: {copied:?}");
+        } else {
+            assert_eq!(copied.address, next, "a query reads {copies:?}");
+            next = end;
+        }
     }
 }
 

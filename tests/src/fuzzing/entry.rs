@@ -1,8 +1,8 @@
 //! One hypercall with everything that is checked about it.
 
 use pviommu_abi::{
-    Bfn, ContextId, DomId, Errno, FreeContext, FreeFlags, MapFlags, MapPages, PciDevice,
-    ReattachDevice, RemoteCmd, Subop, UnmapPages,
+    Bfn, ContextId, DomId, Errno, FreeContext, FreeFlags, MapFlags, MapPages, OwnershipMode,
+    PciDevice, ReattachDevice, RemoteCmd, Subop, TakeOwnership, UnmapPages,
 };
 use pviommu_hypervisor::{Caller, Outcome, Width};
 use zerocopy::FromBytes;
@@ -58,9 +58,15 @@ pub(super) fn call(world: &mut World<'_>, call: &Call) -> i64 {
         board.record_copies(true);
         let outcome = bed.iommu().iommu_op(bed.domain(domain), caller, register, at);
         board.record_copies(false);
-        copies::check(&board.take_copies(), subop, domain, at);
-        // The array of a batch may lie on top of its header.
-        if subop != Subop::REMOTE_CMD && subop != Subop::BATCH {
+        let copies = board.take_copies();
+        if subop == Subop::QUERY_RESERVED {
+            copies::check_reserved(&copies, &read(&before), domain, at);
+        } else {
+            copies::check(&copies, subop, domain, at);
+        }
+        // An array may lie on top of what names it.
+        let arrays = [Subop::REMOTE_CMD, Subop::BATCH, Subop::QUERY_RESERVED];
+        if !arrays.contains(&subop) {
             check_window(subop, &before, &window(board, domain, at));
         }
         if let Outcome::Done(status) = outcome {
@@ -116,6 +122,7 @@ fn check_window(subop: Subop, before: &[u8; WINDOW], after: &[u8; WINDOW]) {
         Subop::QUERY_CAPABILITIES => i < 24,
         Subop::ALLOC_CONTEXT => i < 2,
         Subop::ALLOC_CONTEXT_EXT => (32..36).contains(&i),
+        Subop::QUERY_DEVICE => (32..64).contains(&i),
         Subop::LOOKUP => (24..56).contains(&i),
         Subop::QUERY_LIMITS => (16..120).contains(&i),
         Subop::MAP_PAGES => (8..24).contains(&i) || (32..40).contains(&i),
@@ -148,13 +155,22 @@ fn succeeded(world: &mut World<'_>, request: &Request) {
                 }
             }
         }
+        Subop::TAKE_OWNERSHIP => {
+            let switch: TakeOwnership = read(&request.argument);
+            let domid = switch.domid;
+            let target = if domid == DomId::SELF { request.target } else { domid };
+            let index = DOMAINS.iter().position(|domain| *domain == target);
+            let index = index.expect("only a domain that exists takes over");
+            world.taken[index] = switch.mode != OwnershipMode::GIVE_BACK;
+        }
         Subop::UNMAP_PAGES => {
             let gone: UnmapPages = read(&request.argument);
             check_unmapped(world, &request.range(gone.ctx_no, gone.dfn, gone.nr_pages));
         }
         Subop::MAP_PAGES => {
             let map: MapPages = read(&request.argument);
-            assert_ne!(map.ctx_no.0, 0, "the default context was edited (INV-70)");
+            let edited = map.ctx_no.0 != 0 || world.has_taken(request.target);
+            assert!(edited, "the default context was edited (INV-70)");
             // Else it is seen only after a flush.
             if !map.map_flags.contains(MapFlags::NO_FLUSH) {
                 let range = request.range(map.ctx_no, map.dfn, map.nr_pages);

@@ -167,7 +167,7 @@ fn operation(rest: &mut Unstructured<'_>) -> Operation {
         },
         6 => Operation::Fail { step: number(rest), form: number(rest), number: number(rest) },
         _ => Operation::Manage {
-            what: number::<u8>(rest) % 8,
+            what: number::<u8>(rest) % 16,
             domain: number::<u8>(rest) & 1,
             number: number(rest),
         },

@@ -19,7 +19,8 @@
 //! * what a call has mapped an attached device reaches, and none of it is reserved (INV-04,
 //!   INV-30); what a call has unmapped it reaches no more (INV-03);
 //! * an allocation that fails leaves nothing behind (INV-53), a context with a device in it is not
-//!   freed (INV-45), the default one is not edited (INV-70);
+//!   freed (INV-45), the default one is not edited before it is
+//!   taken over (INV-70);
 //! * after teardown no reference, table frame or reservation is left (INV-21, INV-60), unless a
 //!   unit has failed, whose pages stay held on purpose (INV-15).
 
@@ -27,6 +28,7 @@ mod batch;
 mod copies;
 mod entry;
 mod input;
+mod manage;
 mod printing;
 mod script;
 mod seeds;

@@ -2,8 +2,8 @@
 
 use pviommu_abi::{Bfn, DomId, Errno, Gfn, PciDevice};
 use pviommu_hypervisor::{
-    Background, Limits, Outcome, Reserved, ReservedKind, Role, UnknownFlags,
-    addr::{BfnRange, GfnRange},
+    Background, DefaultMap, Limits, Outcome, ReservedKind, Role, UnknownFlags,
+    addr::{BfnRange, GfnRange, Mfn},
     platform::{AcquireError, UnitFeatures, UnitId},
 };
 
@@ -13,8 +13,8 @@ use super::{
     printing,
 };
 use crate::machine::{
-    Bed, Config, DeviceConfig, DomainConfig, FrameKind, Half, PAGE_SIZE, Step, When, run as on_bed,
-    vtd_facts,
+    Bed, Config, DeviceConfig, DomainConfig, Half, PAGE_SIZE, Reach, Step, When, limits,
+    reserved as reserved_range, run as on_bed, vtd_facts,
 };
 
 /// The two domains; the first may act for the second.
@@ -29,12 +29,18 @@ pub(super) const DEVICES: [PciDevice; 4] = [
 ];
 
 /// CPUs of the machine; operations name twice as many.
-const CPUS: usize = 2;
+pub(super) const CPUS: usize = 2;
+
+/// The frame from which on the machine has memory.
+const HOST_MEMORY: u64 = 1 << 20;
+
+/// First guest frame of registers.
+pub(super) const MMIO: u64 = 0xf_0000;
 
 /// Pages of scattered RAM of each domain, from guest frame 0 on; arguments lie in them.
 pub(super) const RAM: u64 = 16;
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step::Acquire,
     Step::AcquirePage,
     Step::Alloc,
@@ -47,6 +53,7 @@ const STEPS: [Step; 12] = [
     Step::SyncMap,
     Step::Yield,
     Step::Policy,
+    Step::AttachRefused,
 ];
 
 /// A machine in the course of an input.
@@ -54,6 +61,10 @@ pub(super) struct World<'b> {
     pub(super) bed: &'b Bed<'b>,
     /// The context each device is in, as far as successful calls tell.
     pub(super) contexts: [u16; DEVICES.len()],
+    /// The domains that have taken their default contexts over.
+    pub(super) taken: [bool; DOMAINS.len()],
+    /// Grants that were made, and by whom.
+    pub(super) grants: Vec<(DomId, u64)>,
 }
 
 fn gfns(first: u64, pages: u64) -> GfnRange {
@@ -81,49 +92,66 @@ fn config(machine: u8) -> Config {
     second.tags = 4;
     let refuse = machine & 8 != 0;
     let unknown_flags = if refuse { UnknownFlags::Refuse } else { UnknownFlags::Ignore };
-    let limits = Limits {
+    let share = Limits {
         max_contexts: 6,
         max_arena_order: 6,
         max_deferred_pages: 600,
         unknown_flags,
-        ..Limits::default()
+        ..limits()
     };
     let device = |index: usize, unit, owner: usize, reserved| DeviceConfig {
         function: DEVICES[index],
         unit: UnitId(unit),
         owner: DOMAINS[owner],
         reserved,
+        ..DeviceConfig::default()
     };
     let background = if machine & 16 == 0 { Background::Scratch } else { Background::Fault };
     let domain = |id, role| DomainConfig {
         id,
         role,
-        limits,
+        limits: Limits { default_map_frames: 64, ..share },
         background,
         ram: vec![gfns(0, RAM), gfns(0x200, 0x200)],
-        mmio: vec![gfns(0xf_0000, 8)],
+        mmio: vec![gfns(MMIO, 8)],
         contiguous: vec![gfns(0x200, 0x200)],
         ..DomainConfig::default()
     };
-    Config {
+    let config = Config {
         units: vec![vtd_facts(), second],
         devices: vec![
             device(0, 0, 0, Vec::new()),
             device(1, 0, 1, Vec::new()),
-            device(2, 1, 1, vec![Reserved { range: direct(), kind: ReservedKind::Direct }]),
+            device(2, 1, 1, vec![reserved_range(direct(), ReservedKind::Direct)]),
         ],
         domains: vec![domain(DOMAINS[0], Role::Hardware), domain(DOMAINS[1], Role::Guest)],
         cpus: CPUS,
         table_frames: 256,
         max_references: 64,
         ..Config::default()
+    };
+    config.with_direct_ranges()
+}
+
+/// The map that each domain starts with.
+const fn default_maps(machine: u8) -> [DefaultMap; DOMAINS.len()] {
+    match machine >> 5 & 3 {
+        0 => [DefaultMap::Blocked, DefaultMap::Blocked],
+        1 => [DefaultMap::Host, DefaultMap::Guest],
+        2 => [DefaultMap::IdentityMfn, DefaultMap::IdentityGfn],
+        _ => [DefaultMap::Host, DefaultMap::IdentityMfn],
     }
 }
 
 /// Runs `input` on a fresh machine and checks what must hold.
 pub(super) fn run(input: &Input, print: bool) {
     on_bed(&config(input.machine), |bed| {
-        let mut world = World { bed, contexts: [0; DEVICES.len()] };
+        for (domain, map) in DOMAINS.into_iter().zip(default_maps(input.machine)) {
+            // Without one it goes on as well; what there is must hold.
+            let _ = bed.set_default(domain, map);
+        }
+        let (contexts, taken) = ([0; DEVICES.len()], [false; DOMAINS.len()]);
+        let mut world = World { bed, contexts, taken, grants: Vec::new() };
         if print {
             println!("machine {:#04x}", input.machine);
         }
@@ -156,6 +184,9 @@ impl World<'_> {
             Operation::Dma { device, write, address, bytes } => {
                 let device = DEVICES[usize::from(*device)];
                 let mut data = vec![0xa5; usize::from(*bytes) % (3 * PAGE_SIZE)];
+                if self.is_trusted_not_to(device, *address, data.len()) {
+                    return "nobody does that".into();
+                }
                 let done = if *write {
                     self.bed.dma_write(device, *address, &data)
                 } else {
@@ -182,6 +213,23 @@ impl World<'_> {
         }
     }
 
+    /// True if `domain` edits its default context itself.
+    pub(super) fn has_taken(&self, domain: DomId) -> bool {
+        let index = DOMAINS.iter().position(|id| *id == domain);
+        index.is_some_and(|index| self.taken[index])
+    }
+
+    /// True if the hardware domain would use memory that is nobody's, which its host map leads to.
+    fn is_trusted_not_to(&self, device: PciDevice, address: u64, bytes: usize) -> bool {
+        let board = self.bed.board();
+        let owner = board.device_owner(device);
+        let host = owner.is_some_and(|owner| self.bed.default_map(owner) == DefaultMap::Host);
+        let last = address.saturating_add(bytes as u64);
+        let nobodys =
+            |frame| matches!(board.memory().reach(Mfn(frame)), Reach::Free | Reach::Forbidden);
+        host && (address >> 12..=last >> 12).any(|frame| frame >= HOST_MEMORY && nobodys(frame))
+    }
+
     fn fail(&self, step: u8, form: u8, number: u8) {
         let schedule = self.bed.schedule();
         let step = STEPS[usize::from(step) % STEPS.len()];
@@ -200,47 +248,6 @@ impl World<'_> {
             2 => AcquireError::Retry,
             _ => AcquireError::Saturated,
         });
-    }
-
-    fn manage(&mut self, what: u8, index: usize, number: u16) -> String {
-        let (bed, board) = (self.bed, self.bed.board());
-        let domain = DOMAINS[index];
-        let other = DOMAINS[1 - index];
-        let gfn = Gfn(u64::from(number) % 0x400);
-        let device = usize::from(number) % DEVICES.len();
-        let cpu = usize::from(number) % CPUS;
-        match what {
-            0 => format!("free {gfn:?}: {:?}", board.free_page(domain, gfn)),
-            1 => format!("populate {gfn:?}: {:?}", board.populate_page(domain, gfn)),
-            2 => format!("transfer {gfn:?}: {:?}", board.give_page(domain, gfn, other, gfn)),
-            3 => {
-                let kind =
-                    if number & 0x8000 == 0 { FrameKind::GuestTable } else { FrameKind::Ram };
-                format!("{gfn:?} is {kind:?}: {:?}", board.set_page_kind(domain, gfn, kind))
-            }
-            4 if number & 0x8000 != 0 => {
-                let outcome = bed.iommu().flush_deferred(bed.domain(domain), cpu);
-                format!("a piece of the timer's flush: {outcome:?}")
-            }
-            4 => format!("trim: {:?}", bed.iommu().trim(bed.domain(domain), cpu)),
-            5 => format!("assign: {:?}", bed.assign(domain, DEVICES[device])),
-            6 => {
-                let result = bed.unassign(domain, cpu, DEVICES[device]);
-                if result.is_ok() {
-                    self.contexts[device] = 0;
-                }
-                format!("unassign: {result:?}")
-            }
-            _ => {
-                let outcome = bed.iommu().teardown(bed.domain(domain), cpu);
-                for (index, context) in self.contexts.iter_mut().enumerate() {
-                    if board.device_owner(DEVICES[index]) == Some(domain) {
-                        *context = 0;
-                    }
-                }
-                format!("a piece of teardown: {outcome:?}")
-            }
-        }
     }
 
     /// Takes everything down, and looks at what is left.

@@ -69,6 +69,13 @@ impl DeviceTable {
         }
     }
 
+    /// The entry that the unit would use for `device` now.
+    #[must_use]
+    pub(crate) fn in_use(&self, device: PciDevice) -> DeviceEntry {
+        let slot = self.slots.iter().find(|s| s.device == device);
+        slot.map_or(DeviceEntry::Blocked, |s| s.cached.unwrap_or(s.entry))
+    }
+
     /// The entry in memory.
     #[must_use]
     pub fn entry(&self, device: PciDevice) -> DeviceEntry {

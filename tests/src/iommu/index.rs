@@ -5,6 +5,7 @@ use pviommu_hypervisor::addr::Mfn;
 use rustc_hash::FxHashMap;
 
 use super::{iotlb::Cached, walker::LEVEL_BITS};
+use crate::machine::Basis;
 
 type Counts = FxHashMap<u64, u32>;
 
@@ -24,8 +25,8 @@ fn remove(counts: &mut Counts, key: u64) {
 /// How often each frame is named.
 #[derive(Debug, Default)]
 pub struct Index {
-    /// Cached pages, one map a size, by the number of the machine page of that size.
-    pages: [Counts; 3],
+    /// Cached pages by their basis, one map a size, by the number of the machine page of that size.
+    pages: [[Counts; 3]; Basis::COUNT],
     tables: Counts,
 }
 
@@ -33,13 +34,19 @@ impl Index {
     /// Counts a cached translation.
     pub fn add_page(&mut self, cached: &Cached) {
         let level = usize::from(cached.level) - 1;
-        add(&mut self.pages[level], cached.frame.0 >> (LEVEL_BITS * level as u32));
+        add(
+            &mut self.pages[cached.basis as usize][level],
+            cached.frame.0 >> (LEVEL_BITS * level as u32),
+        );
     }
 
     /// Takes a cached translation out of the count.
     pub fn remove_page(&mut self, cached: &Cached) {
         let level = usize::from(cached.level) - 1;
-        remove(&mut self.pages[level], cached.frame.0 >> (LEVEL_BITS * level as u32));
+        remove(
+            &mut self.pages[cached.basis as usize][level],
+            cached.frame.0 >> (LEVEL_BITS * level as u32),
+        );
     }
 
     /// Counts a table that a cache or a device entry names.
@@ -55,7 +62,13 @@ impl Index {
     /// True if some cached translation leads to `frame`.
     #[must_use]
     pub fn names_page(&self, frame: Mfn) -> bool {
-        self.pages
+        Basis::ALL.iter().any(|basis| self.names_page_by(*basis, frame))
+    }
+
+    /// True if some cached translation of this basis leads to `frame`.
+    #[must_use]
+    pub fn names_page_by(&self, basis: Basis, frame: Mfn) -> bool {
+        self.pages[basis as usize]
             .iter()
             .zip([0, LEVEL_BITS, 2 * LEVEL_BITS])
             .any(|(counts, shift)| !counts.is_empty() && counts.contains_key(&(frame.0 >> shift)))
@@ -64,7 +77,7 @@ impl Index {
     /// True if no translation is cached at all.
     #[must_use]
     pub fn has_no_pages(&self) -> bool {
-        self.pages.iter().all(FxHashMap::is_empty)
+        self.pages.iter().flatten().all(FxHashMap::is_empty)
     }
 
     /// True if some cache or device entry names the table in `frame`.

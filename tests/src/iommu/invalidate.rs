@@ -14,6 +14,7 @@ use super::{
     write_buffer::WriteBuffer,
 };
 use crate::machine::{
+    Basis,
     frames::{Reach, lock},
     memory::Memory,
     violation::Violation,
@@ -73,9 +74,17 @@ impl UnitModel {
 
     /// A cached page must still be held when its flush begins; tells the first one that is not.
     fn check_held(&self, memory: &Memory, tag: Tag, cached: &Cached) {
+        let lost = |frame| match cached.basis {
+            Basis::Held => matches!(memory.reach(frame), Reach::NotHeld | Reach::Free),
+            Basis::Maintained => memory.reach(frame) == Reach::Free,
+            // Nothing holds it, and nobody said so.
+            Basis::Trusted | Basis::Direct => false,
+        };
+        if matches!(cached.basis, Basis::Trusted | Basis::Direct) {
+            return;
+        }
         let mut frames = (0..cached.pages()).map(|i| (cached.bfn + i, Mfn(cached.frame.0 + i)));
-        let lost =
-            frames.find(|&(_, frame)| matches!(memory.reach(frame), Reach::NotHeld | Reach::Free));
+        let lost = frames.find(|&(_, frame)| lost(frame));
         if let Some((bfn, frame)) = lost {
             let unit = self.id;
             memory.violations.record(Violation::ReleasedBeforeFlush { unit, tag, bfn, frame });
@@ -104,10 +113,19 @@ impl UnitModel {
         }
         for frame in (frames.first().0..=frames.last().0).map(Mfn) {
             let lost = || matches!(memory.frames.reach(frame), Reach::NotHeld | Reach::Free);
-            if state.index.names_page(frame) && lost() {
+            if state.index.names_page_by(Basis::Held, frame) && lost() {
                 let unit = self.id;
                 memory.violations.record(Violation::ReleasedWhileCached { unit, frame });
             }
+        }
+    }
+
+    /// Called when `frame` has left a domain, and its maintained map with it: no translation of
+    /// that map may lead to it.
+    pub(crate) fn check_left(&self, memory: &Memory, frame: Mfn) {
+        if lock(&self.state).index.names_page_by(Basis::Maintained, frame) {
+            let unit = self.id;
+            memory.violations.record(Violation::ReleasedWhileCached { unit, frame });
         }
     }
 

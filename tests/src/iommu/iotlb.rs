@@ -5,7 +5,11 @@
 use pviommu_hypervisor::addr::Mfn;
 use rustc_hash::FxHashMap;
 
-use super::walker::{LEVEL_BITS, Rights};
+use super::{
+    soft::Soft,
+    walker::{LEVEL_BITS, Rights},
+};
+use crate::machine::Basis;
 
 /// Levels at which a page can be a leaf.
 const LEAF_LEVELS: u8 = 3;
@@ -21,6 +25,10 @@ pub struct Cached {
     pub level: u8,
     /// What it permits.
     pub rights: Rights,
+    /// What its entry noted.
+    pub soft: Soft,
+    /// By what right a device is there.
+    pub basis: Basis,
 }
 
 impl Cached {

@@ -22,12 +22,16 @@ mod invalidate;
 pub mod iotlb;
 mod meanwhile;
 pub mod paging_cache;
+mod peek;
+mod soft;
 mod translate;
 pub mod unit;
 pub mod walker;
 mod write_buffer;
 
+pub use device_table::DeviceEntry;
 pub use fault::{Direction, FaultReason, FaultRecord};
+pub use soft::{Origin, Soft};
 pub use translate::Landing;
 pub use unit::{UnitCounters, UnitModel};
 pub use walker::Rights;

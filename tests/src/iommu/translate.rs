@@ -14,6 +14,7 @@ use super::{
     walker::{self, Place, Rights, Walk},
 };
 use crate::machine::{
+    Basis,
     frames::{Reach, lock},
     memory::Memory,
     violation::Violation,
@@ -40,6 +41,8 @@ pub struct Landing {
     pub frame: Mfn,
     /// What that frame is.
     pub reach: Reach,
+    /// By what right the device is there.
+    pub basis: Basis,
 }
 
 /// A translation, and the table it is under.
@@ -114,7 +117,11 @@ impl UnitModel {
         address: u64,
     ) -> bool {
         let found = self.translate(state, memory, device, address);
-        found.is_ok_and(|found| self.check_reach(state, memory, device, address, found).is_ok())
+        found.is_ok_and(|found| {
+            // What the hardware domain is trusted with may be gone; it has not been used.
+            let unused = found.0.basis == Basis::Trusted;
+            unused || self.check_reach(state, memory, device, address, found).is_ok()
+        })
     }
 
     /// Where a translation leads, if `device` may be there.
@@ -129,11 +136,12 @@ impl UnitModel {
         let unit = self.id;
         let frame = cached.frame_of(address >> 12);
         let reach = memory.reach(frame);
+        let has = state.devices.owner(device);
         let seen = match memory.tables.scratch_owner(frame) {
-            _ if !reach.is_allowed() => {
+            _ if !memory.allows(&cached, device, has, frame, reach) => {
                 Some(Violation::Access { unit, device, address, frame, reach })
             }
-            Some(owner) if state.devices.owner(device).is_some_and(|its| its != owner) => {
+            Some(owner) if !memory.scratch_is_for(frame, owner, device, has) => {
                 Some(Violation::ScratchOfAnother { unit, device, address, frame, owner })
             }
             Some(_) => {
@@ -148,7 +156,7 @@ impl UnitModel {
             None => None,
         };
         match seen {
-            None => Ok(Landing { unit, device, tag, address, frame, reach }),
+            None => Ok(Landing { unit, device, tag, address, frame, reach, basis: cached.basis }),
             Some(violation) => {
                 memory.violations.record(violation);
                 Err(FaultReason::Stopped)
@@ -165,6 +173,7 @@ impl UnitModel {
         address: u64,
     ) -> Result<Translated, FaultReason> {
         let State { devices, tags, index, buffer, counters, .. } = state;
+        let owner = devices.owner(device);
         let (entry, filled) = devices.look_up(device);
         let (root, tag) = entry.table().ok_or(FaultReason::Blocked)?;
         if filled {
@@ -197,8 +206,9 @@ impl UnitModel {
         });
         let unit = self.id;
         match ended {
-            Walk::Leaf { frame, level, rights } => {
-                let mut cached = Cached { bfn, frame, level, rights };
+            Walk::Leaf { frame, level, rights, soft } => {
+                let basis = memory.rules.basis(soft, owner);
+                let mut cached = Cached { bfn, frame, level, rights, soft, basis };
                 cached.bfn &= !(cached.pages() - 1);
                 cache.iotlb.insert(cached);
                 index.add_page(&cached);

@@ -17,6 +17,7 @@ use pviommu_hypervisor::{
     platform::{UnitFacts, UnitFeatures},
 };
 
+use super::soft::Soft;
 use crate::machine::tables::Tables;
 
 const READ: u64 = 1 << 0;
@@ -73,6 +74,8 @@ pub enum Walk {
         level: u8,
         /// What all entries together permit.
         rights: Rights,
+        /// What its own entry notes.
+        soft: Soft,
     },
     /// At an entry that is not present.
     NotPresent {
@@ -176,7 +179,7 @@ pub fn follow(facts: &UnitFacts, place: Place, entry: u64) -> Step {
     let frame = Mfn((entry & ADDRESS) >> 12);
     let rights = rights.and(Rights::of(entry));
     if leaf {
-        Step::Ended(Walk::Leaf { frame, level, rights })
+        Step::Ended(Walk::Leaf { frame, level, rights, soft: Soft::of(entry) })
     } else {
         Step::Down(Place { table: frame, level: level - 1, rights })
     }

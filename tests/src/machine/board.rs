@@ -1,11 +1,11 @@
 //! The machine without the service: what the platform, the tests and the devices act on.
 
 use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
 };
 
-use pviommu_abi::{DomId, Gfn, PciDevice};
+use pviommu_abi::{DomId, Gfn};
 use pviommu_hypervisor::{
     addr::Mfn,
     platform::{CopyFault, UnitId},
@@ -13,19 +13,19 @@ use pviommu_hypervisor::{
 
 use super::{
     config::Config,
+    devices::DeviceRecord,
     frames::{FrameKind, PAGE_SIZE, lock},
     harsh::Instants,
     layout::lay_out,
+    lent::Lent,
     lock::PlatformLock,
     memory::Memory,
     p2m::P2m,
     sabotage::Sabotage,
     schedule::Schedule,
+    shares::Shares,
 };
 use crate::iommu::UnitModel;
-
-/// Owner word of a device that no domain has.
-const NOBODY: u32 = u32::MAX;
 
 /// A copy between the service and the memory of a guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,24 +40,20 @@ pub struct Copied {
     pub out: bool,
 }
 
-/// A device as the machine knows it.
-#[derive(Debug)]
-pub(crate) struct DeviceRecord {
-    pub(crate) function: PciDevice,
-    pub(crate) unit: UnitId,
-    owner: AtomicU32,
-}
-
 /// Memory, domains' P2Ms, units and devices.
 #[derive(Debug)]
 pub struct Board {
     pub(crate) memory: Memory,
-    pub(crate) domains: Vec<(DomId, P2m)>,
+    pub(crate) domains: Vec<(DomId, Arc<P2m>)>,
+    pub(crate) shares: Shares,
+    pub(crate) lent: Lent,
     pub(crate) units: Vec<UnitModel>,
     pub(crate) devices: Vec<DeviceRecord>,
     pub(crate) schedule: Schedule,
     pub(crate) sabotage: Sabotage,
     instants: Instants,
+    /// Devices are in some table at any time, so their direct ranges are, too.
+    pub(crate) quarantine: bool,
     pub(crate) lock: PlatformLock,
     pub(crate) failed: Mutex<Vec<UnitId>>,
     pub(crate) spare: Mutex<Vec<Mfn>>,
@@ -74,18 +70,16 @@ impl Board {
             let unit = UnitModel::new(UnitId(u16::try_from(i).unwrap()), facts);
             unit.with_harshness(&config.harshness)
         };
-        let device = |device: &super::config::DeviceConfig| DeviceRecord {
-            function: device.function,
-            unit: device.unit,
-            owner: AtomicU32::new(NOBODY),
-        };
         Self {
             memory: layout.memory,
             domains: config.domains.iter().map(|d| d.id).zip(layout.p2ms).collect(),
             units: config.units.iter().copied().enumerate().map(unit).collect(),
-            devices: config.devices.iter().map(device).collect(),
+            devices: config.devices.iter().map(DeviceRecord::new).collect(),
+            shares: Shares::default(),
+            lent: Lent::default(),
             schedule: Schedule::default(),
             sabotage: Sabotage::new(config.sabotage),
+            quarantine: config.quarantine.is_some(),
             instants: Instants::new(config.harshness.prefetch, config.seed),
             lock: PlatformLock::default(),
             failed: Mutex::default(),
@@ -123,6 +117,7 @@ impl Board {
     /// between any two of its stores, as far as the platform hears of them.
     pub(crate) fn meanwhile(&self) {
         let Some(mut dice) = self.instants.pass() else { return };
+        self.check_guarded();
         if dice.once_in(4) {
             self.memory.land_some();
         }
@@ -139,28 +134,7 @@ impl Board {
     /// The P2M of `domain`.
     #[must_use]
     pub fn p2m(&self, domain: DomId) -> Option<&P2m> {
-        self.domains.iter().find(|(id, _)| *id == domain).map(|(_, p2m)| p2m)
-    }
-
-    pub(crate) fn device(&self, function: PciDevice) -> Option<&DeviceRecord> {
-        self.devices.iter().find(|d| d.function == function)
-    }
-
-    /// The domain that has `function`.
-    #[must_use]
-    pub fn device_owner(&self, function: PciDevice) -> Option<DomId> {
-        let owner = self.device(function)?.owner.load(Ordering::Acquire);
-        u16::try_from(owner).ok().map(DomId)
-    }
-
-    pub(crate) fn set_device_owner(&self, function: PciDevice, owner: Option<DomId>) {
-        if let Some(device) = self.device(function) {
-            let word = owner.map_or(NOBODY, |domain| u32::from(domain.0));
-            device.owner.store(word, Ordering::Release);
-            if let Some(unit) = self.unit(device.unit) {
-                unit.belongs_to(function, owner);
-            }
-        }
+        self.domains.iter().find(|(id, _)| *id == domain).map(|(_, p2m)| &**p2m)
     }
 
     /// Starts or stops the record of what the service copies from and to guests.

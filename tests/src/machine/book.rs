@@ -6,6 +6,12 @@ use pviommu_abi::DomId;
 use pviommu_hypervisor::platform::Pool;
 use rustc_hash::FxHashMap;
 
+use super::{
+    frames::lock,
+    tables::Tables,
+    violation::{Violation, Violations},
+};
+
 /// Freed frames that rest before the oldest of them is used again.
 const RESTING: usize = 64;
 
@@ -150,5 +156,36 @@ impl Book {
     /// Frames charged to `domain`: allocated, and put aside.
     pub(super) fn charged(&self, domain: DomId) -> (u32, u32) {
         self.domains.get(&domain.0).map_or((0, 0), |a| (a.live, a.reserved))
+    }
+}
+
+impl Tables {
+    /// Lets `domain` hold at most `limit` frames, allocated and reserved.
+    pub fn limit(&self, domain: DomId, limit: u32) {
+        lock(&self.book).limit(domain, limit);
+    }
+
+    /// Puts `frames` frames aside for `domain`, all or none.
+    pub fn reserve(&self, domain: DomId, frames: u32) -> bool {
+        lock(&self.book).reserve(domain, frames)
+    }
+
+    /// Gives up frames that were put aside.
+    pub fn unreserve(&self, domain: DomId, frames: u32, violations: &Violations) {
+        if !lock(&self.book).unreserve(domain, frames) {
+            violations.record(Violation::ReserveUnderflow { domain });
+        }
+    }
+
+    /// How much of the whole pool is used.
+    #[must_use]
+    pub fn usage(&self) -> TableUse {
+        lock(&self.book).used
+    }
+
+    /// Frames of the pool that are charged to `domain`: allocated, and put aside.
+    #[must_use]
+    pub fn charged(&self, domain: DomId) -> (u32, u32) {
+        lock(&self.book).charged(domain)
     }
 }

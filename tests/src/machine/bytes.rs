@@ -3,6 +3,7 @@
 use pviommu_hypervisor::addr::Mfn;
 
 use super::{
+    Basis,
     frames::{Backing, Frames, Reach, Refused, lock},
     late::LateWrite,
 };
@@ -47,7 +48,12 @@ impl Frames {
         offset: usize,
         from: &[u8],
     ) -> Result<(), Refused> {
-        if at.reach != Reach::Held || !self.late.keeps() {
+        let may_wait = match at.basis {
+            Basis::Held => at.reach == Reach::Held,
+            Basis::Maintained => matches!(at.reach, Reach::Held | Reach::NotHeld),
+            Basis::Trusted | Basis::Direct => false,
+        };
+        if !may_wait || !self.late.keeps() {
             return self.store(at.frame, offset, from);
         }
         let write = LateWrite { at: *at, offset, bytes: from.into() };
@@ -58,8 +64,8 @@ impl Frames {
     /// Carries a late write out, if a device may still be there; what there is.
     pub(super) fn land(&self, write: &LateWrite) -> Reach {
         let reach = self.reach(write.at.frame);
-        let there = reach.is_allowed();
-        let stored = there.then(|| self.store(write.at.frame, write.offset, &write.bytes));
+        let stored =
+            write.may_land(reach).then(|| self.store(write.at.frame, write.offset, &write.bytes));
         if stored == Some(Err(Refused)) { Reach::Forbidden } else { reach }
     }
 

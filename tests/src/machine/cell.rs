@@ -21,6 +21,10 @@ pub(crate) struct State {
     pub(crate) references: u32,
     /// False until the frame is first used: its owner is then who finds it in its P2M.
     pub(crate) touched: bool,
+    /// It has left its owner, and is freed when nothing holds it any more.
+    pub(crate) leaving: bool,
+    /// P2Ms of other domains that map it.
+    pub(crate) holds: u16,
 }
 
 impl State {
@@ -29,11 +33,27 @@ impl State {
         if self.touched {
             self
         } else {
-            Self { owner: domain, kind: FrameKind::Ram, references: 0, touched: true }
+            Self {
+                owner: domain,
+                kind: FrameKind::Ram,
+                references: 0,
+                touched: true,
+                leaving: false,
+                holds: 0,
+            }
         }
     }
 
-    /// Bits 31:0 references, 47:32 owner, 49:48 type, 50 touched.
+    /// Frees a frame that is leaving, if nothing holds it any more; true if it does.
+    pub(crate) fn settle(&mut self) -> bool {
+        let gone = self.leaving && self.references == 0 && self.holds == 0;
+        if gone {
+            (self.kind, self.leaving) = (FrameKind::Free, false);
+        }
+        gone
+    }
+
+    /// Bits 31:0 references, 47:32 owner, 49:48 type, 50 touched, 51 leaving, 63:52 holds.
     fn pack(self) -> u64 {
         let kind = match self.kind {
             FrameKind::Ram => 0,
@@ -45,6 +65,8 @@ impl State {
             | u64::from(self.owner.0) << 32
             | kind << 48
             | u64::from(self.touched) << 50
+            | u64::from(self.leaving) << 51
+            | u64::from(self.holds) << 52
     }
 
     fn unpack(word: u64) -> Self {
@@ -59,6 +81,8 @@ impl State {
             kind,
             references: (word & 0xffff_ffff) as u32,
             touched: word >> 50 & 1 == 1,
+            leaving: word >> 51 & 1 == 1,
+            holds: (word >> 52) as u16,
         }
     }
 }
@@ -81,12 +105,17 @@ impl Cell {
     }
 
     /// Replaces the state by what `edit` makes of it, in one step.
-    pub(crate) fn update<E>(&self, edit: impl Fn(State) -> Result<State, E>) -> Result<(), E> {
+    /// Returns what `edit` told with it.
+    pub(crate) fn update<T, E>(
+        &self,
+        edit: impl Fn(State) -> Result<(State, T), E>,
+    ) -> Result<T, E> {
         let mut seen = self.word.load(Ordering::Acquire);
         loop {
-            let next = edit(State::unpack(seen))?.pack();
+            let (next, told) = edit(State::unpack(seen))?;
+            let next = next.pack();
             match self.word.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(told),
                 Err(now) => seen = now,
             }
         }

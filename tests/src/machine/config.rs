@@ -2,9 +2,9 @@
 
 use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
-    Background, Limits, Reserved, ReservedKind, Role,
-    addr::{BfnRange, GfnRange},
-    platform::{UnitFacts, UnitFeatures, UnitId},
+    Background, DefaultMap, Limits, OptIns, Reserved, ReservedKind, Role,
+    addr::{BfnRange, GfnRange, Mfn, MfnRange},
+    platform::{Access, UnitFacts, UnitFeatures, UnitId},
 };
 
 use super::{harsh::Harshness, sabotage::Break};
@@ -30,6 +30,9 @@ pub struct Config {
     pub seed: u64,
     /// Bus frames no guest may map anywhere.
     pub reserved: Vec<Reserved>,
+    /// What a device in quarantine hits besides its direct ranges, or `None` for a machine that blocks
+    /// devices which nobody owns.
+    pub quarantine: Option<Background>,
     /// References a frame can hold before an acquire is refused (INV-24).
     pub max_references: u32,
 }
@@ -45,6 +48,10 @@ pub struct DeviceConfig {
     pub reserved: Vec<Reserved>,
     /// The domain it is assigned to at the start.
     pub owner: DomId,
+    /// It is assigned to none.
+    pub unowned: bool,
+    /// What its requests may be known by besides its own number.
+    pub aliases: Vec<PciDevice>,
 }
 
 /// A domain.
@@ -58,10 +65,16 @@ pub struct DomainConfig {
     pub limits: Limits,
     /// What a bus frame that nobody mapped hits, in contexts that do not choose.
     pub background: Background,
+    /// The map its devices start with.
+    pub default_map: DefaultMap,
+    /// The risks that are taken for it.
+    pub opt_ins: OptIns,
     /// Guest frames that are RAM, scattered over the machine page by page.
     pub ram: Vec<GfnRange>,
     /// Guest frames that are device registers.
     pub mmio: Vec<GfnRange>,
+    /// Those of them that may only be read (MSI-X tables).
+    pub mmio_read_only: Vec<GfnRange>,
     /// Parts of the RAM, naturally aligned blocks of 2 MiB or 1 GiB, whose machine frames follow
     /// each other and are aligned alike.
     pub contiguous: Vec<GfnRange>,
@@ -83,7 +96,8 @@ impl Default for Config {
             sabotage: None,
             harshness: Harshness::ALL,
             seed: 1,
-            reserved: vec![Reserved { range: window, kind: ReservedKind::Msi }],
+            reserved: vec![reserved(window, ReservedKind::Msi)],
+            quarantine: None,
             max_references: 1 << 26,
         }
     }
@@ -110,6 +124,36 @@ impl Config {
         self
     }
 
+    /// The same with this default map for all domains, and table frames for it.
+    #[must_use]
+    pub fn with_default_map(mut self, map: DefaultMap) -> Self {
+        for domain in &mut self.domains {
+            domain.default_map = map;
+            domain.limits.default_map_frames = Limits::default().default_map_frames;
+        }
+        self
+    }
+
+    /// The same with quarantine over this background.
+    #[must_use]
+    pub fn with_quarantine(mut self, background: Background) -> Self {
+        self.quarantine = Some(background);
+        self
+    }
+
+    /// The same, where devices may have direct ranges whoever owns them: with quarantine, and with
+    /// the opt-in and some table frames for all domains.
+    #[must_use]
+    pub fn with_direct_ranges(mut self) -> Self {
+        for domain in &mut self.domains {
+            domain.opt_ins |= OptIns::DIRECT_RANGES;
+            let frames = &mut domain.limits.default_map_frames;
+            *frames = (*frames).max(Limits::default().default_map_frames);
+        }
+        self.quarantine = self.quarantine.or(Some(Background::Fault));
+        self
+    }
+
     /// The machine of [`one_guest`](Self::one_guest) with a second device, 00:04.0, behind a
     /// second unit, which is as [`poor_facts`] has it.
     #[must_use]
@@ -127,7 +171,30 @@ impl Default for DeviceConfig {
     /// Function 00:00.0 behind unit 0, owned by domain 1.
     fn default() -> Self {
         let function = PciDevice { seg: 0, bus: 0, devfn: 0 };
-        Self { function, unit: UnitId(0), reserved: Vec::new(), owner: DomId(1) }
+        Self {
+            function,
+            unit: UnitId(0),
+            reserved: Vec::new(),
+            owner: DomId(1),
+            unowned: false,
+            aliases: Vec::new(),
+        }
+    }
+}
+
+impl DeviceConfig {
+    /// What its requests are known by, its own number first.
+    #[must_use]
+    pub fn sources(&self) -> Vec<PciDevice> {
+        std::iter::once(self.function).chain(self.aliases.iter().copied()).collect()
+    }
+
+    /// The frames of its direct ranges.
+    pub fn direct(&self) -> impl Iterator<Item = MfnRange> {
+        let direct = self.reserved.iter().filter(|range| range.kind == ReservedKind::Direct);
+        direct.filter_map(|reserved| {
+            MfnRange::new(Mfn(reserved.range.first().0), Mfn(reserved.range.last().0))
+        })
     }
 }
 
@@ -137,14 +204,30 @@ impl Default for DomainConfig {
         Self {
             id: DomId(1),
             role: Role::Guest,
-            limits: Limits::default(),
+            limits: limits(),
             background: Background::Scratch,
+            default_map: DefaultMap::Blocked,
+            opt_ins: OptIns::empty(),
             ram: Vec::new(),
             mmio: Vec::new(),
+            mmio_read_only: Vec::new(),
             contiguous: Vec::new(),
             table_frames: None,
         }
     }
+}
+
+/// The usual limits, but no table frames before the guest has asked for some: what a test counts
+/// is then its own.
+#[must_use]
+pub fn limits() -> Limits {
+    Limits { default_map_frames: 0, ..Limits::default() }
+}
+
+/// A reserved range that permits everything, where that is asked for.
+#[must_use]
+pub const fn reserved(range: BfnRange, kind: ReservedKind) -> Reserved {
+    Reserved { range, kind, access: Access::all() }
 }
 
 /// A usual VT-d unit: 4 levels of 48 bits, 46 bits of host addresses, leaves of 2 MiB and 1 GiB,

@@ -11,7 +11,10 @@ use std::sync::{
 };
 
 use pviommu_abi::DomId;
-use pviommu_hypervisor::{addr::Mfn, platform::AcquireError};
+use pviommu_hypervisor::{
+    addr::{Mfn, MfnRange},
+    platform::AcquireError,
+};
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -20,64 +23,13 @@ use super::{
     late::Late,
 };
 
+pub use super::reach::{FrameInfo, FrameKind, Reach, Refused};
+
 /// Bytes of a page.
 pub const PAGE_SIZE: usize = 4096;
 
 /// Frames whose records are allocated together.
 const CHUNK: usize = 512;
-
-/// What a RAM frame is used for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FrameKind {
-    /// Ordinary memory of its owner.
-    Ram,
-    /// A page table of its owner: devices may read it, never write it (INV-23).
-    GuestTable,
-    /// Memory of the hypervisor itself: not for devices.
-    Hypervisor,
-    /// Nobody's.
-    Free,
-}
-
-/// What a device finds at a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reach {
-    /// Device registers or firmware memory: no reference needed.
-    Mmio,
-    /// RAM that a reference holds.
-    Held,
-    /// RAM that no reference holds.
-    NotHeld,
-    /// A frame that was freed; or one of the table pool that is not allocated.
-    Free,
-    /// A scratch page: no reference needed.
-    Scratch,
-    /// Not memory a device may use: the hypervisor's, a page table, or nothing at all.
-    Forbidden,
-}
-
-impl Reach {
-    /// True if a device may be there.
-    #[must_use]
-    pub const fn is_allowed(self) -> bool {
-        matches!(self, Self::Mmio | Self::Held | Self::Scratch)
-    }
-}
-
-/// The record of a frame, for tests to look at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FrameInfo {
-    /// Its owner; meaningless for a frame that is free.
-    pub owner: DomId,
-    /// What it is used for.
-    pub kind: FrameKind,
-    /// References held for devices.
-    pub references: u32,
-}
-
-/// A change of a frame was refused because references are held on it, or it is not such a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refused;
 
 /// A stretch of machine frames backed alike.
 #[derive(Debug)]
@@ -144,6 +96,15 @@ impl Frames {
         self.regions.insert(at, region);
     }
 
+    /// The first region of RAM that ends at or after `from`, with what lies between its frames.
+    #[must_use]
+    pub fn ram_from(&self, from: Mfn) -> Option<MfnRange> {
+        let ram = |region: &&Region| matches!(region.backing, Backing::Ram { .. });
+        let mut regions = self.regions.iter().filter(ram);
+        let region = regions.find(|region| region.last >= from.0)?;
+        MfnRange::new(Mfn(region.first), Mfn(region.last))
+    }
+
     pub(super) fn region(&self, frame: Mfn) -> Option<&Region> {
         let at = self.regions.partition_point(|r| r.last < frame.0);
         self.regions.get(at).filter(|r| r.first <= frame.0)
@@ -184,7 +145,7 @@ impl Frames {
                 return Err(AcquireError::Saturated);
             }
             state.references += 1;
-            Ok(state)
+            Ok((state, ()))
         })
     }
 
@@ -193,13 +154,18 @@ impl Frames {
     /// # Errors
     /// [`Refused`] if none is held.
     pub fn release(&self, frame: Mfn, domain: DomId) -> Result<(), Refused> {
-        self.cell(frame).ok_or(Refused)?.update(|mut state| {
+        let cell = self.cell(frame).ok_or(Refused)?;
+        let freed = cell.update(|mut state| {
             if state.owner != domain {
                 return Err(Refused);
             }
             state.references = state.references.checked_sub(1).ok_or(Refused)?;
-            Ok(state)
+            let freed = state.settle();
+            Ok((state, freed))
         })?;
+        if freed {
+            Self::poison(cell);
+        }
         self.late.given_up(frame, || self.reach(frame));
         Ok(())
     }
@@ -236,8 +202,8 @@ impl Frames {
     /// touched yet is told as RAM of domain 0.
     #[must_use]
     pub fn info(&self, frame: Mfn) -> Option<FrameInfo> {
-        let State { owner, kind, references, .. } = self.cell(frame)?.load();
-        Some(FrameInfo { owner, kind, references })
+        let State { owner, kind, references, leaving, touched, .. } = self.cell(frame)?.load();
+        Some(FrameInfo { owner, kind, references, leaving, touched })
     }
 
     /// Frees a frame and fills it with a pattern, so that a late reader notices.
@@ -246,8 +212,14 @@ impl Frames {
     /// [`Refused`] while references are held: the last of them delays the freeing.
     pub fn free(&self, frame: Mfn) -> Result<(), Refused> {
         self.change(frame, |state| state.kind = FrameKind::Free)?;
-        *self.cell(frame).ok_or(Refused)?.page() = Contents::filled(0xd5);
+        Self::poison(self.cell(frame).ok_or(Refused)?);
+        self.late.given_up(frame, || self.reach(frame));
         Ok(())
+    }
+
+    /// Fills a frame that is free with a pattern, so that a late reader notices.
+    pub(super) fn poison(cell: &Cell) {
+        *cell.page() = Contents::filled(0xd5);
     }
 
     /// Gives a frame to `owner`, as ordinary memory of zeros.
@@ -276,12 +248,12 @@ impl Frames {
 
     fn change(&self, frame: Mfn, edit: impl Fn(&mut State)) -> Result<(), Refused> {
         self.cell(frame).ok_or(Refused)?.update(|mut state| {
-            if state.references > 0 {
+            if state.references > 0 || state.holds > 0 {
                 return Err(Refused);
             }
             edit(&mut state);
             state.touched = true;
-            Ok(state)
+            Ok((state, ()))
         })
     }
 }

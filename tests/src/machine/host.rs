@@ -35,7 +35,7 @@ impl GuestMemory for Platform<'_> {
 impl Devices for Platform<'_> {
     fn resolve(&self, domain: DomId, name: PciDevice) -> Option<PciDevice> {
         let _held = self.board.lock.enter("resolve");
-        let device = self.board.device(name)?;
+        let device = self.board.device(name).filter(|device| device.function == name)?;
         let all = self.slot(domain).is_some_and(|slot| slot.sees_all_devices);
         (all || self.board.device_owner(name) == Some(domain)).then_some(device.function)
     }

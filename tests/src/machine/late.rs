@@ -17,6 +17,7 @@ use pviommu_hypervisor::addr::Mfn;
 use rustc_hash::FxHashMap;
 
 use super::{
+    Basis,
     frames::{Reach, lock},
     harsh::Dice,
     violation::{Violation, Violations},
@@ -29,6 +30,15 @@ pub(crate) struct LateWrite {
     pub(crate) at: Landing,
     pub(crate) offset: usize,
     pub(crate) bytes: Box<[u8]>,
+}
+
+impl LateWrite {
+    /// True if a device may be where this one was, now that `reach` is there: a page of a maintained
+    /// map needs no reference.
+    pub(crate) fn may_land(&self, reach: Reach) -> bool {
+        let maintained = self.at.basis == Basis::Maintained;
+        reach.is_allowed() || (maintained && reach == Reach::NotHeld)
+    }
 }
 
 #[derive(Debug)]
@@ -113,14 +123,15 @@ impl Late {
             return;
         }
         let mut queue = lock(&self.queue);
-        if let Entry::Occupied(writes) = queue.frames.entry(frame.0)
-            // Under the lock, since someone may have taken the frame anew and a device have
-            // written it.
-            && !reach().is_allowed()
-        {
-            writes.remove().iter().for_each(|write| self.lost(write, reach()));
-            self.waiting.store(queue.frames.len(), Ordering::Release);
+        let Entry::Occupied(mut writes) = queue.frames.entry(frame.0) else { return };
+        // Under the lock, since someone may have taken the frame anew and a device have written it.
+        let reach = reach();
+        let lost = writes.get_mut().extract_if(.., |write| !write.may_land(reach));
+        lost.for_each(|write| self.lost(&write, reach));
+        if writes.get().is_empty() {
+            writes.remove();
         }
+        self.waiting.store(queue.frames.len(), Ordering::Release);
     }
 
     fn land_one(&self, queue: &mut Queue, land: impl FnMut(&LateWrite) -> Reach) {
@@ -136,7 +147,7 @@ impl Late {
     fn land_frame(&self, queue: &mut Queue, frame: u64, mut land: impl FnMut(&LateWrite) -> Reach) {
         for write in queue.frames.remove(&frame).unwrap_or_default() {
             let reach = land(&write);
-            if !reach.is_allowed() {
+            if !write.may_land(reach) {
                 self.lost(&write, reach);
             }
         }

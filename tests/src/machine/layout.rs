@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use pviommu_abi::Gfn;
 use pviommu_hypervisor::{
     ReservedKind,
-    addr::{GfnRange, Mfn},
-    platform::UnitFeatures,
+    addr::{GfnRange, Mfn, MfnRange},
+    platform::{Access, UnitFeatures},
 };
 
 use super::{
@@ -17,8 +17,12 @@ use super::{
     frames::Frames,
     memory::Memory,
     p2m::{Backing, P2m, SCATTER_STRIDE, Scramble, Segment},
+    rules::Rules,
     tables::Tables,
 };
+
+/// Firmware memory is below this frame. A direct range above it is one that firmware does not own.
+const FIRMWARE_END: u64 = 4 * GIB;
 
 const GIB: u64 = 1 << 18;
 const MIB2: u64 = 1 << 9;
@@ -37,7 +41,7 @@ pub(crate) const fn argument_frame(cpu: usize) -> Gfn {
 /// Memory, a P2M for each domain of the configuration, and spare scattered frames.
 pub(crate) struct Layout {
     pub(crate) memory: Memory,
-    pub(crate) p2ms: Vec<P2m>,
+    pub(crate) p2ms: Vec<Arc<P2m>>,
     pub(crate) spare: Vec<Mfn>,
 }
 
@@ -62,17 +66,26 @@ pub(crate) fn lay_out(config: &Config) -> Layout {
         for &gfns in &domain.contiguous {
             let first = place(&mut next, gfns);
             frames.add_ram(first, gfns.pages(), 1);
-            segments.push(Segment { gfns, backing: Backing::Contiguous(first) });
+            let access = Access::all();
+            segments.push(Segment { gfns, backing: Backing::Contiguous(first), access });
         }
         for &gfns in &domain.mmio {
             let first = place(&mut next, gfns);
             frames.add_mmio(first, gfns.pages());
-            segments.push(Segment { gfns, backing: Backing::Mmio(first) });
+            segments.extend(registers(domain, gfns, first));
         }
-        p2ms.push(P2m::new(segments, scramble, scattered));
+        p2ms.push(Arc::new(P2m::new(segments, scramble, scattered)));
+    }
+    let mut rules = Rules::default();
+    for (domain, p2m) in config.domains.iter().zip(&p2ms) {
+        rules.add_domain(domain.id, Arc::clone(p2m));
+    }
+    for device in &config.devices {
+        rules.add_device(device.sources(), device.direct().collect());
     }
     for (first, last) in firmware(config) {
         frames.add_mmio(Mfn(first), last - first + 1);
+        rules.add_firmware(MfnRange::new(Mfn(first), Mfn(last)).unwrap());
     }
 
     let coherent = config.units.iter().all(|u| u.features.contains(UnitFeatures::COHERENT));
@@ -82,7 +95,7 @@ pub(crate) fn lay_out(config: &Config) -> Layout {
             tables.limit(domain.id, limit);
         }
     }
-    let memory = Memory { frames, tables, violations: Arc::default() };
+    let memory = Memory { frames, tables, violations: Arc::default(), rules };
     let memory = memory.with_late_writes(config.harshness.late_writes, config.seed);
     Layout { memory, p2ms, spare }
 }
@@ -94,6 +107,29 @@ fn place(next: &mut u64, gfns: GfnRange) -> Mfn {
     let first = next.next_multiple_of(align) + gfns.first().0 % align;
     *next = first + gfns.pages() + 1;
     Mfn(first)
+}
+
+/// The registers at `gfns`, from machine frame `first` on; split where they may only be read.
+fn registers(domain: &DomainConfig, gfns: GfnRange, first: Mfn) -> Vec<Segment> {
+    let offset = |gfn: Gfn| gfn.0 - gfns.first().0;
+    let mut read_only: Vec<GfnRange> =
+        domain.mmio_read_only.iter().filter_map(|range| range.intersection(gfns)).collect();
+    read_only.sort_by_key(|range| range.first());
+    let (mut segments, mut next) = (Vec::new(), gfns.first().0);
+    let mut add = |first_gfn: u64, end: u64, access| {
+        let pages = end.saturating_sub(first_gfn);
+        if let Some(gfns) = GfnRange::of_pages(Gfn(first_gfn), pages) {
+            let backing = Backing::Mmio(Mfn(first.0 + offset(gfns.first())));
+            segments.push(Segment { gfns, backing, access });
+        }
+    };
+    for range in read_only {
+        add(next, range.first().0, Access::all());
+        next = range.last().0 + 1;
+        add(range.first().0, next, Access::READ);
+    }
+    add(next, gfns.last().0 + 1, Access::all());
+    segments
 }
 
 /// The RAM of `domain` that is not contiguous, and room for arguments; counts its pages.
@@ -110,7 +146,8 @@ fn scattered_ram(domain: &DomainConfig, cpus: usize, pages: &mut u64) -> Vec<Seg
         if let Some(count) = end.checked_sub(first)
             && let Some(gfns) = GfnRange::of_pages(Gfn(first), count)
         {
-            segments.push(Segment { gfns, backing: Backing::Scattered(*pages) });
+            let (backing, access) = (Backing::Scattered(*pages), Access::all());
+            segments.push(Segment { gfns, backing, access });
             *pages += count;
         }
     };
@@ -125,7 +162,7 @@ fn scattered_ram(domain: &DomainConfig, cpus: usize, pages: &mut u64) -> Vec<Seg
     segments
 }
 
-/// The frames of all direct ranges, each once.
+/// The frames of all direct ranges that firmware can have, each once.
 fn firmware(config: &Config) -> BTreeMap<u64, u64> {
     let of_devices = config.devices.iter().flat_map(|d| &d.reserved);
     let mut ranges: Vec<(u64, u64)> = config
@@ -134,6 +171,7 @@ fn firmware(config: &Config) -> BTreeMap<u64, u64> {
         .chain(of_devices)
         .filter(|r| matches!(r.kind, ReservedKind::Direct | ReservedKind::DirectRelaxable))
         .map(|r| (r.range.first().0, r.range.last().0))
+        .filter(|(_, last)| *last < FIRMWARE_END)
         .collect();
     ranges.sort_unstable();
     let mut joined: BTreeMap<u64, u64> = BTreeMap::new();

@@ -1,4 +1,6 @@
-//! The one lock of the platform, which does not nest.
+//! The one lock of the platform, and those of P2Ms: none of them nests in itself.
+//!
+//! A P2M lock is taken before the platform's: whoever changes a P2M holds it while the service works.
 
 use std::{
     cell::Cell,
@@ -17,8 +19,9 @@ thread_local! {
 }
 
 /// A lock that says so when the thread that holds it asks for it again, rather than to hang.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PlatformLock {
+    name: &'static str,
     mutex: Mutex<()>,
     /// Number of the thread that holds it, 0 if none does.
     holder: AtomicU64,
@@ -31,13 +34,25 @@ pub(crate) struct Held<'a> {
     _guard: MutexGuard<'a, ()>,
 }
 
+impl Default for PlatformLock {
+    fn default() -> Self {
+        Self::named("platform's lock")
+    }
+}
+
 impl PlatformLock {
+    /// A lock that is called this.
+    pub(crate) fn named(name: &'static str) -> Self {
+        Self { name, mutex: Mutex::new(()), holder: AtomicU64::new(0) }
+    }
+
     pub(crate) fn enter(&self, method: &str) -> Held<'_> {
         let me = THREAD.with(Cell::get);
         // Only this thread ever stores its own number, so the answer can't change under it.
         assert!(
             self.holder.load(Ordering::Relaxed) != me,
-            "{method} was called with the platform's lock held"
+            "{method} was called with the {} held",
+            self.name
         );
         let guard = lock(&self.mutex);
         self.holder.store(me, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use pviommu_hypervisor::addr::Mfn;
 use super::{
     frames::{Frames, Reach, Refused},
     late::Late,
+    rules::Rules,
     tables::Tables,
     violation::Violations,
 };
@@ -21,6 +22,8 @@ pub struct Memory {
     pub tables: Tables,
     /// What must not have happened.
     pub violations: Arc<Violations>,
+    /// Who may be where without a reference.
+    pub(crate) rules: Rules,
 }
 
 impl Memory {
@@ -32,6 +35,7 @@ impl Memory {
             frames: Frames::new(u32::MAX),
             tables: Tables::new(first_table, tables, true),
             violations: Arc::default(),
+            rules: Rules::default(),
         }
     }
 

@@ -12,7 +12,7 @@
 //!                                            └── Schedule, Sabotage
 //! ```
 //!
-//! Locks, outermost first: the platform's, a unit's, then those of pages and pools. What an
+//! Locks, outermost first: a P2M's, the platform's, a unit's, then those of pages and pools. What an
 //! access does happens under its unit's lock, so a completed invalidation has drained what was
 //! not put off on purpose (`late`).
 //!
@@ -24,39 +24,56 @@ mod book;
 mod busy;
 mod bytes;
 mod cell;
+mod changes;
 mod config;
 mod contents;
 mod counters;
+mod default_map;
+mod devices;
 mod dma;
 pub mod frames;
 mod guest;
+mod hardware;
 mod harsh;
 mod host;
 mod late;
 mod layout;
+mod leaving;
+mod lent;
 mod lock;
 pub mod memory;
+mod ownership;
 pub mod p2m;
 mod pages;
 mod platform;
+mod ram;
+mod reach;
+mod rules;
 mod sabotage;
 pub mod schedule;
+mod scramble;
 mod scratch;
+mod share_changes;
+mod shares;
+mod start;
+mod table_frames;
 pub mod tables;
 pub mod violation;
 
-pub use bed::{Bed, run};
+pub use bed::Bed;
 pub use board::{Board, Copied};
 pub use busy::Busy;
-pub use config::{Config, DeviceConfig, DomainConfig, poor_facts, vtd_facts};
+pub use config::{Config, DeviceConfig, DomainConfig, limits, poor_facts, reserved, vtd_facts};
 pub use counters::Counters;
 pub use dma::{DmaFault, Hit};
 pub use frames::{FrameInfo, FrameKind, PAGE_SIZE, Reach, Refused};
 pub use guest::Guest;
 pub use harsh::{Dice, Harshness};
 pub use platform::{DomainSlot, Platform};
+pub use rules::Basis;
 pub use sabotage::Break;
 pub use schedule::{Half, Schedule, Step, When};
+pub use start::{run, try_run};
 pub use violation::Violation;
 
 pub use crate::iommu::{Direction, FaultReason, FaultRecord};

@@ -5,84 +5,29 @@
 //! guest are strangers in the machine, the same way in every run with one seed. Blocks that the
 //! configuration calls contiguous, and MMIO, keep their order.
 
-use std::sync::{
-    RwLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use pviommu_abi::Gfn;
-use pviommu_hypervisor::addr::{GfnRange, Mfn};
+use pviommu_hypervisor::{
+    addr::{GfnRange, Mfn},
+    platform::{Access, ForeignHandle},
+};
 use rustc_hash::FxHashMap;
+
+use super::lock::PlatformLock;
+
+pub use super::scramble::Scramble;
+pub(crate) use super::scramble::mix;
 
 /// Distance between two scattered frames: no two of them are neighbours, so a run of machine
 /// frames never forms by chance.
 pub(crate) const SCATTER_STRIDE: u64 = 2;
-
-/// A permutation of the numbers below `size`, chosen by a seed: a Feistel network over the next
-/// even number of bits, walked until it lands below `size`.
-#[derive(Clone, Copy, Debug)]
-pub struct Scramble {
-    size: u64,
-    half_bits: u32,
-    keys: [u64; 4],
-}
-
-impl Scramble {
-    /// The permutation of `0..size` that belongs to `seed`.
-    #[must_use]
-    pub fn new(size: u64, seed: u64) -> Self {
-        let bits = 64 - size.max(2).saturating_sub(1).leading_zeros();
-        let mut state = seed;
-        let keys = std::array::from_fn(|_| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            mix(state)
-        });
-        Self { size, half_bits: bits.div_ceil(2), keys }
-    }
-
-    /// What went to `place`, which is below the size.
-    #[must_use]
-    pub fn invert(&self, place: u64) -> u64 {
-        debug_assert!(place < self.size, "permuted number out of range");
-        let mask = (1_u64 << self.half_bits) - 1;
-        let mut at = place;
-        loop {
-            let (mut left, mut right) = (at >> self.half_bits, at & mask);
-            for key in self.keys.iter().rev() {
-                (left, right) = (right ^ (mix(left ^ key) & mask), left);
-            }
-            at = left << self.half_bits | right;
-            if at < self.size {
-                return at;
-            }
-        }
-    }
-
-    /// Where `index`, which is below the size, goes.
-    #[must_use]
-    pub fn apply(&self, index: u64) -> u64 {
-        debug_assert!(index < self.size, "permuted number out of range");
-        let mask = (1_u64 << self.half_bits) - 1;
-        let mut at = index;
-        loop {
-            let (mut left, mut right) = (at >> self.half_bits, at & mask);
-            for key in self.keys {
-                (left, right) = (right, left ^ (mix(right ^ key) & mask));
-            }
-            at = left << self.half_bits | right;
-            if at < self.size {
-                return at;
-            }
-        }
-    }
-}
-
-/// The finaliser of splitmix64.
-pub(crate) const fn mix(mut x: u64) -> u64 {
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
-}
 
 /// What backs a stretch of guest frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +45,8 @@ pub(crate) enum Backing {
 pub(crate) struct Segment {
     pub(crate) gfns: GfnRange,
     pub(crate) backing: Backing,
+    /// The greatest access.
+    pub(crate) access: Access,
 }
 
 /// What a guest frame is.
@@ -109,15 +56,54 @@ pub struct Backed {
     pub frame: Mfn,
     /// True if that is device registers and not RAM.
     pub mmio: bool,
-    /// Number of guest frames from this one on whose machine frames follow on.
+    /// The greatest access that the domain has; may be none.
+    pub access: Access,
+    /// The foreign mapping that this is, if it is one.
+    pub foreign: Option<ForeignHandle>,
+    /// Number of guest frames from this one on whose machine frames follow on, backed alike.
     pub run: u64,
+}
+
+/// What is put behind a guest frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Entry {
+    pub(crate) frame: Mfn,
+    pub(crate) mmio: bool,
+    pub(crate) access: Access,
+    pub(crate) foreign: Option<ForeignHandle>,
+}
+
+impl Entry {
+    /// Ordinary memory.
+    pub(crate) const fn ram(frame: Mfn) -> Self {
+        Self { frame, mmio: false, access: Access::all(), foreign: None }
+    }
+
+    const fn backs(self, run: u64) -> Backed {
+        let Self { frame, mmio, access, foreign } = self;
+        Backed { frame, mmio, access, foreign, run }
+    }
+}
+
+impl Backed {
+    /// The same as one entry.
+    pub(crate) const fn entry(self) -> Entry {
+        let Self { frame, mmio, access, foreign, .. } = self;
+        Entry { frame, mmio, access, foreign }
+    }
+
+    /// True if it is memory of the domain itself.
+    #[must_use]
+    pub const fn is_own_ram(&self) -> bool {
+        !self.mmio && self.foreign.is_none()
+    }
 }
 
 /// What tests changed since the start.
 #[derive(Debug, Default)]
 struct Changes {
     /// What backs a guest frame; `None` is a hole.
-    frames: FxHashMap<u64, Option<Mfn>>,
+    frames: BTreeMap<u64, Option<Entry>>,
     /// The guest frame that a frame was put behind.
     gfns: FxHashMap<u64, u64>,
 }
@@ -135,6 +121,9 @@ pub struct P2m {
     in_scatter: Vec<(u64, usize)>,
     changed: RwLock<Changes>,
     any_changed: AtomicBool,
+    /// Held by whoever changes it, until the change has been carried over to where it matters, and
+    /// while pages are acquired by it.
+    pub(crate) lock: PlatformLock,
 }
 
 impl P2m {
@@ -159,7 +148,8 @@ impl P2m {
         in_order.sort_unstable();
         in_scatter.sort_unstable();
         let changed = RwLock::default();
-        Self { segments, scramble, scattered, in_order, in_scatter, changed, any_changed }
+        let lock = PlatformLock::named("P2M lock");
+        Self { segments, scramble, scattered, in_order, in_scatter, changed, any_changed, lock }
     }
 
     /// The guest frame that `frame` backs, or `None` if it backs none.
@@ -194,33 +184,44 @@ impl P2m {
     pub fn lookup(&self, gfn: Gfn) -> Option<Backed> {
         let changed = self.any_changed.load(Ordering::Acquire);
         if changed && let Some(&now) = self.changed.read().unwrap().frames.get(&gfn.0) {
-            return now.map(|frame| Backed { frame, mmio: false, run: 1 });
+            return now.map(|entry| entry.backs(1));
         }
         let at = self.segments.partition_point(|s| s.gfns.last() < gfn);
         let segment = self.segments.get(at).filter(|s| s.gfns.contains(gfn))?;
         let offset = gfn.0 - segment.gfns.first().0;
         // Changed pages may lie anywhere, so runs are told only while there are none.
         let run = if changed { 1 } else { segment.gfns.pages() - offset };
-        Some(match segment.backing {
+        let (frame, mmio, run) = match segment.backing {
             Backing::Scattered(first) => {
                 let slot = self.scramble.apply(first + offset);
-                let frame = Mfn(self.scattered.0 + slot * SCATTER_STRIDE);
-                Backed { frame, mmio: false, run: 1 }
+                (Mfn(self.scattered.0 + slot * SCATTER_STRIDE), false, 1)
             }
-            Backing::Contiguous(first) => Backed { frame: Mfn(first.0 + offset), mmio: false, run },
-            Backing::Mmio(first) => Backed { frame: Mfn(first.0 + offset), mmio: true, run },
-        })
+            Backing::Contiguous(first) => (Mfn(first.0 + offset), false, run),
+            Backing::Mmio(first) => (Mfn(first.0 + offset), true, run),
+        };
+        Some(Backed { frame, mmio, access: segment.access, foreign: None, run })
     }
 
-    /// Puts `frame` behind `gfn` from now on, or nothing.
-    pub(crate) fn set(&self, gfn: Gfn, frame: Option<Mfn>) {
-        let before = self.lookup(gfn).filter(|backed| !backed.mmio);
+    /// Puts `entry` behind `gfn` from now on, or nothing.
+    pub(crate) fn set(&self, gfn: Gfn, entry: Option<Entry>) {
+        let before = self.lookup(gfn);
         let mut changed = self.changed.write().unwrap();
-        if let Some(before) = before {
+        if let Some(before) = before
+            && changed.gfns.get(&before.frame.0) == Some(&gfn.0)
+        {
             changed.gfns.remove(&before.frame.0);
         }
-        changed.frames.insert(gfn.0, frame);
-        changed.gfns.extend(frame.map(|frame| (frame.0, gfn.0)));
+        changed.frames.insert(gfn.0, entry);
+        changed.gfns.extend(entry.map(|entry| (entry.frame.0, gfn.0)));
         self.any_changed.store(true, Ordering::Release);
+    }
+
+    /// The first guest frame at or after `from` that may be backed; those before it are not.
+    pub(crate) fn next_mapped(&self, from: Gfn) -> Option<Gfn> {
+        let at = self.segments.partition_point(|s| s.gfns.last() < from);
+        let in_segment = self.segments.get(at).map(|s| s.gfns.first().max(from));
+        let changed = self.changed.read().unwrap();
+        let set = changed.frames.range(from.0..).find(|(_, entry)| entry.is_some());
+        in_segment.into_iter().chain(set.map(|(gfn, _)| Gfn(*gfn))).min()
     }
 }

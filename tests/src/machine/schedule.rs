@@ -34,9 +34,11 @@ pub enum Step {
     Yield,
     /// `allow` refuses.
     Policy,
+    /// `IommuHw::attach` refuses: nothing has changed, and the unit is well.
+    AttachRefused,
 }
 
-const STEPS: usize = Step::Policy as usize + 1;
+const STEPS: usize = Step::AttachRefused as usize + 1;
 
 /// Which calls fail, counted from one and from when it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

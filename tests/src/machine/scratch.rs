@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pviommu_abi::DomId;
+use pviommu_abi::{DomId, PciDevice};
 use pviommu_hypervisor::{addr::Mfn, platform::Pool};
 
 use super::{
@@ -83,6 +83,16 @@ impl Tables {
         let Some((page, _)) = self.scratch(frame) else { return root };
         let (order, seen) = (Ordering::AcqRel, Ordering::Acquire);
         page.root.compare_exchange(0, root.0, order, seen).map_or_else(Mfn, |_| root)
+    }
+
+    /// Notes that `device` reaches the scratch page in `frame`, and returns the one that did first.
+    pub(crate) fn scratch_device(&self, frame: Mfn, device: PciDevice) -> PciDevice {
+        let Some((page, _)) = self.scratch(frame) else { return device };
+        let (order, seen) = (Ordering::AcqRel, Ordering::Acquire);
+        let word = u64::from(device.sbdf()) + 1;
+        let first =
+            page.device.compare_exchange(0, word, order, seen).unwrap_or_else(|first| first);
+        if first == 0 { device } else { PciDevice::from_sbdf((first - 1) as u32) }
     }
 
     /// Reads bytes of a scratch page as a device does.

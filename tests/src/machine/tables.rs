@@ -46,6 +46,8 @@ pub(super) struct Table {
     owner: AtomicU32,
     /// Of a scratch page, the frame of the root that first led to it; 0 if none did.
     pub(super) root: AtomicU64,
+    /// Of a scratch page of quarantine, the device that first reached it, and one; 0 if none did.
+    pub(super) device: AtomicU64,
 }
 
 /// What units see that do not snoop CPU caches; allocated only if there is such a unit.
@@ -58,7 +60,7 @@ pub struct Tables {
     count: u32,
     chunks: Box<[OnceLock<Box<[Table]>>]>,
     published: Option<Box<[Published]>>,
-    book: Mutex<Book>,
+    pub(super) book: Mutex<Book>,
     pub(super) late: Late,
     pub(super) scratch_use: ScratchUse,
 }
@@ -81,7 +83,8 @@ fn charged_to(domain: DomId, what: Use) -> u32 {
 
 impl Table {
     fn fresh() -> Self {
-        Self { words: zeroed(), owner: AtomicU32::new(FREE), root: AtomicU64::new(0) }
+        let (owner, [root, device]) = (AtomicU32::new(FREE), [const { AtomicU64::new(0) }; 2]);
+        Self { words: zeroed(), owner, root, device }
     }
 }
 
@@ -106,11 +109,6 @@ impl Tables {
     #[must_use]
     pub fn frames(&self) -> Option<MfnRange> {
         MfnRange::of_pages(Mfn(self.first), u64::from(self.count))
-    }
-
-    /// Lets `domain` hold at most `limit` frames, allocated and reserved.
-    pub fn limit(&self, domain: DomId, limit: u32) {
-        lock(&self.book).limit(domain, limit);
     }
 
     fn index(&self, frame: Mfn) -> Option<usize> {
@@ -164,6 +162,13 @@ impl Tables {
             Some(_) => Reach::Forbidden,
             None => Reach::Free,
         }
+    }
+
+    /// The first of `frames` that is allocated, as a table or a scratch page.
+    #[must_use]
+    pub fn first_in(&self, frames: MfnRange) -> Option<Mfn> {
+        let pool = self.frames()?.intersection(frames)?;
+        (pool.first().0..=pool.last().0).map(Mfn).find(|frame| self.live(*frame).is_some())
     }
 
     /// True if `frame` is an allocated table.
@@ -243,6 +248,7 @@ impl Tables {
             fill(published, 0);
         }
         table.root.store(0, Ordering::Relaxed);
+        table.device.store(0, Ordering::Relaxed);
         table.owner.store(charged_to(domain, what), Ordering::Release);
         Some(Mfn(self.first + index as u64))
     }
@@ -275,29 +281,5 @@ impl Tables {
             fill(published, POISON);
         }
         lock(&self.book).give(domain, index, pool, what);
-    }
-
-    /// Puts `frames` frames aside for `domain`, all or none.
-    pub fn reserve(&self, domain: DomId, frames: u32) -> bool {
-        lock(&self.book).reserve(domain, frames)
-    }
-
-    /// Gives up frames that were put aside.
-    pub fn unreserve(&self, domain: DomId, frames: u32, violations: &Violations) {
-        if !lock(&self.book).unreserve(domain, frames) {
-            violations.record(Violation::ReserveUnderflow { domain });
-        }
-    }
-
-    /// How much of the whole pool is used.
-    #[must_use]
-    pub fn usage(&self) -> TableUse {
-        lock(&self.book).used
-    }
-
-    /// Frames of the pool that are charged to `domain`: allocated, and put aside.
-    #[must_use]
-    pub fn charged(&self, domain: DomId) -> (u32, u32) {
-        lock(&self.book).charged(domain)
     }
 }

@@ -11,10 +11,11 @@ use std::{
 use pviommu_abi::{DomId, PciDevice};
 use pviommu_hypervisor::{
     addr::Mfn,
-    platform::{Tag, UnitId},
+    platform::{ForeignHandle, Tag, UnitId},
 };
 
 use super::frames::Reach;
+use crate::iommu::Direction;
 
 /// Most violations kept in full; later ones are only counted.
 const KEPT: usize = 4096;
@@ -194,6 +195,27 @@ pub enum Violation {
         domain: DomId,
         /// The page.
         frame: Mfn,
+    },
+    /// A grant or a foreign mapping was released that the domain has not pinned, or that is of
+    /// another page (INV-21).
+    BadForeign {
+        /// Who gave it back.
+        domain: DomId,
+        /// What is named.
+        handle: ForeignHandle,
+        /// The page that was given back with it.
+        frame: Mfn,
+    },
+    /// A device could not use its direct range as it has to at any time (INV-31). Told once a device.
+    DirectRangeMissing {
+        /// Its unit.
+        unit: UnitId,
+        /// What its request is known by.
+        device: PciDevice,
+        /// Bus address, in bytes.
+        address: u64,
+        /// What it wants there.
+        direction: Direction,
     },
     /// A table frame was freed that is not allocated, or is charged to another domain.
     BadTableFree {

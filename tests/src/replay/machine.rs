@@ -10,7 +10,7 @@ use pviommu_hypervisor::{
 use super::options::{Options, Units};
 use super::plan::{Plan, region_span};
 use super::spans::{Span, Spans};
-use crate::machine::{Config, DeviceConfig, DomainConfig, poor_facts, vtd_facts};
+use crate::machine::{self, Config, DeviceConfig, DomainConfig, poor_facts, vtd_facts};
 use crate::trace::{RegionKind, ReservedRegion};
 
 /// The guest.
@@ -53,8 +53,9 @@ pub(super) fn config(plan: &Plan, options: &Options) -> Config {
         unit: UnitId(u16::try_from(number % units.len()).unwrap_or(0)),
         reserved: regions.iter().filter_map(reserved).collect(),
         owner: DOMAIN,
+        ..DeviceConfig::default()
     });
-    let limits = Limits::default();
+    let limits = machine::limits();
     let guest = DomainConfig {
         id: DOMAIN,
         role: Role::Guest,
@@ -69,7 +70,7 @@ pub(super) fn config(plan: &Plan, options: &Options) -> Config {
         contiguous: ranges(plan.blocks.iter().copied()),
         ..DomainConfig::default()
     };
-    Config {
+    let config = Config {
         cpus: plan.cpus.len(),
         seed: options.seed,
         sabotage: options.sabotage,
@@ -79,7 +80,9 @@ pub(super) fn config(plan: &Plan, options: &Options) -> Config {
         units,
         domains: vec![guest],
         ..usual
-    }
+    };
+    let any_direct = config.devices.iter().any(|device| device.direct().next().is_some());
+    if any_direct { config.with_direct_ranges() } else { config }
 }
 
 /// What the machine of every replay lets nobody map.
@@ -123,7 +126,7 @@ fn reserved(region: &ReservedRegion) -> Option<Reserved> {
         // Told and not enforced, so it may as well not be told.
         RegionKind::DirectRelaxable => return None,
     };
-    Some(Reserved { range: range::<Bfn>(span), kind })
+    Some(machine::reserved(range::<Bfn>(span), kind))
 }
 
 fn ranges(spans: impl Iterator<Item = Span>) -> Vec<FrameRange<Gfn>> {

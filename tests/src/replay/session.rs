@@ -204,6 +204,8 @@ impl<'a, 'b> Session<'a, 'b> {
         sum.leaked_frames = u64::from(counters.table_frames_live)
             + u64::from(counters.table_frames_reserved)
             + u64::from(counters.scratch_frames_live);
+        let (kept, reserved) = self.bed.kept_by_quarantine();
+        sum.leaked_frames = sum.leaked_frames.saturating_sub(u64::from(kept + reserved));
         sum
     }
 

@@ -103,7 +103,7 @@ impl Surveyor<'_> {
                     }
                 }
                 Step::Ended(Walk::NotPresent { .. }) => {}
-                Step::Ended(Walk::Leaf { frame, level, rights }) => {
+                Step::Ended(Walk::Leaf { frame, level, rights, .. }) => {
                     let what = match PageSize::of_level(level) {
                         _ if self.is_scratch(frame) => What::Scratch,
                         Some(size) => What::Page(Page::decode(entry, size, rights)),

@@ -1,8 +1,8 @@
 //! Devices between contexts, domains and failed units.
 
 use pviommu_abi::{Bfn, ContextId, DomId, Errno, FreeFlags, PciDevice};
-use pviommu_hypervisor::{Reserved, ReservedKind, addr::BfnRange, platform::UnitId};
-use pviommu_testbed::machine::{Config, DeviceConfig, Half, Step, When, vtd_facts};
+use pviommu_hypervisor::{ReservedKind, addr::BfnRange, platform::UnitId};
+use pviommu_testbed::machine::{Config, DeviceConfig, Half, Step, When, reserved, vtd_facts};
 
 use crate::kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest};
 
@@ -22,7 +22,7 @@ fn two_units() -> Config {
 
 fn reserve(config: &mut Config, first: u64, pages: u64, kind: ReservedKind) {
     let range = BfnRange::of_pages(Bfn(first), pages).unwrap();
-    config.devices[0].reserved.push(Reserved { range, kind });
+    config.devices[0].reserved.push(reserved(range, kind));
 }
 
 #[test]
@@ -251,7 +251,8 @@ fn a_broken_device_is_given_to_nobody() {
 #[test]
 fn tags_run_out_with_an_error_and_come_back() {
     let mut config = Config::one_guest(16);
-    config.units[0].tags = 3;
+    // Tag 0 is not used, and one is kept for the switch of a default context.
+    config.units[0].tags = 4;
     config.devices.push(DeviceConfig { function: SECOND, ..DeviceConfig::default() });
     let third = PciDevice { seg: 0, bus: 0, devfn: 5 << 3 };
     config.devices.push(DeviceConfig { function: third, ..DeviceConfig::default() });

@@ -10,7 +10,7 @@ use pviommu_hypervisor::{
 };
 use pviommu_testbed::{
     iommu::Direction,
-    machine::{Config, DeviceConfig, Reach, Step, When, vtd_facts},
+    machine::{self, Config, DeviceConfig, Reach, Step, When, vtd_facts},
 };
 
 use crate::kit::{DEVICE, GUEST, RW, SCRATCH, Vm, err, with, with_guest};
@@ -37,7 +37,7 @@ fn is_blocked(vm: &Vm<'_>, device: PciDevice, bfn: u64) -> bool {
 }
 
 fn reserved(first: u64, pages: u64, kind: ReservedKind) -> Reserved {
-    Reserved { range: BfnRange::of_pages(Bfn(first), pages).unwrap(), kind }
+    machine::reserved(BfnRange::of_pages(Bfn(first), pages).unwrap(), kind)
 }
 
 /// Two devices behind two units, the first with a reserved range.

@@ -131,7 +131,8 @@ fn limits_are_those_of_the_machine_and_the_context() {
         assert_eq!(told.deferred_pages_allowed, u64::from(allowed.max_deferred_pages));
         assert_eq!(told.max_batch_ops, allowed.max_batch);
         assert!(told.max_element_pages >= 1 << 20);
-        assert_eq!((told.foreign_used, told.foreign_allowed), (0, 0));
+        let foreign = (told.foreign_used, told.foreign_allowed);
+        assert_eq!(foreign, (0, allowed.max_foreign_pages));
         vm.end();
     });
 }

@@ -1,0 +1,137 @@
+//! Acquiring the pages of a piece, before the table is entered.
+
+use pviommu_abi::{DomId, Errno, Gfn};
+
+use super::editor::{Editor, WORK_UNIT};
+use crate::{
+    addr::{GfnRange, MfnRange},
+    format::Format,
+    platform::{AcquireError, ForeignHandle, PageKind, Platform, Run, Wanted},
+    policy::MapHow,
+};
+
+/// The pages that a piece maps, from the first on.
+#[derive(Clone, Copy)]
+pub(super) enum From {
+    /// Guest frames of a domain, which are to be acquired.
+    Guest(DomId, Gfn),
+    /// A page of another domain.
+    Grant(DomId, u64),
+    /// Frames that nothing has to hold.
+    Frames(Run),
+}
+
+impl<P: Platform, F: Format> Editor<'_, P, F> {
+    /// Acquires `pages` pages after those acquired already.
+    pub(super) fn acquire(&mut self, from: From, pages: u64, how: MapHow) -> Result<(), Errno> {
+        let wanted = match from {
+            From::Guest(owner, gfn) => {
+                let gfns = GfnRange::of_pages(gfn, pages).ok_or(Errno::EINVAL)?;
+                Wanted::Guest { owner, gfns }
+            }
+            From::Grant(granter, reference) => Wanted::Grant { granter, reference },
+            // There is room: nothing else was acquired.
+            From::Frames(run) => return self.acquired.push(run).map_err(|_| Errno::EINVAL),
+        };
+        let domain = self.session.domain.id();
+        let acquired = self.session.platform().acquire(domain, wanted, how.access, self.acquired);
+        acquired.map_err(|error| match error {
+            AcquireError::NotBacked => Errno::ENOENT,
+            AcquireError::NotPermitted => Errno::EPERM,
+            AcquireError::Retry => Errno::EAGAIN,
+            AcquireError::Saturated => Errno::EBUSY,
+        })
+    }
+
+    /// Of the first `asked` pages acquired, those that a device may reach at all and that are what was
+    /// asked for, from the first on.
+    pub(super) fn usable(&self, how: MapHow, asked: u64) -> u64 {
+        let mut pages = 0u64;
+        for run in self.acquired.as_slice() {
+            let wanted = run.frames.pages().min(asked.saturating_sub(pages));
+            let frames = MfnRange::of_pages(run.frames.first(), wanted);
+            let Some(frames) = frames.filter(|_| is_usable(run, how)) else { return pages };
+            match self.session.iommu.first_unreachable(frames) {
+                None => pages = pages.saturating_add(wanted),
+                Some(frame) => {
+                    let before = frame.0.saturating_sub(frames.first().0);
+                    return pages.saturating_add(before);
+                }
+            }
+        }
+        pages
+    }
+
+    /// Charges the domain for the pages of others among the first `wanted` acquired: how many pages
+    /// may be mapped, and what was charged.
+    pub(super) fn charge_foreign(&self, wanted: u64) -> (u64, u32) {
+        let quota = self.session.domain.foreign();
+        let mut left = u64::from(quota.left());
+        let (mut pages, mut charged) = (0u64, 0u64);
+        for run in self.acquired.as_slice() {
+            let run_pages = run.frames.pages().min(wanted.saturating_sub(pages));
+            let foreign = matches!(run.kind, PageKind::Foreign(_));
+            let may = if foreign { run_pages.min(left) } else { run_pages };
+            pages = pages.saturating_add(may);
+            if foreign {
+                charged = charged.saturating_add(may);
+                left = left.saturating_sub(may);
+            }
+            if may < run_pages || pages >= wanted {
+                break;
+            }
+        }
+        let charged = u32::try_from(charged).unwrap_or(u32::MAX);
+        // Others may have been quicker.
+        if charged > 0 && !quota.take(charged) { (0, 0) } else { (pages, charged) }
+    }
+
+    /// How many of the first `pages` pages acquired are another domain's.
+    pub(super) fn foreign_among(&self, pages: u64) -> u32 {
+        let mut left = pages;
+        let mut foreign = 0u64;
+        for run in self.acquired.as_slice() {
+            let of_run = run.frames.pages().min(left);
+            left = left.saturating_sub(of_run);
+            if let PageKind::Foreign(_) = run.kind {
+                foreign = foreign.saturating_add(of_run);
+            }
+        }
+        u32::try_from(foreign).unwrap_or(u32::MAX)
+    }
+
+    /// Acquires more until the first run holds `size` pages that a leaf of that size can map.
+    pub(super) fn extend(&mut self, from: From, size: u64, how: MapHow) -> bool {
+        loop {
+            let [run] = self.acquired.as_slice() else { return false };
+            let have = run.frames.pages();
+            if !run.frames.first().0.is_multiple_of(size) {
+                return false;
+            }
+            if have >= size {
+                return true;
+            }
+            // What has been acquired is mapped by smaller leaves then.
+            if self.session.platform().should_yield() {
+                return false;
+            }
+            let more = size.saturating_sub(have).min(WORK_UNIT);
+            let From::Guest(owner, gfn) = from else { return false };
+            let Some(next) = gfn.checked_add(have) else { return false };
+            if self.acquire(From::Guest(owner, next), more, how).is_err() {
+                return false;
+            }
+            let grown = self.acquired.as_slice().first().map_or(0, |run| run.frames.pages());
+            if grown <= have {
+                return false;
+            }
+        }
+    }
+}
+
+/// True if the pages are what was asked for, and a device may do something with them.
+pub(super) fn is_usable(run: &Run, how: MapHow) -> bool {
+    let right_kind = !how.mmio_only || run.kind == PageKind::Mmio;
+    let named = run.kind != PageKind::Foreign(ForeignHandle(u64::MAX));
+    right_kind && named && !run.access.is_empty() && how.access.contains(run.access)
+}

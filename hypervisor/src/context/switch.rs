@@ -1,0 +1,284 @@
+//! The default context changes hands: the map a domain starts with, and the ownership switch.
+//!
+//! ```text
+//!            in use: every DMA goes through it        beside it
+//!  begin     old table                                a new one, with a tag of its own
+//!  fill      old table                                … and the map the domain starts with
+//!  move      old table ──── device by device ───►     new table
+//!            one entry in one step each, then flushed
+//!  finish    (no device, flushed) goes away           new table
+//! ```
+//!
+//! Every DMA is translated by one complete table or the other, and what a device's firmware needs is
+//! mapped in both (INV-71). A call that gives way goes on where it was; whoever comes next finishes
+//! what was begun, whatever they came for. If a device cannot be moved, those that were go back.
+
+use pviommu_abi::Errno;
+
+use super::{Context, End, Session, State};
+use crate::{
+    domain::{Background, DefaultMap, Role, Slot, Switch},
+    machine::{Device, DeviceState, EditRoom, Home, Move, parked},
+    platform::Platform,
+};
+
+/// What the default context is to become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wish {
+    /// The map a domain starts with, chosen once.
+    Start(DefaultMap),
+    /// The guest's, without mappings.
+    Clear(Background),
+    /// The guest's, as it is.
+    Keep,
+    /// The hypervisor's, as the domain started.
+    GiveBack,
+}
+
+/// What has to be built for a wish.
+struct Plan {
+    switch: Switch,
+    background: Background,
+}
+
+impl<P: Platform> Session<'_, P> {
+    /// Makes the default context what `wish` says, and ends what was begun before.
+    pub(crate) fn switch_default(&self, wish: Wish, room: &mut EditRoom) -> End {
+        loop {
+            if self.domain.is_dying() {
+                return End::Failed(Errno::ENODEV);
+            }
+            let slot = self.domain.other_default_slot();
+            let Some(other) = self.domain.at(slot) else { return End::Failed(Errno::EINVAL) };
+            let end = match (other.state(), self.domain.default.switching()) {
+                // Behind a failed unit: what it may still reach is never given back.
+                (State::Dying, _) if !other.users.is_empty() => End::Failed(Errno::EIO),
+                (State::Dying, _) => match self.sweep(other, room) {
+                    End::Finished => {
+                        self.domain.default.take_failure().map_or(End::Finished, End::Failed)
+                    }
+                    end => end,
+                },
+                (State::Building, _) => self.fill(other, room),
+                (_, Some(switch)) => self.move_devices(switch, slot, room),
+                (_, None) => match self.begin(wish, room) {
+                    Ok(true) => End::Finished,
+                    Ok(false) => return End::Finished,
+                    Err(errno) => return End::Failed(errno),
+                },
+            };
+            if end != End::Finished {
+                return end;
+            }
+        }
+    }
+
+    /// Begins what `wish` takes; false if nothing is to be done.
+    fn begin(&self, wish: Wish, room: &mut EditRoom) -> Result<bool, Errno> {
+        let plan = {
+            let _admin = self.domain.administer();
+            match self.plan(wish)? {
+                Some(plan) => plan,
+                None => return Ok(false),
+            }
+        };
+        if plan.switch == Switch::ToBlocked {
+            let _admin = self.domain.administer();
+            self.domain.default.set_switching(Some(plan.switch));
+            return Ok(true);
+        }
+        let claim = || {
+            // Somebody else may have begun meanwhile.
+            let same = self.plan(wish).ok().flatten().is_some();
+            let free = same && self.domain.default.switching().is_none();
+            let other = self.domain.at(self.domain.other_default_slot())?;
+            (free && other.claim()).then_some(other)
+        };
+        let built = self.construct(claim, self.iommu.aperture(), plan.background, room)?;
+        if let Some(other) = built {
+            let _admin = self.domain.administer();
+            if let Wish::Start(map) = wish {
+                self.domain.default.set_map(map, false);
+            }
+            self.domain.default.set_switching(Some(plan.switch));
+            other.set_state(State::Building);
+            other.end_sweep();
+        }
+        Ok(true)
+    }
+
+    /// What `wish` takes; `None` if it has come true, by this if need be. The caller holds the
+    /// administration lock.
+    fn plan(&self, wish: Wish) -> Result<Option<Plan>, Errno> {
+        let state = &self.domain.default;
+        let (map, owned) = (state.map(), state.is_owned());
+        if self.domain.is_dying() {
+            return Err(Errno::ENODEV);
+        }
+        let domains = self.domain.background();
+        let start = |background| Some(Plan { switch: Switch::ToInitial, background });
+        let guests = |background| Some(Plan { switch: Switch::ToGuest, background });
+        Ok(match wish {
+            Wish::Start(same) if state.is_set() && same == map => None,
+            Wish::Start(_) if state.is_set() || owned => return Err(Errno::EBUSY),
+            Wish::Start(DefaultMap::Host) if self.domain.role() != Role::Hardware => {
+                return Err(Errno::EPERM);
+            }
+            Wish::Start(DefaultMap::Blocked) => {
+                state.set_map(DefaultMap::Blocked, true);
+                None
+            }
+            Wish::Start(_) => start(domains),
+            _ if map.need_iommu() => return Err(Errno::EACCES),
+            Wish::Clear(_) | Wish::Keep if owned => None,
+            Wish::Clear(background) => guests(background),
+            Wish::Keep if map == DefaultMap::Blocked => guests(domains),
+            Wish::Keep => {
+                let active = self.domain.at(self.domain.default_slot()).ok_or(Errno::EINVAL)?;
+                active.exclusively(self.gate, || state.set_owned(true));
+                None
+            }
+            Wish::GiveBack if !owned => None,
+            Wish::GiveBack if map == DefaultMap::Blocked => {
+                Some(Plan { switch: Switch::ToBlocked, background: domains })
+            }
+            Wish::GiveBack => start(domains),
+        })
+    }
+
+    /// Does a piece of filling the new table, and opens it when it is full.
+    fn fill(&self, other: &Context, room: &mut EditRoom) -> End {
+        if !other.try_sweep() {
+            // Another CPU is at it.
+            return End::Yield;
+        }
+        let initial = self.domain.default.switching() == Some(Switch::ToInitial);
+        let end = match other.state() {
+            State::Building if initial => self.fill_initial(other, self.domain.default.map(), room),
+            _ => End::Finished,
+        };
+        {
+            let _admin = self.domain.administer();
+            match end {
+                _ if other.state() != State::Building => {}
+                End::Yield => {}
+                End::Finished => other.open(),
+                End::Failed(errno) => {
+                    other.set_state(State::Dying);
+                    self.give_up(errno);
+                }
+            }
+        }
+        other.end_sweep();
+        if end == End::Yield { End::Yield } else { End::Finished }
+    }
+
+    /// Notes that the switch failed: `errno` is told when what it left is gone. The caller holds the
+    /// administration lock.
+    fn give_up(&self, errno: Errno) {
+        let state = &self.domain.default;
+        state.set_switching(None);
+        state.set_failure(errno);
+        if !state.is_set() {
+            state.set_map(DefaultMap::Blocked, false);
+        }
+    }
+
+    /// Moves the devices of the default context, one at a time.
+    fn move_devices(&self, switch: Switch, other: Slot, room: &mut EditRoom) -> End {
+        let how = Move { keeps_old: true, prepared: switch == Switch::Back };
+        for device in self.iommu.devices() {
+            if self.new_home(device, switch, other).is_none() {
+                continue;
+            }
+            let moved = self.transfer(device, how, room, |state| {
+                let still = self.domain.default.switching() == Some(switch);
+                let home = self.home_after(device, state, switch, other).filter(|_| still);
+                Ok(home.unwrap_or(state.home))
+            });
+            match moved {
+                End::Finished if self.platform().should_yield() => return End::Yield,
+                End::Finished => {}
+                End::Yield => return End::Yield,
+                // It is broken, and is left where it is.
+                End::Failed(_) if switch == Switch::Back => {}
+                End::Failed(errno) => {
+                    let _admin = self.domain.administer();
+                    if self.domain.default.switching() == Some(switch) {
+                        self.domain.default.set_failure(errno);
+                        self.domain.default.set_switching(Some(Switch::Back));
+                    }
+                    return End::Finished;
+                }
+            }
+        }
+        self.finish(switch, other);
+        End::Finished
+    }
+
+    fn new_home(&self, device: &Device<'_>, switch: Switch, other: Slot) -> Option<Home> {
+        self.home_after(device, &device.state.lock(), switch, other)
+    }
+
+    /// Where a device goes that the switch has to move; `None` for any other.
+    fn home_after(
+        &self,
+        device: &Device<'_>,
+        state: &DeviceState,
+        switch: Switch,
+        other: Slot,
+    ) -> Option<Home> {
+        if state.owner != Some(self.domain.id()) || state.broken {
+            return None;
+        }
+        let (old, new) = (self.default_home(device), Home::In(other));
+        let (from, to) = match switch {
+            Switch::ToInitial | Switch::ToGuest => (old, new),
+            Switch::ToBlocked => (old, parked(device)),
+            Switch::Back => (new, old),
+        };
+        (state.home == from && from != to).then_some(to)
+    }
+
+    /// Ends the switch, if no device is left to be moved.
+    fn finish(&self, switch: Switch, other: Slot) {
+        let _admin = self.domain.administer();
+        let state = &self.domain.default;
+        let mut devices = self.iommu.devices().iter();
+        let left = devices.any(|device| self.new_home(device, switch, other).is_some());
+        if left || state.switching() != Some(switch) {
+            return;
+        }
+        // An edit that was validated before is stale from the moment that its table is closed: so the
+        // guest owns nothing before that, and nothing any more after.
+        match switch {
+            Switch::ToInitial | Switch::ToBlocked => {
+                state.set_owned(false);
+                self.change_over();
+                state.set_map(state.map(), true);
+            }
+            Switch::ToGuest => {
+                self.change_over();
+                state.set_owned(true);
+            }
+            Switch::Back => {
+                if let Some(other) = self.domain.at(other).filter(|it| it.state() == State::Live) {
+                    other.close(self.gate);
+                }
+                if !state.is_set() {
+                    state.set_map(DefaultMap::Blocked, false);
+                }
+            }
+        }
+        state.set_switching(None);
+    }
+
+    /// The new table is the default context's, and the old one goes.
+    fn change_over(&self) {
+        let old = self.domain.at(self.domain.default_slot());
+        self.domain.default.flip();
+        if let Some(old) = old.filter(|old| old.state() == State::Live) {
+            old.close(self.gate);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What the embedder calls, besides `iommu_op`: devices, the default map, the end of a domain.
+
+use pviommu_abi::{ContextId, Errno, PciDevice};
+
+use super::Sweep;
+use super::{CallRoom, Iommu, Outcome, with_format};
+use crate::{
+    addr::MfnRange,
+    context::{Session, Wish},
+    domain::{DefaultMap, DomainIommu, P2mChange},
+    platform::Platform,
+    policy,
+    sync::MutexGuard,
+    table::Selection,
+};
+
+impl<'a, P: Platform> Iommu<'a, P> {
+    /// Gives `domain` its default map and puts the devices that are in its default context there.
+    /// For creating a domain; without it the default context is [`DefaultMap::Blocked`].
+    ///
+    /// [`Outcome::Continue`] asks to be called again with the same map. Errors: `-EPERM`: a host map
+    /// for a domain that is not the hardware domain. `-EBUSY`: it has another default map.
+    /// `-ENOMEM`: the domain's share of table frames is too small; then nothing has changed.
+    /// `-EIO`: a unit has failed. `-EINVAL`: no such CPU.
+    pub fn set_default(&self, domain: &DomainIommu<'_>, cpu: usize, map: DefaultMap) -> Outcome {
+        self.as_domain(domain, cpu, |session, room| {
+            session.switch_default(Wish::Start(map), &mut room.edit).into()
+        })
+    }
+
+    /// Carries a change of `domain`'s P2M over to its default context, if the hypervisor maintains
+    /// that; no other map is touched. Call it for every change of frame, access or type, and let the
+    /// old frames go only after it is done: nothing else holds them.
+    ///
+    /// Removing never fails for memory: a large leaf that cannot be split goes as a whole. A bus
+    /// frame that is reserved, or beyond the aperture, is left alone.
+    ///
+    /// It may be called under the P2M lock, with a `cpu` that no other call uses meanwhile.
+    ///
+    /// [`Outcome::Continue`] asks to be called again with the same `change`. Whatever else it says but
+    /// `-EIO`, no device reaches the old frames through the map. Errors: `-EADDRNOTAVAIL`: a bus frame
+    /// of the new ones is reserved; `-ERANGE`: or beyond the aperture; `-EPERM`: a frame of the new
+    /// ones is one that no device may reach; `-ENOMEM`: no table frame for the new ones. These are not
+    /// mapped then; all others are. `-EIO`: a unit has failed, and the old frames must never be used
+    /// again. `-EINVAL`: no such CPU.
+    pub fn p2m_changed(
+        &self,
+        domain: &DomainIommu<'_>,
+        cpu: usize,
+        change: &mut P2mChange,
+    ) -> Outcome {
+        self.as_domain(domain, cpu, |session, room| {
+            session.p2m_changed(change, &mut room.edit).into()
+        })
+    }
+
+    /// Takes every mapping of `frames` out of all contexts of `domain`, and gives back what held them
+    /// after the flush: the bus frames hit the background from then on. For pages that leave a guest
+    /// while it has them mapped, and for a granter that has died.
+    ///
+    /// Make acquiring the frames impossible first, else the guest may map them again. `sweep` starts
+    /// as `Sweep::default()`; [`Outcome::Continue`] asks to be called again with it. Errors: `-EIO`: a
+    /// unit has failed; what it may reach is held for ever. `-EINVAL`: no such CPU.
+    pub fn retarget(
+        &self,
+        domain: &DomainIommu<'_>,
+        cpu: usize,
+        frames: &[MfnRange],
+        sweep: &mut Sweep,
+    ) -> Outcome {
+        let selection = Selection { frames, mmio: false };
+        self.as_domain(domain, cpu, |session, room| {
+            session.retarget(selection, sweep, &mut room.edit).into()
+        })
+    }
+
+    /// Takes every mapping of the device registers `frames` out of all contexts of `domain`, before
+    /// a BAR moves or changes hands. As [`retarget`](Self::retarget), for frames nothing holds.
+    pub fn revoke_mmio(
+        &self,
+        domain: &DomainIommu<'_>,
+        cpu: usize,
+        frames: MfnRange,
+        sweep: &mut Sweep,
+    ) -> Outcome {
+        let selection = Selection { frames: &[frames], mmio: true };
+        self.as_domain(domain, cpu, |session, room| {
+            session.retarget(selection, sweep, &mut room.edit).into()
+        })
+    }
+
+    /// Puts a device that nobody owns into quarantine: what its firmware needs is mapped, and all
+    /// else blocked or led to a scratch page of its own. For devices at boot; one that is taken from
+    /// a domain goes there by itself.
+    ///
+    /// # Errors
+    /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner. `-EBADF`: it is broken.
+    /// `-ENOMEM`, `-ENOSPC`: no table frame, no tag. `-EIO`: its unit has failed. `-EINVAL`: no such CPU.
+    pub fn quarantine(&self, cpu: usize, function: PciDevice) -> Result<(), Errno> {
+        let device = self.device(function).ok_or(Errno::ENODEV)?;
+        let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
+        self.build_quarantine(device, own, &mut own.claim().edit)?;
+        let Some(domain) = self.machine.quarantine else { return Ok(()) };
+        let mut state = device.state.lock();
+        policy::may_be_given(state.owner, state.broken)?;
+        self.session(domain, own).switch(device, &mut state, self.released(device)).end
+    }
+
+    /// Gives the device `function` to `domain`, in its default context.
+    ///
+    /// # Errors
+    /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner. `-EBADF`: it is broken.
+    /// `-EPERM`: it needs an opt-in that `domain` does not have. `-EADDRINUSE`: what its firmware
+    /// needs is mapped otherwise. `-ENOMEM`, `-ENOSPC`: no table frame, no tag, no room. `-ESRCH`: the
+    /// domain is dying. `-EIO`: a unit has failed. `-EINVAL`: no such CPU.
+    pub fn assign(
+        &self,
+        domain: &DomainIommu<'_>,
+        cpu: usize,
+        function: PciDevice,
+    ) -> Result<(), Errno> {
+        let device = self.device(function).ok_or(Errno::ENODEV)?;
+        let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
+        let mut room = own.claim();
+        self.build_quarantine(device, own, &mut room.edit)?;
+        self.session(domain, own).take(device, &mut room.edit)
+    }
+
+    /// Takes the device `function` away from `domain`; it goes into quarantine, and what it had under
+    /// way is drained.
+    ///
+    /// # Errors
+    /// `-ENODEV`: the domain does not have it. `-EINVAL`: no such CPU. `-EIO`: its unit has
+    /// failed; the device then counts as broken.
+    pub fn unassign(
+        &self,
+        domain: &DomainIommu<'_>,
+        cpu: usize,
+        function: PciDevice,
+    ) -> Result<(), Errno> {
+        let device = self.device(function).ok_or(Errno::ENODEV)?;
+        let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
+        let mut room = own.claim();
+        self.session(domain, own).take_away(device, &mut room.edit)
+    }
+
+    /// Gives back every table of `domain` that has no entries.
+    ///
+    /// # Errors
+    /// `-EINVAL`: no such CPU. `-EIO`: a unit has failed.
+    pub fn trim(&self, domain: &DomainIommu<'_>, cpu: usize) -> Result<(), Errno> {
+        let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
+        let mut room = own.claim();
+        let session = self.session(domain, own);
+        for (_, context) in domain.slots() {
+            session.trim(context, &mut room.edit.flush)?;
+        }
+        Ok(())
+    }
+
+    /// Does a piece of taking everything from a dying domain: devices, contexts, pages, tables.
+    ///
+    /// [`Outcome::Continue`] asks to be called again; when it is done, calling it again does
+    /// nothing. No other call for the domain has an effect from the first one on (INV-61).
+    pub fn teardown(&self, domain: &DomainIommu<'_>, cpu: usize) -> Outcome {
+        self.as_domain(domain, cpu, |session, room| session.tear_down(&mut room.edit).into())
+    }
+
+    /// Flushes what `domain` has unmapped to be flushed later, and gives it back: for a timer, so
+    /// that a guest that never flushes does not hold pages for long.
+    ///
+    /// [`Outcome::Continue`] asks to be called again. An error is that of the first context whose
+    /// flush did not complete: `-EIO`; `-EINVAL`: no such CPU.
+    pub fn flush_deferred(&self, domain: &DomainIommu<'_>, cpu: usize) -> Outcome {
+        self.as_domain(domain, cpu, |session, room| {
+            session.end_waits(&mut room.edit.acquired).into()
+        })
+    }
+
+    /// A context of `domain` whose scratch page a device has written, each told once: the sign of a
+    /// driver that uses bus frames it has not mapped. What was written is lost.
+    pub fn scratch_written(&self, domain: &DomainIommu<'_>, cpu: usize) -> Option<ContextId> {
+        let own = self.cpu(cpu)?;
+        let _claimed = own.claim();
+        let session = self.session(domain, own);
+        let written = domain.slots().find(
+            |(_, context)| with_format!(self.format(), F => session.scratch_written::<F>(context)),
+        );
+        written.map(|(slot, _)| domain.id_of(slot))
+    }
+
+    /// Has a call that may be continued work on `domain`, with the room of `cpu`.
+    fn as_domain(
+        &self,
+        domain: &DomainIommu<'_>,
+        cpu: usize,
+        act: impl FnOnce(&Session<'_, P>, &mut MutexGuard<'_, CallRoom>) -> Outcome,
+    ) -> Outcome {
+        let Some(own) = self.cpu(cpu) else { return Outcome::failed(Errno::EINVAL) };
+        let mut room = own.claim();
+        act(&self.session(domain, own), &mut room)
+    }
+}

@@ -1,0 +1,151 @@
+//! What the machine consists of, and whether it fits together.
+
+use core::fmt;
+
+use pviommu_abi::PciDevice;
+
+use super::{Cpu, Device, Iommu, Reserved, Unit};
+use crate::{
+    addr::{BfnRange, Mfn, MfnRange},
+    context::MAX_RESERVED,
+    domain::DomainIommu,
+    platform::{Platform, SourceId, UnitId},
+};
+
+/// What the machine consists of, in memory the embedder lends.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine<'a> {
+    /// The IOMMUs; a [`UnitId`] is an index.
+    pub units: &'a [Unit<'a>],
+    /// The functions behind them, sorted by [`PciDevice::sbdf`], each once. Nothing lets them do
+    /// DMA yet: whoever brought the units up blocks what nobody was given.
+    pub devices: &'a [Device<'a>],
+    /// The pseudo-domain whose contexts quarantine is made of, one for each device in the order of
+    /// `devices`; its background is what a device in quarantine hits, and its limits pay for the
+    /// tables. `None`: quarantine is to be blocked, and no device may need direct ranges.
+    pub quarantine: Option<&'a DomainIommu<'a>>,
+    /// One for each CPU that may call.
+    pub cpus: &'a [Cpu],
+    /// Bus frames that no guest may map in any context, besides the x86 interrupt range.
+    pub reserved: &'a [Reserved],
+    /// Frames that no device may reach, whoever owns them (IOMMU registers, holes), besides the
+    /// x86 interrupt range and what lies above the units' address width.
+    pub unreachable: &'a [MfnRange],
+}
+
+/// Why a machine cannot be served. Nothing a guest can cause; the embedder's list is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// There is no unit.
+    NoUnit,
+    /// The units have no table depth in common.
+    NoCommonLevels,
+    /// This device names a unit that is not listed.
+    UnknownUnit(PciDevice, UnitId),
+    /// This device does not come after the one before it.
+    DevicesNotSorted(PciDevice),
+    /// Requests of two devices carry this id, so that no unit can tell them apart.
+    SharedSource(PciDevice, SourceId),
+    /// This device has more reserved ranges than a context can hold.
+    TooManyRanges(PciDevice),
+    /// This direct range is memory of the hypervisor or of a domain, or may become that.
+    DirectIsMemory(PciDevice, BfnRange),
+    /// No unit translates to this direct range, or bus frames of it are nobody's.
+    DirectUnreachable(PciDevice, BfnRange),
+    /// This direct range allows nothing, or overlaps another reserved range of its device.
+    DirectConflict(PciDevice, BfnRange),
+    /// This device needs a context in quarantine, and none is lent for it.
+    NoQuarantine(PciDevice),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUnit => f.write_str("the machine has no IOMMU"),
+            Self::NoCommonLevels => f.write_str("the units have no table depth in common"),
+            Self::UnknownUnit(device, unit) => {
+                write!(f, "device {device} is behind unit {}, which is not listed", unit.0)
+            }
+            Self::DevicesNotSorted(device) => {
+                write!(f, "device {device} does not come after the one before it")
+            }
+            Self::SharedSource(device, source) => {
+                write!(f, "requests of {device} carry the id {}, as those of another", source.0)
+            }
+            Self::TooManyRanges(device) => {
+                write!(f, "device {device} has more than {MAX_RESERVED} reserved ranges")
+            }
+            Self::DirectIsMemory(device, range) => {
+                write!(f, "direct range {range:?} of {device} is not its firmware's alone")
+            }
+            Self::DirectUnreachable(device, range) => {
+                write!(f, "direct range {range:?} of {device} cannot be mapped one to one")
+            }
+            Self::DirectConflict(device, range) => {
+                write!(f, "direct range {range:?} of {device} allows nothing, or overlaps another")
+            }
+            Self::NoQuarantine(device) => {
+                write!(f, "device {device} has direct ranges, and no context to keep them in")
+            }
+        }
+    }
+}
+
+impl core::error::Error for SetupError {}
+
+/// Checks the list of devices by itself.
+pub(super) fn check_list(machine: &Machine<'_>) -> Result<(), SetupError> {
+    let mut previous = None;
+    for device in machine.devices {
+        let function = device.function();
+        if previous.is_some_and(|previous| previous >= function.sbdf()) {
+            return Err(SetupError::DevicesNotSorted(function));
+        }
+        previous = Some(function.sbdf());
+        if machine.units.get(usize::from(device.unit().0)).is_none() {
+            return Err(SetupError::UnknownUnit(function, device.unit()));
+        }
+    }
+    Ok(())
+}
+
+impl<P: Platform> Iommu<'_, P> {
+    /// Checks what a device's requests carry, and what its firmware needs.
+    pub(super) fn check_device(&self, device: &Device<'_>) -> Result<(), SetupError> {
+        let function = device.function();
+        for alias in device.aliases() {
+            let users = self.machine.devices.iter().filter(|other| other.aliases().contains(alias));
+            let listed = self.index(alias.0).is_some();
+            if listed || users.map(Device::function).any(|other| other != function) {
+                return Err(SetupError::SharedSource(function, *alias));
+            }
+        }
+        if device.reserved().len() > MAX_RESERVED {
+            return Err(SetupError::TooManyRanges(function));
+        }
+        if device.direct().next().is_some() && self.quarantine_of(device).is_none() {
+            return Err(SetupError::NoQuarantine(function));
+        }
+        device.direct().try_for_each(|direct| self.check_direct(device, direct))
+    }
+
+    fn check_direct(&self, device: &Device<'_>, direct: &Reserved) -> Result<(), SetupError> {
+        let (function, range) = (device.function(), direct.range);
+        let others = device.reserved().iter().filter(|other| *other != direct && other.enforced());
+        if direct.access.is_empty() || others.map(|it| it.range).any(|it| it.overlaps(range)) {
+            return Err(SetupError::DirectConflict(function, range));
+        }
+        let frames = MfnRange::new(Mfn(range.first().0), Mfn(range.last().0));
+        let frames = frames.ok_or(SetupError::DirectUnreachable(function, range))?;
+        let beyond = range.last() > self.aperture().last();
+        let nobodys = self.nobodys().any(|it| it.overlaps(range));
+        if beyond || nobodys || self.first_unreachable(frames).is_some() {
+            return Err(SetupError::DirectUnreachable(function, range));
+        }
+        if !self.platform.may_be_direct(frames) {
+            return Err(SetupError::DirectIsMemory(function, range));
+        }
+        Ok(())
+    }
+}
