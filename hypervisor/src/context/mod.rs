@@ -19,6 +19,7 @@ mod large;
 mod lookup;
 mod map;
 mod open;
+mod p2m;
 mod reserved;
 mod retarget;
 mod scratch;

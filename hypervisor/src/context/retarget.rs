@@ -32,12 +32,15 @@ impl<P: Platform> Session<'_, P> {
                 End::Finished => self.end_wait(context, &mut room.acquired),
                 end => end,
             };
-            if end != End::Finished {
-                return end;
+            match end {
+                End::Finished => {}
+                End::Yield => return End::Yield,
+                // The others are behind units that are well.
+                End::Failed(errno) => sweep.error = sweep.error.or(Some(errno)),
             }
             sweep.from = Cursor::default();
         }
-        End::Finished
+        sweep.error.take().map_or(End::Finished, End::Failed)
     }
 
     fn retarget_in(

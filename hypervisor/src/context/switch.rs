@@ -55,13 +55,13 @@ impl<P: Platform> Session<'_, P> {
                 (State::Dying, _) if !other.users.is_empty() => End::Failed(Errno::EIO),
                 (State::Dying, _) => match self.sweep(other, room) {
                     End::Finished => {
-                        self.domain.default.take_failure().map_or(End::Finished, End::Failed)
+                        self.told_failure().map_or_else(End::Failed, |()| End::Finished)
                     }
                     end => end,
                 },
                 (State::Building, _) => self.fill(other, room),
                 (_, Some(switch)) => self.move_devices(switch, slot, room),
-                (_, None) => match self.begin(wish, room) {
+                (_, None) => match self.told_failure().and_then(|()| self.begin(wish, room)) {
                     Ok(true) => End::Finished,
                     Ok(false) => return End::Finished,
                     Err(errno) => return End::Failed(errno),
@@ -71,6 +71,11 @@ impl<P: Platform> Session<'_, P> {
                 return end;
             }
         }
+    }
+
+    /// Why the switch before failed, told once, when all that it left is gone.
+    fn told_failure(&self) -> Result<(), Errno> {
+        self.domain.default.take_failure().map_or(Ok(()), Err)
     }
 
     /// Begins what `wish` takes; false if nothing is to be done.
@@ -200,8 +205,7 @@ impl<P: Platform> Session<'_, P> {
                 End::Finished if self.platform().should_yield() => return End::Yield,
                 End::Finished => {}
                 End::Yield => return End::Yield,
-                // It is broken, and is left where it is.
-                End::Failed(_) if switch == Switch::Back => {}
+                End::Failed(_) if switch == Switch::Back => self.strand(device),
                 End::Failed(errno) => {
                     let _admin = self.domain.administer();
                     if self.domain.default.switching() == Some(switch) {
@@ -214,6 +218,17 @@ impl<P: Platform> Session<'_, P> {
         }
         self.finish(switch, other);
         End::Finished
+    }
+
+    /// Blocks a device that can go neither on nor back; it is broken.
+    fn strand(&self, device: &Device<'_>) {
+        let _admin = self.domain.administer();
+        let mut state = device.state.lock();
+        if state.owner == Some(self.domain.id()) && !state.broken {
+            // If that fails, too, its unit has failed, and nothing behind it is given back.
+            let _ = self.switch(device, &mut state, Home::Blocked);
+            state.broken = true;
+        }
     }
 
     fn new_home(&self, device: &Device<'_>, switch: Switch, other: Slot) -> Option<Home> {
@@ -232,12 +247,13 @@ impl<P: Platform> Session<'_, P> {
             return None;
         }
         let (old, new) = (self.default_home(device), Home::In(other));
-        let (from, to) = match switch {
-            Switch::ToInitial | Switch::ToGuest => (old, new),
-            Switch::ToBlocked => (old, parked(device)),
-            Switch::Back => (new, old),
+        let to = match switch {
+            Switch::ToInitial | Switch::ToGuest => (state.home == old).then_some(new),
+            Switch::ToBlocked => (state.home == old).then(|| parked(device)),
+            // From the new table, or from where it was blocked.
+            Switch::Back => (state.home == new || state.home == parked(device)).then_some(old),
         };
-        (state.home == from && from != to).then_some(to)
+        to.filter(|to| *to != state.home)
     }
 
     /// Ends the switch, if no device is left to be moved.
@@ -252,10 +268,14 @@ impl<P: Platform> Session<'_, P> {
         // An edit that was validated before is stale from the moment that its table is closed: so the
         // guest owns nothing before that, and nothing any more after.
         match switch {
-            Switch::ToInitial | Switch::ToBlocked => {
+            Switch::ToInitial => {
                 state.set_owned(false);
                 self.change_over();
                 state.set_map(state.map(), true);
+            }
+            Switch::ToBlocked => {
+                state.set_owned(false);
+                self.change_over();
             }
             Switch::ToGuest => {
                 self.change_over();

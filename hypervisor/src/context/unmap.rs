@@ -31,6 +31,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// Unmaps what `plan` says, from the first page on, up to the first hole unless holes are passed
     /// over. What it took out is given back after the flush.
     pub(crate) fn unmap(&mut self, plan: &UnmapPlan) -> Progress {
+        self.edit.whole_leaves = plan.how.whole_leaves;
         let mut done = 0u64;
         let end = loop {
             let rest = plan.bfns.pages().saturating_sub(done);
@@ -74,13 +75,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         let stop = match unmapped.stop {
             None => None,
             Some(Stop::PendingFull) => self.flush().err().map(End::Failed),
-            Some(Stop::NeedTables(frames, pool)) => match self.stock(frames, pool) {
-                Err(End::Failed(Errno::ENOMEM)) if plan.how.whole_leaves => {
-                    self.edit.whole_leaves = true;
-                    None
-                }
-                stocked => stocked.err(),
-            },
+            Some(Stop::NeedTables(frames, pool)) => self.stock(frames, pool).err(),
             Some(Stop::Hole) if !plan.how.skip_holes => Some(End::Failed(Errno::ENOENT)),
             Some(Stop::Hole) if unmapped.pages == 0 => return self.pass_over(plan, at, rest),
             Some(Stop::Hole) => None,

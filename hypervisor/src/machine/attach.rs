@@ -44,6 +44,8 @@ impl<P: Platform> Session<'_, P> {
             policy::may_be_moved(self.domain.id(), of, to, target)?;
             match slot {
                 Some(slot) if to != ContextId::DEFAULT => Ok(Home::In(slot)),
+                // It is in the default context already, in the table that comes next.
+                _ if state.home == Home::In(self.domain.other_default_slot()) => Ok(state.home),
                 _ => Ok(self.default_home(device)),
             }
         })
@@ -89,7 +91,7 @@ impl<P: Platform> Session<'_, P> {
                 }
             };
             if let Some(left) = left.filter(|_| !how.keeps_old) {
-                self.unprepare(device, left, &mut stash, room);
+                self.forget_ranges(device, left, &mut stash, room);
             }
             match next {
                 Next::Finish(end) => break end,
@@ -144,6 +146,8 @@ impl<P: Platform> Session<'_, P> {
             let direct = device.direct().next().is_some();
             policy::may_have_direct(self.domain.role(), self.domain.opt_ins(), direct)?;
             if state.home == Home::Quarantine {
+                // What the last owner had under way arrives before the page is wiped.
+                self.go(device, Home::Quarantine)?;
                 self.wipe_quarantine(device);
             }
             state.owner = Some(self.domain.id());
@@ -179,9 +183,26 @@ impl<P: Platform> Session<'_, P> {
         };
         if let Some(left) = switched.left {
             let mut stash = Stash::new();
-            self.unprepare(device, left, &mut stash, room);
+            self.forget_ranges(device, left, &mut stash, room);
         }
         switched.end
+    }
+
+    /// Takes what the firmware of `device` needs out of the context that it has left: of the default
+    /// context also out of the table that it was in before, if one is about to take its place.
+    fn forget_ranges(
+        &self,
+        device: &Device<'_>,
+        left: Place,
+        stash: &mut Stash,
+        room: &mut EditRoom,
+    ) {
+        self.unprepare(device, left, stash, room);
+        if left.slot == self.domain.other_default_slot()
+            && let Some(before) = self.place(self.domain.default_slot())
+        {
+            self.unprepare(device, before, stash, room);
+        }
     }
 
     /// Puts a device into quarantine, and makes it nobody's. The caller holds the administration lock.

@@ -31,7 +31,7 @@ impl<P: Platform> Session<'_, P> {
     /// If one of the entries cannot be switched, those before it are put back (INV-40). A device that
     /// cannot be put back is blocked, and is broken from then on. The caller holds the administration
     /// lock.
-    pub(super) fn switch(
+    pub(crate) fn switch(
         &self,
         device: &Device<'_>,
         state: &mut DeviceState,
@@ -149,7 +149,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     /// The device has left `home`: flushes, and counts.
-    fn go(&self, device: &Device<'_>, home: Home) -> Result<(), Errno> {
+    pub(super) fn go(&self, device: &Device<'_>, home: Home) -> Result<(), Errno> {
         let Some(context) = self.context_at(device, home) else { return Ok(()) };
         if home != Home::Quarantine {
             return self.remove_user(context, device);

@@ -66,7 +66,7 @@ impl<P: Platform> Session<'_, P> {
             };
             match painted.and_then(|stop| flushed.map(|()| stop)) {
                 Err(errno) => break Err(End::Failed(errno)),
-                Ok(None) => break Ok(()),
+                Ok(None) => break self.end_waits_in(device, place),
                 Ok(Some(Stop::PendingFull)) => {}
                 Ok(Some(Stop::NeedTables(frames, pool))) => {
                     // Outside the locks: the embedder's memory may have locks of its own.
@@ -86,6 +86,16 @@ impl<P: Platform> Session<'_, P> {
             self.unprepare(device, place, stash, room);
         }
         painted.map(|()| Prepared { place })
+    }
+
+    /// Flushes what was unmapped in the ranges of `device` to be flushed later: a unit may have it
+    /// cached under the tag that the device comes under.
+    fn end_waits_in(&self, device: &Device<'_>, place: Place) -> Result<(), End> {
+        let context = self.domain.at(place.slot).ok_or(End::Failed(Errno::ENOENT))?;
+        let mut enforced = device.reserved().iter().filter(|reserved| reserved.enforced());
+        let flushed =
+            enforced.try_for_each(|reserved| self.flush_waiting(context, Some(reserved.range)));
+        flushed.map_err(End::Failed)
     }
 
     /// Notes that the ranges of `device` are reserved now.
@@ -140,7 +150,9 @@ impl<P: Platform> Session<'_, P> {
         let mut edit = Edit::new(stash, PendingFlush::new(&mut room.flush));
         let context = {
             let _admin = self.domain.administer();
-            let Some(context) = self.still(place) else { return };
+            // A unit that has failed may walk the table for the device still.
+            let context = self.still(place).filter(|context| !self.is_frozen(context));
+            let Some(context) = context else { return };
             context.exclusively(self.gate, || {
                 context.reserved.remove(device.reserved());
                 let ranges = device.reserved().iter().filter(|reserved| reserved.enforced());

@@ -1,5 +1,7 @@
 //! How far a search for frames has come, in all contexts of a domain.
 
+use pviommu_abi::Errno;
+
 use crate::{domain::Slot, table::Cursor};
 
 /// The state of [`Iommu::retarget`](crate::Iommu::retarget), kept by the embedder between calls.
@@ -9,4 +11,6 @@ pub struct Sweep {
     pub(crate) next: Option<Slot>,
     /// Where in its table the search goes on.
     pub(crate) from: Cursor,
+    /// What went wrong in a context before.
+    pub(crate) error: Option<Errno>,
 }

@@ -54,7 +54,7 @@ pub(crate) struct UnmapHow {
     pub(crate) later: bool,
     /// A page that is not mapped is no error.
     pub(crate) skip_holes: bool,
-    /// A large leaf that cannot be split for want of memory goes as a whole.
+    /// A large leaf whose split is not paid for goes as a whole.
     pub(crate) whole_leaves: bool,
 }
 

@@ -73,6 +73,19 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         word.swap(0, Ordering::Relaxed).checked_sub(1).map(ForeignHandle)
     }
 
+    /// Tables of handles that are not there on the way to the word for `at`.
+    pub(crate) fn missing_handle_tables(&self, at: Bfn) -> u8 {
+        let mut word = &self.beside.handles.0;
+        for level in (0..=self.top_level()).rev() {
+            let next = pointer(word).and_then(|table| self.place(table, level, at));
+            match next {
+                Some(place) => word = place.entry,
+                None => return level.saturating_add(1),
+            }
+        }
+        0
+    }
+
     /// The word for the page at `at`, with the tables that lead there.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use pviommu_abi::Bfn;
 
 use super::{
     Edit, Place, Stop, Table,
-    map::{Maker, leaf_of},
+    maker::{Maker, leaf_of},
     walk::Step,
 };
 use crate::{

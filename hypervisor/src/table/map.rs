@@ -2,10 +2,16 @@
 
 use pviommu_abi::Bfn;
 
-use super::{Edit, Place, Stop, Table, handles, leaf_lock::LeafLock, leaves, walk::Walk};
+use super::{
+    Edit, Place, Stop, Table, handles,
+    leaf_lock::LeafLock,
+    leaves,
+    maker::{Maker, leaf_of},
+    walk::{Step, Walk},
+};
 use crate::{
     addr::{BfnRange, Mfn},
-    format::{Entry, Format, Leaf, LeafSoft, Origin, TableSoft},
+    format::{Entry, Format, TableSoft},
     platform::{PageKind, Pool, Run, TableFrames},
     sync::Ordering,
 };
@@ -17,43 +23,6 @@ pub struct Mapped {
     pub pages: u64,
     /// Why not more, if more could have been in this leaf table.
     pub stop: Option<Stop>,
-}
-
-/// Who has a mapping made: what its entry records, and what it may replace.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Maker {
-    /// The guest. What it finds of the map it started with is replaced.
-    Guest,
-    /// The embedder, for a guest map: pages are held.
-    GuestMap,
-    /// The embedder, for a host map: nothing is held.
-    HostMap,
-    /// The embedder, for a map that it maintains, and replaces as the P2M changes: nothing is held.
-    P2m,
-}
-
-impl Maker {
-    pub(super) fn origin(self) -> Origin {
-        match self {
-            Self::Guest => Origin::Guest,
-            Self::GuestMap | Self::HostMap => Origin::Initial,
-            Self::P2m => Origin::Maintained,
-        }
-    }
-
-    fn holds_pages(self) -> bool {
-        matches!(self, Self::Guest | Self::GuestMap)
-    }
-
-    /// True if a mapping of `there` gives way.
-    pub(super) fn replaces(self, there: Origin) -> bool {
-        let replaced = match self {
-            Self::Guest => Origin::Initial,
-            Self::P2m => Origin::Maintained,
-            Self::GuestMap | Self::HostMap => return false,
-        };
-        there == replaced
-    }
 }
 
 /// Where in a leaf table the next page goes.
@@ -84,7 +53,9 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         maker: Maker,
         edit: &mut Edit<'_>,
     ) -> Mapped {
-        let mut lock = match self.leaf_table_for(at, maker, edit) {
+        let foreign = matches!(runs.first(), Some(Run { kind: PageKind::Foreign(_), .. }));
+        let ready = if foreign { self.ask_for_foreign(at, edit) } else { Ok(()) };
+        let mut lock = match ready.and_then(|()| self.leaf_table_for(at, maker, edit)) {
             Ok(lock) => lock,
             Err(stop) => return Mapped { pages: 0, stop: Some(stop) },
         };
@@ -133,19 +104,18 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         let vacant = self.beside.vacancy.word(0);
         let mut done = 0usize;
         while done < count {
-            let raw = leaves::nth_leaf::<F>(first, done);
+            let nth = |done| leaves::nth_leaf::<F>(first, done);
             let entries = lock.entries.get(here.index..).unwrap_or_default();
-            let left = count.saturating_sub(done);
-            let mut stored = match run.kind {
-                PageKind::Foreign(_) => 0,
-                _ => leaves::store_run::<F>(entries.get(..left).unwrap_or(entries), raw, vacant),
-            };
-            here.step(stored);
-            done = done.saturating_add(stored);
-            if done < count {
-                stored = self.store_one(lock, raw, (run.kind, maker), here)?;
+            let left = entries.get(..count.saturating_sub(done)).unwrap_or(entries);
+            if !matches!(run.kind, PageKind::Foreign(_)) {
+                let stored = leaves::store_run::<F>(left, nth(done), vacant);
                 here.step(stored);
                 done = done.saturating_add(stored);
+            }
+            if done < count {
+                self.store_one(lock, nth(done), (run.kind, maker), here)?;
+                here.step(1);
+                done = done.saturating_add(1);
             }
         }
         Ok(())
@@ -158,7 +128,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         raw: u64,
         (kind, maker): (PageKind, Maker),
         here: &mut Here<'_, '_>,
-    ) -> Result<usize, Stop> {
+    ) -> Result<(), Stop> {
         let entry = lock.entries.get(here.index).ok_or(Stop::BadTable)?;
         let there = entry.load(Ordering::Relaxed);
         let replaced = match F::decode(there, 0) {
@@ -184,7 +154,32 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             word.store(handle, Ordering::Relaxed);
         }
         entry.store(raw, Ordering::Release);
-        Ok(1)
+        Ok(())
+    }
+
+    /// Asks for all tables that a foreign page takes, before one of them is linked: an empty one would
+    /// be found when frames are short, and go again.
+    fn ask_for_foreign(&self, at: Bfn, edit: &mut Edit<'_>) -> Result<(), Stop> {
+        let missing = self.missing_tables(at).saturating_add(self.missing_handle_tables(at));
+        if edit.stash.len(Pool::Open) < usize::from(missing) {
+            return Err(Stop::NeedTables(missing, Pool::Open));
+        }
+        Ok(())
+    }
+
+    /// Tables that are not there on the way to the leaf of `at`.
+    fn missing_tables(&self, at: Bfn) -> u8 {
+        let mut level = self.top_level();
+        let mut table = self.root.frame;
+        while level > 0 {
+            match self.step(table, level, at) {
+                Step::Table(next) => table = next,
+                Step::Vacant { .. } => return level,
+                _ => return 0,
+            }
+            level = level.saturating_sub(1);
+        }
+        0
     }
 
     /// The leaf table of `at`, locked, made if it is not there.
@@ -260,18 +255,6 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             }
         }
     }
-}
-
-/// The leaf for the page `frame` of `run`.
-pub(super) fn leaf_of(frame: Mfn, run: &Run, maker: Maker) -> Leaf {
-    let soft = LeafSoft::new(maker.origin());
-    let soft = match run.kind {
-        PageKind::Ram if maker.holds_pages() => soft.with_reference(),
-        PageKind::Ram => soft,
-        PageKind::Foreign(_) => soft.with_reference().with_foreign(),
-        PageKind::Mmio => soft.with_mmio(),
-    };
-    Leaf { frame, access: run.access, soft }
 }
 
 /// The index of `bfn` in its leaf table.

@@ -22,6 +22,7 @@ mod handles;
 mod large;
 mod leaf_lock;
 mod leaves;
+mod maker;
 mod map;
 mod paint;
 mod prune;
@@ -34,7 +35,8 @@ mod walk;
 
 pub use handles::Handles;
 pub use large::{SplitPaid, split_cost};
-pub use map::{Maker, Mapped};
+pub use maker::Maker;
+pub use map::Mapped;
 pub use paint::Paint;
 pub use prune::{Cursor, Prune, Pruned};
 pub use stash::{Edit, Stash};

@@ -2,7 +2,7 @@
 
 use pviommu_abi::Bfn;
 
-use super::{Edit, Place, Stop, Table, leaf_lock::occupancy};
+use super::{Edit, Place, Stop, Table, leaf_lock::occupancy, stash::MAX_TABLES};
 use crate::{
     addr::{BfnRange, Mfn},
     format::{Entry, Format, Leaf, LeafSoft, Origin, TableSoft, pages_at},
@@ -38,7 +38,51 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
     /// [`Stop::NeedTables`]; [`Stop::PendingFull`]; [`Stop::Occupied`] if something is mapped there
     /// after all.
     pub fn paint(&self, range: BfnRange, paint: Paint, edit: &mut Edit<'_>) -> Result<(), Stop> {
-        self.paint_table(self.root.frame, self.top_level(), 0, &Brush { range, paint }, edit)
+        let brush = Brush { range, paint };
+        // All at once, as far as there is room: an empty table would be found when frames are short,
+        // and go again.
+        let missing = self.missing_for(Some(self.root.frame), self.top_level(), 0, &brush);
+        if edit.stash.len(Pool::Open) < usize::from(missing) {
+            return Err(Stop::NeedTables(missing, Pool::Open));
+        }
+        self.paint_table(self.root.frame, self.top_level(), 0, &brush, edit)
+    }
+
+    /// Tables that painting takes in `table`, or in one that is not there yet; no more than the stash
+    /// holds. Recursion is as deep as the table: five.
+    fn missing_for(&self, table: Option<Mfn>, level: u8, base: u64, brush: &Brush) -> u8 {
+        let pages = pages_at::<F>(level);
+        let most = u8::try_from(MAX_TABLES).unwrap_or(u8::MAX);
+        let entries = table.map_or(&[][..], |table| self.frames.table(table));
+        let length = 1u64.checked_shl(F::INDEX_BITS).unwrap_or(0);
+        let first = brush.range.first().0.saturating_sub(base) / pages.max(1);
+        let last = (brush.range.last().0.saturating_sub(base) / pages.max(1)).min(length);
+        let mut missing = 0u8;
+        for index in first..=last.min(length.saturating_sub(1)) {
+            let start = index.wrapping_mul(pages).wrapping_add(base);
+            let span = Self::span(Bfn(start), level);
+            let entry = usize::try_from(index).ok().and_then(|index| entries.get(index));
+            let raw = entry.map(|entry| entry.load(Ordering::Acquire));
+            let painted = self.painted(brush.paint, level, start);
+            let inside = brush.range.first() <= span.first() && span.last() <= brush.range.last();
+            let below = level.saturating_sub(1);
+            let vacant = self.beside.vacancy.word(level);
+            let more = match raw.map(|raw| (raw, F::decode(raw, level))) {
+                Some((raw, _)) if painted == Some(raw) => 0,
+                Some((raw, Entry::Table(child))) if raw != vacant => {
+                    self.missing_for(Some(child), below, start, brush)
+                }
+                // A split asks for its own.
+                Some((raw, Entry::Leaf(_))) if raw != vacant => 0,
+                _ if painted.is_some() && inside => 0,
+                _ => self.missing_for(None, below, start, brush).saturating_add(1),
+            };
+            missing = missing.saturating_add(more);
+            if missing >= most {
+                return most;
+            }
+        }
+        missing
     }
 
     /// What an entry of `level` that begins at `start` is to say; `None` if smaller ones have to.

@@ -11,7 +11,7 @@ pub struct Edit<'r> {
     pub pending: PendingFlush<'r>,
     /// Leaf tables that are emptied stay, however many: to free one takes a flush.
     pub keep_tables: bool,
-    /// A large leaf that cannot be split goes as a whole when a part of it is to go.
+    /// A large leaf that there is no frame to split with goes as a whole when a part of it is to go.
     pub whole_leaves: bool,
 }
 
@@ -23,8 +23,9 @@ impl<'r> Edit<'r> {
     }
 }
 
-/// Most tables one page can need: one a level below the top.
-const MAX_TABLES: usize = 5;
+/// Most tables one page can need, twice as many as there are levels: that of another domain needs a
+/// table a level for its handle, too. Both ends of a range that is painted need no more.
+pub(crate) const MAX_TABLES: usize = 2 * super::MAX_LEVELS;
 
 /// Zeroed table frames that an operation may use up.
 #[derive(Debug, Default)]

@@ -6,16 +6,13 @@ use pviommu_abi::{
 };
 use pviommu_hypervisor::{Limits, addr::GfnRange, platform::UnitFeatures};
 use pviommu_testbed::machine::Config;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 
+use super::kit::{is_refused, limits, question};
 use crate::batch::kit::{run_one, unmap_later};
 use crate::kit::{BACKGROUND_TABLES, DOM0, GUEST, RW, SCRATCH, Vm, err, with, with_guest};
 
 pub(crate) const TOP: u64 = (1 << 36) - 1;
-
-pub(crate) fn question(context: ContextId, bfn: u64) -> Lookup {
-    Lookup { ctx_id: u32::from(context.0), bfn: Bfn(bfn), ..Lookup::default() }
-}
 
 fn ask(vm: &Vm<'_>, context: ContextId, bfn: u64) -> Result<Lookup, i64> {
     let mut lookup = question(context, bfn);
@@ -25,24 +22,6 @@ fn ask(vm: &Vm<'_>, context: ContextId, bfn: u64) -> Result<Lookup, i64> {
         0 => Ok(lookup),
         status => Err(status),
     }
-}
-
-pub(crate) fn limits(vm: &Vm<'_>, context: ContextId) -> QueryLimits {
-    let mut query = QueryLimits { ctx_id: u32::from(context.0), ..QueryLimits::default() };
-    assert_eq!(vm.op(Subop::QUERY_LIMITS, &mut query), 0);
-    query
-}
-
-/// An argument that fails, and is left as it was.
-pub(crate) fn is_refused<T: IntoBytes + FromBytes + Copy + zerocopy::Immutable>(
-    vm: &Vm<'_>,
-    subop: Subop,
-    argument: T,
-    errno: Errno,
-) {
-    let mut after = argument;
-    assert_eq!(vm.op(subop, &mut after), err(errno), "{subop:?}");
-    assert_eq!(after.as_bytes(), argument.as_bytes(), "{subop:?}");
 }
 
 #[test]

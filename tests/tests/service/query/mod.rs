@@ -1,5 +1,6 @@
-//! Subops 0x43, 0x46 and 0x47: questions, and contexts with chosen properties.
+//! Subops 0x41, 0x43, 0x44, 0x46 and 0x47: questions, and contexts with chosen properties.
 
 mod alloc;
-pub(crate) mod answers;
+mod answers;
+pub(crate) mod kit;
 mod rules;

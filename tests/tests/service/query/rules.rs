@@ -4,8 +4,11 @@
 use pviommu_abi::{Bfn, ContextId, DomId, Errno, FlushPages, Gfn, Lookup, QueryLimits, Subop};
 use zerocopy::IntoBytes;
 
+use super::{
+    answers::TOP,
+    kit::{is_refused, limits, question},
+};
 use crate::kit::{DEVICE, DOM0, GUEST, RW, Vm, err, with, with_guest, with_hardware_domain};
-use crate::query::answers::{TOP, is_refused, limits, question};
 
 /// The rule by which arguments grow: of a short one, only the caller's bytes are written back.
 #[test]

@@ -1,0 +1,86 @@
+//! INV-23: frames that no device may reach are refused, although the embedder would give them.
+
+use pviommu_abi::{ContextId, Errno, Subop};
+use pviommu_hypervisor::{Backing, DefaultMap, Outcome, P2mChange, addr::Mfn, platform::Access};
+use pviommu_testbed::{iommu::Direction, machine::Reach};
+
+use super::kit::{gfns, three};
+use crate::{
+    kit::{DEVICE, GUEST, RW, SCRATCH, Vm, with},
+    query::kit::question,
+};
+
+/// Where the frames would go.
+const AT: u64 = 0x2000;
+
+/// Says that `pages` frames from `first` on are behind guest frames from [`AT`] on.
+fn give(vm: &Vm<'_>, at: u64, first: Mfn, pages: u64, mmio: bool) -> i64 {
+    let new = Backing { first, access: Access::all(), mmio };
+    let mut change = P2mChange::new(gfns(at, pages), None, Some(new));
+    vm.bed.board().under_p2m_lock(GUEST, || {
+        loop {
+            let state = vm.bed.domain(GUEST);
+            if let Outcome::Done(status) =
+                vm.bed.iommu().p2m_changed(state, vm.bed.own_cpu(), &mut change)
+            {
+                return status;
+            }
+        }
+    })
+}
+
+fn is_refused(vm: &Vm<'_>, frame: Mfn) {
+    for mmio in [false, true] {
+        assert_eq!(give(vm, AT, frame, 1, mmio), Errno::EPERM.to_ret(), "{frame:?}");
+        assert!(vm.hits_background(DEVICE, AT), "{frame:?}");
+    }
+}
+
+#[test]
+fn page_tables_scratch_pages_and_what_is_no_memory_are_never_mapped() {
+    with(&three().with_default_map(DefaultMap::IdentityGfn), |vm| {
+        let (root, _) = vm.bed.board().device_entries(DEVICE)[0].table().unwrap();
+        is_refused(vm, root.frame);
+        // One that is a table no more, or not yet.
+        let tables = vm.bed.board().memory().tables.frames().unwrap();
+        is_refused(vm, tables.first());
+        is_refused(vm, Mfn(0xfee00));
+        is_refused(vm, Mfn(0xfeeff));
+        for frame in [1 << 34, (1 << 34) + 1, 1 << 40, 1 << 51] {
+            is_refused(vm, Mfn(frame));
+        }
+        if SCRATCH {
+            let hit = vm.bed.dma_probe(DEVICE, AT << 12, Direction::Write).unwrap();
+            assert_eq!(hit.reach, Reach::Scratch);
+            is_refused(vm, hit.frame);
+        }
+        assert_eq!(vm.bed.violations(), []);
+        crate::foreign::kit::end(vm);
+    });
+}
+
+/// The pages before are mapped, and those after: only what must not be is left out.
+#[test]
+fn only_the_frames_of_a_range_that_must_not_be_mapped_are_left_out() {
+    let mut config = three().with_default_map(DefaultMap::IdentityGfn);
+    config.domains[0].mmio = vec![gfns(0xf_0000, 16)];
+    with(&config, |vm| {
+        // Around the interrupt range, as registers: nobody's memory, so nothing is reached there.
+        assert_eq!(give(vm, AT, Mfn(0xfedf8), 0x118, true), Errno::EPERM.to_ret());
+        for i in [0, 7, 0x108, 0x117] {
+            let mut lookup = question(ContextId::DEFAULT, AT + i);
+            assert_eq!(vm.op(Subop::LOOKUP, &mut lookup), 0, "{i:#x} is mapped");
+        }
+        for i in [8, 0x80, 0x107] {
+            assert!(vm.hits_background(DEVICE, AT + i), "{i:#x}");
+        }
+        let mut all = P2mChange::new(gfns(AT, 0x118), Some(Mfn(0xfedf8)), None);
+        while vm.bed.iommu().p2m_changed(vm.bed.domain(GUEST), vm.bed.own_cpu(), &mut all)
+            == Outcome::Continue
+        {}
+        assert!((0..0x118).all(|i| vm.hits_background(DEVICE, AT + i)));
+        // A guest that maps by itself gets none of it, either.
+        let context = vm.context();
+        assert_eq!(vm.map(context, 10, AT, 1, RW).1, 0);
+    });
+}

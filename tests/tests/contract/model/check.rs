@@ -1,0 +1,190 @@
+//! What must be true after each step: where DMA lands, who holds what, what guests are told.
+
+use pviommu_abi::{
+    AccessFlags, ContextId, DomId, Errno, Gfn, LimitFlags, LookupResult, Origin, QueryReserved,
+    ReservedKind as WireKind, ReservedRange, Subop,
+};
+use pviommu_guest::Hypercall;
+use pviommu_hypervisor::{Reserved, ReservedKind, addr::Mfn, platform::Access};
+use pviommu_testbed::machine::FrameKind;
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::{
+    run::Run,
+    world::{Hold, Mapping, WINDOW, bounds, contains},
+};
+use crate::acts::{Found, both, limits, lookup, moves};
+use crate::kit::err;
+
+/// Bus frames that are looked at after every step.
+const ALWAYS: [u64; 6] = [0x7fff, 0x8000, 0x8002, 0x8003, 3, 0x2ff];
+
+fn flags(access: Access) -> AccessFlags {
+    let mut flags = AccessFlags::empty();
+    flags.set(AccessFlags::READ, access.contains(Access::READ));
+    flags.set(AccessFlags::WRITE, access.contains(Access::WRITE));
+    flags
+}
+
+impl Run<'_> {
+    pub(super) fn check(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.extend(ALWAYS);
+        touched.sort_unstable();
+        touched.dedup();
+        for device in 0..self.world.devices.len() {
+            for bfn in &touched {
+                self.check_dma(device, *bfn);
+            }
+            if self.world.quarantine.is_some() {
+                self.bed.check_direct(self.world.devices[device].function);
+            }
+        }
+        self.check_frames();
+        for dom in 0..self.world.domains.len() {
+            let contexts: Vec<u16> = self.world.domains[dom].spaces.keys().copied().collect();
+            for ctx in contexts.into_iter().chain([0, 5]) {
+                self.check_answers(dom, ctx, &touched);
+            }
+        }
+        assert_eq!(self.bed.violations(), []);
+    }
+
+    fn check_dma(&self, device: usize, bfn: u64) {
+        let (world, bed) = (&self.world, self.bed);
+        let expected = world.expected(device, bfn);
+        let function = world.devices[device].function;
+        if self.is_trusted_and_gone(device, bfn) {
+            return;
+        }
+        let found = both(bed, function, bfn);
+        assert_eq!(found, expected, "device {device}, bfn {bfn:#x}");
+        if let [Found::At(frame), Found::At(_)] = found
+            && let Some((dom, gfn)) = self.whose(frame)
+        {
+            assert!(moves(bed, function, bfn, (dom, gfn)), "device {device}, bfn {bfn:#x}");
+        }
+    }
+
+    /// A host map leads where nobody is any more, or never was: no device may be told to go there.
+    fn is_trusted_and_gone(&self, device: usize, bfn: u64) -> bool {
+        let its = &self.world.devices[device];
+        let (Some(dom), Some(ctx)) = (its.owner, its.context) else { return false };
+        let mapping = self.world.get(dom, ctx, bfn);
+        let trusted = |it: Mapping| (it.origin, it.hold) == (Origin::INITIAL, Hold::Nothing);
+        mapping.is_some_and(trusted)
+            && (self.world.kept(bfn).is_free()
+                || self.bed.board().memory().frames.info(Mfn(bfn)).is_none())
+    }
+
+    /// The guest frame that is backed by a frame, if one is, by memory of its own.
+    fn whose(&self, frame: Mfn) -> Option<(DomId, u64)> {
+        self.world.domains.iter().find_map(|domain| {
+            let mut pages = domain.p2m.iter();
+            let page = pages.find(|(_, page)| page.frame == frame.0 && page.is_own_ram());
+            page.map(|(gfn, _)| (domain.id, *gfn))
+        })
+    }
+
+    fn check_frames(&self) {
+        let (world, frames) = (&self.world, &self.bed.board().memory().frames);
+        let mut references = 0;
+        for (frame, kept) in &world.frames {
+            references += u64::from(kept.references);
+            let Some(info) = frames.info(Mfn(*frame)) else { continue };
+            assert_eq!(info.references, kept.references, "frame {frame:#x}");
+            assert_eq!(info.kind == FrameKind::Free, kept.is_free(), "frame {frame:#x}");
+        }
+        assert_eq!(self.bed.counters().references_live, references);
+        for domain in &world.domains {
+            let maps = domain.spaces.values().flat_map(|space| space.maps.values().flatten());
+            let foreign = maps.filter(|it| matches!(it.hold, Hold::Share(_))).count();
+            let told = self.bed.domain(domain.id).stats().foreign_pages;
+            assert_eq!(told, u32::try_from(foreign).unwrap(), "{:?}", domain.id);
+        }
+        for share in &world.shares {
+            if let Some(grant) = share.grant.filter(|_| !share.ended) {
+                let granter = world.domains[share.owner].id;
+                let pins = self.bed.board().grant_pins(granter, grant.reference);
+                assert_eq!(pins, share.pins, "grant {}", grant.reference);
+            }
+        }
+    }
+
+    fn check_answers(&self, dom: usize, ctx: u16, touched: &[u64]) {
+        let (vm, id) = (self.vm(dom), ContextId(ctx));
+        let domain = &self.world.domains[dom];
+        let space = domain.spaces.get(&ctx);
+        let told = limits(&vm, id);
+        let nothing = if domain.dead { Errno::ENODEV } else { Errno::ENOENT };
+        if domain.dead || (space.is_none() && ctx != 0) {
+            assert_eq!(told.map(|_| ()), Err(err(nothing)));
+            assert_eq!(lookup(&vm, id, 3).map(|_| ()), Err(err(nothing)));
+            return;
+        }
+        let told = told.unwrap();
+        assert_eq!(told.state.contains(LimitFlags::NEED_IOMMU), domain.default.need_iommu());
+        assert_eq!(told.state.contains(LimitFlags::OWNED), domain.owned);
+        let scratch = space.is_some_and(|space| space.background == Found::Scratch);
+        assert_eq!(told.background == pviommu_abi::Background::SCRATCH, scratch);
+        self.check_reserved(dom, ctx);
+        for bfn in touched {
+            self.check_lookup(dom, ctx, *bfn);
+        }
+    }
+
+    fn check_lookup(&self, dom: usize, ctx: u16, bfn: u64) {
+        let answer = lookup(&self.vm(dom), ContextId(ctx), bfn);
+        let Some(space) = self.world.space(dom, ctx) else {
+            assert_eq!(answer.map(|_| ()), Err(err(Errno::ENOENT)));
+            return;
+        };
+        let reserved = space.reserved_at(bfn);
+        let direct = reserved.filter(|it| it.kind == ReservedKind::Direct);
+        let expected = match (direct, space.get(&self.world.ram, bfn)) {
+            _ if !contains(space.aperture, bfn) => Err(Errno::EINVAL),
+            (Some(direct), _) => Ok((Origin::RESERVED, flags(direct.access), [false; 2])),
+            (None, Some(it)) => {
+                let foreign = matches!(it.hold, Hold::Share(_));
+                Ok((it.origin, flags(it.access), [foreign, it.mmio]))
+            }
+            (None, None) => Err(Errno::ENOENT),
+        };
+        let found = answer.map(|it| {
+            let kinds = [LookupResult::FOREIGN, LookupResult::MMIO];
+            (it.origin, it.access, kinds.map(|kind| it.result.contains(kind)))
+        });
+        assert_eq!(found, expected.map_err(err), "context {ctx}, bfn {bfn:#x}");
+        // A page that the guest has is told by its guest frame.
+        let page = space.get(&self.world.ram, bfn).filter(|_| reserved.is_none());
+        let pages = &self.world.domains[dom].p2m;
+        if let (Ok(it), Some(page)) = (answer, page)
+            && it.result.contains(LookupResult::GFN)
+            && it.gfn != Gfn(u64::MAX)
+            && let Some(here) = pages.get(&it.gfn.0)
+        {
+            assert_eq!(here.frame, page.frame, "context {ctx}, bfn {bfn:#x}");
+        }
+    }
+
+    fn check_reserved(&self, dom: usize, ctx: u16) {
+        let mut query =
+            QueryReserved { ctx_id: u32::from(ctx), nr_entries: 8, ..QueryReserved::default() };
+        let mut entries = [ReservedRange::new_zeroed(); 8];
+        let vm = self.vm(dom);
+        let room = Some(entries.as_mut_bytes());
+        assert_eq!(vm.guest.iommu_op(Subop::QUERY_RESERVED, query.as_mut_bytes(), room), 0);
+        let told = entries[..query.nr_entries as usize].iter();
+        let told: Vec<_> = told.map(|it| (it.first.0, it.last.0, it.kind)).collect();
+        let kind = |it: &Reserved| match it.kind {
+            ReservedKind::Direct => WireKind::DIRECT,
+            _ => WireKind::RESERVED,
+        };
+        let space = self.world.space(dom, ctx);
+        let own = space.into_iter().flat_map(|space| &space.reserved);
+        let own = own.map(|(it, _)| (bounds(it).0, bounds(it).1, kind(it)));
+        let mut expected: Vec<_> = own.chain([(WINDOW.0, WINDOW.1, WireKind::MSI)]).collect();
+        expected.sort_by_key(|(first, last, kind)| (*first, *last, kind.0));
+        assert_eq!(told, expected, "context {ctx}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Has each thing happen, on the machine and in the model, and compares what is answered.
+
+use pviommu_abi::{ContextId, DomId, ElementFlags, Errno, FreeFlags};
+use pviommu_testbed::machine::Bed;
+
+use super::{
+    guests::{How, Target},
+    ops::{Op, Place},
+    world::World,
+};
+use crate::acts::take;
+use crate::kit::{Vm, err};
+
+/// Contexts that each domain asked for.
+pub(super) const CONTEXTS: u16 = 4;
+
+pub(super) fn status(result: Result<(), Errno>) -> i64 {
+    result.map_or_else(err, |()| 0)
+}
+
+pub(super) struct Run<'b> {
+    pub(super) bed: &'b Bed<'b>,
+    pub(super) world: World,
+    /// Bus frames to look at after this step.
+    pub(super) touched: Vec<u64>,
+}
+
+impl<'b> Run<'b> {
+    pub(super) fn vm(&self, dom: usize) -> Vm<'b> {
+        Vm::new(self.bed, self.world.domains[dom].id, 0)
+    }
+
+    pub(super) fn id(&self, dom: usize) -> DomId {
+        self.world.domains[dom].id
+    }
+
+    pub(super) fn touch(&mut self, first: u64, pages: u64) {
+        let last = first + pages.max(1) - 1;
+        let middle = first + pages / 2;
+        self.touched.extend([first.saturating_sub(1), first, first + 1, middle, last, last + 1]);
+    }
+
+    pub(super) fn touch_gfn(&mut self, dom: usize, gfn: u64) {
+        let frame = self.world.domains[dom].p2m.get(&gfn).map(|page| page.frame);
+        self.touched.extend(frame.into_iter().chain([gfn]));
+    }
+
+    fn resolve(&self, place: Place) -> u64 {
+        match place {
+            Place::Number(bfn) => bfn,
+            Place::FrameOf(dom, gfn) => {
+                self.world.domains[dom].p2m.get(&gfn).map_or(gfn, |page| page.frame)
+            }
+        }
+    }
+
+    pub(super) fn step(&mut self, op: &Op) {
+        match *op {
+            Op::Map { dom, ctx, at, pages, gfn, access, by } => {
+                self.map(self.target(dom, ctx, at, pages), gfn, access, by);
+                self.touch_place(at, pages);
+                self.touch_gfn(dom, gfn);
+            }
+            Op::Unmap { dom, ctx, at, pages, skip_holes, alone } => {
+                let mut flags = ElementFlags::empty();
+                flags.set(ElementFlags::SKIP_HOLES, skip_holes);
+                let how = if alone { How::Alone } else { How::Batch(flags) };
+                self.unmap(self.target(dom, ctx, at, pages), how);
+                self.touch_place(at, pages);
+            }
+            Op::Later { dom, ctx, at, pages, ref then } => {
+                let flags = ElementFlags::NO_FLUSH | ElementFlags::SKIP_HOLES;
+                self.touch_place(at, pages);
+                self.unmap(self.target(dom, ctx, at, pages), How::Batch(flags));
+                self.step(then);
+                self.flush_what_waits();
+            }
+            Op::MapGrant { other, ctx, at, grant, access } => {
+                let Some(&share) = self.world.grants.get(grant) else { return };
+                let dom = other.or(self.world.shares[share].grant.map(|grant| grant.to));
+                let dom = dom.unwrap();
+                self.map_grant(self.target(dom, ctx, at, 1), share, access);
+                self.touch_place(at, 1);
+            }
+            Op::Alloc { dom, background, aperture } => self.alloc(dom, background, aperture),
+            Op::Free { dom, ctx, reattach } => {
+                let flags = if reattach { FreeFlags::REATTACH_DEFAULT } else { FreeFlags::empty() };
+                let answer = self.vm(dom).free(ContextId(ctx), flags);
+                assert_eq!(answer, status(self.world.free(dom, ctx, reattach)));
+            }
+            Op::Attach { dom, device, ctx } => {
+                let function = self.world.devices[device].function;
+                let answer = self.vm(dom).attach(function, ContextId(ctx));
+                assert_eq!(answer, status(self.world.attach(dom, device, ctx)));
+            }
+            Op::Take { dom, mode, background } => {
+                let answer = take(&self.vm(dom), mode, background);
+                assert_eq!(answer, status(self.world.take(dom, mode, background)));
+            }
+            Op::Change { dom, gfn, pages, change } => self.change(dom, gfn, pages, change),
+            Op::Grant { dom, gfn, to, read_only } => self.add_grant(dom, gfn, to, read_only),
+            Op::CloseGrant { grant } => self.close_grant(grant),
+            Op::EndGrant { grant } => self.end_grant(grant),
+            Op::MapForeign { dom, gfn, of, of_gfn, read_only } => {
+                self.map_foreign((dom, gfn), (of, of_gfn), read_only);
+            }
+            Op::UnmapForeign { number, none } => {
+                if let Some(at) = none.or(self.world.foreign(number)) {
+                    self.unmap_foreign(at);
+                }
+            }
+            Op::Retarget { dom, of, gfn, what_left } => self.retarget(dom, (of, gfn), what_left),
+            Op::Revoke { number, other } => {
+                if let Some((dom, frame)) = self.registers(number, other) {
+                    self.revoke(dom, frame);
+                }
+            }
+            Op::Assign { dom, device } => {
+                let function = self.world.devices[device].function;
+                let assigned = self.bed.assign(self.id(dom), function);
+                assert_eq!(assigned, self.world.assign(dom, device));
+            }
+            Op::Unassign { dom, device } => {
+                let function = self.world.devices[device].function;
+                let gone = self.bed.unassign(self.id(dom), 0, function);
+                assert_eq!(gone, self.world.unassign(dom, device));
+            }
+            Op::Trim { dom } => {
+                let domain = self.bed.domain(self.id(dom));
+                assert_eq!(self.bed.iommu().trim(domain, 0), Ok(()));
+            }
+            Op::Kill { dom } => self.kill(dom),
+        }
+    }
+
+    fn target(&self, dom: usize, ctx: u16, at: Place, pages: u32) -> Target {
+        Target { dom, ctx, bfn: self.resolve(at), pages }
+    }
+
+    fn touch_place(&mut self, at: Place, pages: u32) {
+        self.touch(self.resolve(at), u64::from(pages));
+    }
+}

@@ -1,0 +1,6 @@
+//! What a guest is told of its devices and of reserved ranges.
+
+mod device;
+#[path = "../../service/query/kit.rs"]
+pub(crate) mod kit;
+mod reserved;
