@@ -924,7 +924,8 @@ struct pviommu_batch_element {
  * -EINVAL: unknown mode, or a background other than BACKGROUND_DEFAULT with a mode that is
  * not CLEAR. -EOPNOTSUPP: no such background here. -ENOMEM, and for GIVE_BACK -EAGAIN or
  * -EBUSY (a page is paged out, or held too often): the new map cannot be built; the old one
- * stays. -ENOSPC: no hardware tag left; the old one stays. -EIO: the hardware did not
+ * stays. -EADDRINUSE: what the firmware of two devices needs cannot be in one map; the old
+ * one stays. -ENOSPC: no hardware tag left; the old one stays. -EIO: the hardware did not
  * answer; a device may use either map, or none.
  *
  * PVIOMMU_SUBOP_TAKE_OWNERSHIP; 24 bytes.

@@ -23,6 +23,8 @@ git ls-files -z --cached --others --exclude-standard |
 patches=("${patches[@]/#/$PWD/}")
 cd "$tree"
 export CARGO_TARGET_DIR=$target/sabotage/build
+# Each patch is compiled once and one test of it run once.
+export CARGO_PROFILE_TEST_OPT_LEVEL=0 CARGO_PROFILE_TEST_DEBUG=0
 # The copy lies in the repository's own directory, and is no part of it.
 export GIT_CEILING_DIRECTORIES=$target/sabotage
 

@@ -44,9 +44,9 @@ wire! {
     /// `-EINVAL`: unknown `mode`, or a background other than `BACKGROUND_DEFAULT` with a mode that
     /// is not CLEAR. `-EOPNOTSUPP`: no such background here. `-ENOMEM`, and for GIVE_BACK
     /// `-EAGAIN` or `-EBUSY` (a page is paged out, or held too often): the new map cannot be built;
-    /// the old one stays. `-ENOSPC`: no
-    /// hardware tag left; the old one stays. `-EIO`: the hardware did not answer; a device may use
-    /// either map, or none.
+    /// the old one stays. `-EADDRINUSE`: what the firmware of two devices needs cannot be in one map;
+    /// the old one stays. `-ENOSPC`: no hardware tag left; the old one stays. `-EIO`: the hardware did
+    /// not answer; a device may use either map, or none.
     struct TakeOwnership as "take_ownership", size 24, align 4 {
         /// In: the caller's size of this structure, 24.
         0 => size: u32,
