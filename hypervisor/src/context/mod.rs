@@ -14,6 +14,7 @@ mod deferral;
 mod edit;
 mod editor;
 mod free;
+mod hand_over;
 mod identity;
 mod large;
 mod lookup;

@@ -72,7 +72,13 @@ impl<P: Platform> Session<'_, P> {
         let (Some(into), Some(new)) = (into, new) else { return End::Finished };
         while let Some(bfns) = rest_of(into, change.done.saturating_sub(out_pages)) {
             let offset = bfns.first().0.saturating_sub(into.first().0);
-            let Some(first) = new.first.checked_add(offset) else { return End::Finished };
+            let last = new.first.checked_add(into.pages().saturating_sub(1));
+            let Some(first) = last.and_then(|_| new.first.checked_add(offset)) else {
+                // There are no such frames.
+                let (done, end) = self.take_out::<F>(context, bfns, room);
+                change.note(Errno::EPERM, done);
+                return end;
+            };
             let before = change.done;
             let end = self.put_in::<F>(context, Rest { bfns, first }, new, change, room);
             match end {
@@ -110,10 +116,8 @@ impl<P: Platform> Session<'_, P> {
                 return End::Finished;
             }
         };
-        let Some(frames) = MfnRange::of_pages(first, bfns.pages()) else {
-            change.note(Errno::EPERM, bfns.pages());
-            return End::Finished;
-        };
+        let frames = MfnRange::of_pages(first, bfns.pages());
+        let frames = frames.unwrap_or_else(|| MfnRange::single(first));
         let kind = if new.mmio { PageKind::Mmio } else { PageKind::Ram };
         let run = Run { frames, kind, access: new.access };
         let progress = self.edit::<F>(context, room, |editor| {

@@ -2,28 +2,20 @@
 
 mod default;
 mod limits;
+mod slots;
 
 pub use default::{Backing, DefaultMap, P2mChange};
 pub(crate) use default::{DefaultState, Switch};
 pub(crate) use limits::Quota;
 pub use limits::{Limits, UnknownFlags};
+pub(crate) use slots::Slot;
 
-use pviommu_abi::{ContextId, DomId};
+use pviommu_abi::DomId;
 
 use crate::{
     context::Context,
     sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering},
 };
-
-/// Which of a domain's contexts: a place in the memory lent, or the spare one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Slot(u16);
-
-impl Slot {
-    pub(crate) const FIRST: Self = Self(0);
-    /// Beyond all ids a guest can have: there are at most 65535 contexts, the default one included.
-    pub(crate) const SPARE: Self = Self(u16::MAX);
-}
 
 /// What a domain is to the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,64 +186,6 @@ impl<'a> DomainIommu<'a> {
     /// The administration lock: opening, closing and attaching, one at a time.
     pub(crate) fn administer(&self) -> MutexGuard<'_, ()> {
         self.admin.lock()
-    }
-
-    /// The context at `slot`.
-    pub(crate) fn at(&self, slot: Slot) -> Option<&Context> {
-        if slot == Slot::SPARE { Some(&self.spare) } else { self.contexts.get(usize::from(slot.0)) }
-    }
-
-    /// The context number `index` of those lent.
-    pub(crate) fn lent(&self, index: usize) -> Option<&Context> {
-        self.contexts.get(index)
-    }
-
-    /// Where the context is that the guest calls `id`.
-    pub(crate) fn slot_of(&self, id: ContextId) -> Option<Slot> {
-        let granted = usize::try_from(self.granted()).unwrap_or(0);
-        match id {
-            ContextId::DEFAULT => Some(self.default_slot()),
-            ContextId(id) if usize::from(id) <= granted => Some(Slot(id)),
-            _ => None,
-        }
-    }
-
-    /// What the guest calls the context at `slot`.
-    pub(crate) fn id_of(&self, slot: Slot) -> ContextId {
-        if slot == Slot::SPARE { ContextId::DEFAULT } else { ContextId(slot.0) }
-    }
-
-    /// The context that the guest calls `id`.
-    pub(crate) fn context(&self, id: ContextId) -> Option<&Context> {
-        self.slot_of(id).and_then(|slot| self.at(slot))
-    }
-
-    /// Where the default context is.
-    pub(crate) fn default_slot(&self) -> Slot {
-        if self.default.is_spare_active() { Slot::SPARE } else { Slot::FIRST }
-    }
-
-    /// Where the default context was, or is going to be.
-    pub(crate) fn other_default_slot(&self) -> Slot {
-        if self.default.is_spare_active() { Slot::FIRST } else { Slot::SPARE }
-    }
-
-    /// Every context there can be.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, &Context)> {
-        let granted = usize::try_from(self.granted()).unwrap_or(0);
-        let lent = (0..Slot::SPARE.0).map(Slot).zip(self.contexts);
-        lent.take(granted.saturating_add(1)).chain([(Slot::SPARE, &self.spare)])
-    }
-
-    /// Every context the guest may have beside the default one.
-    pub(crate) fn granted_contexts(&self) -> impl Iterator<Item = &Context> {
-        let granted = usize::try_from(self.granted()).unwrap_or(0);
-        self.contexts.iter().skip(1).take(granted)
-    }
-
-    /// True while the guest may edit the context it calls `id`.
-    pub(crate) fn may_edit(&self, id: ContextId) -> bool {
-        id != ContextId::DEFAULT || self.default.is_owned()
     }
 
     /// The map the domain starts with.

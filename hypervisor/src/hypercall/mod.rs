@@ -20,6 +20,7 @@ mod extensible;
 mod query;
 mod remote;
 mod reserved;
+mod run_element;
 mod serve;
 
 pub use caller::{Caller, Width};
