@@ -23,7 +23,7 @@ impl Shared {
         self.table().map(Bfn(bfn), &[run], 1, Maker::Guest, &mut edit).pages == 1
     }
 
-    /// Unmaps a page: its frame, and the handle it is given back with.
+    /// Unmaps a page: its frame, and the handle it is given back with, if that is another's.
     fn unmap_foreign(&self, bfn: u64) -> Option<(u64, u64)> {
         let mut room = FlushRoom::new();
         let mut stash = Stash::new();
@@ -38,7 +38,7 @@ impl Shared {
         flushed.unwrap();
         released.map(|run| match run.kind {
             PageKind::Foreign(handle) => (run.frames.first().0, handle.0),
-            kind => panic!("given back as {kind:?}"),
+            PageKind::Ram | PageKind::Mmio => (run.frames.first().0, u64::MAX),
         })
     }
 }
