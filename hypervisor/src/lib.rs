@@ -140,7 +140,8 @@
 //!
 //! # Invariants
 //!
-//! 1. What a device or a cache can reach holds a reference, until the flush that ends that.
+//! 1. What a device or a cache can reach by a guest's mapping holds a reference, until the flush that
+//!    ends that.
 //! 2. Every live entry changes by one aligned store.
 //! 3. A guest's bytes are read once, and nothing in them reaches a panic, an overflow or an
 //!    unbounded loop.

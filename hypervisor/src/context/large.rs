@@ -1,5 +1,7 @@
 //! Mapping by large leaves, where a part of them can be taken out again.
 
+use pviommu_abi::Errno;
+
 use super::{
     End,
     acquire::{From, is_usable},
@@ -12,7 +14,6 @@ use crate::{
     platform::{PageKind, Platform, Run},
     table::{Maker, SplitPaid, Stop, split_cost},
 };
-use pviommu_abi::Errno;
 
 impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// Tries to put the pages of `target` in by one large leaf; `None` if small ones must do.
@@ -53,12 +54,12 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// part of the domain's share is left for tables.
     fn pay_for_split(&self, maker: Maker, cost: u32) -> Option<SplitPaid> {
         let tables = self.session.domain.tables();
-        let spare = tables.allowed().saturating_sub(tables.used());
         let paid = match maker {
             Maker::Guest => self.session.reserve(cost),
             Maker::HostMap => false,
             Maker::GuestMap | Maker::P2m => {
-                spare.saturating_sub(cost) > tables.allowed() / 4 && self.session.reserve(cost)
+                tables.left().saturating_sub(cost) > tables.allowed() / 4
+                    && self.session.reserve(cost)
             }
         };
         match (paid, maker) {

@@ -1,6 +1,8 @@
 //! Telling reserved ranges: those of a context, or of a device.
 
-use pviommu_abi::{AccessFlags, DomId, Errno, PciDevice, ReservedKind as WireKind, ReservedRange};
+use pviommu_abi::{
+    AccessFlags, ContextId, DomId, Errno, PciDevice, ReservedKind as WireKind, ReservedRange,
+};
 use zerocopy::IntoBytes;
 
 use super::{
@@ -29,7 +31,7 @@ impl<P: Platform> Session<'_, P> {
                 match live {
                     Some(context) => Ok(context.reserved_now()),
                     // No device of the default context can do DMA.
-                    None if id == pviommu_abi::ContextId::DEFAULT => Ok(Ranges::new()),
+                    None if id == ContextId::DEFAULT => Ok(Ranges::new()),
                     None => Err(Errno::ENOENT),
                 }
             }

@@ -7,8 +7,7 @@
 use pviommu_abi::{ContextId, Errno};
 
 use super::{
-    Device, EditRoom, Home,
-    device::DeviceState,
+    Device, DeviceState, EditRoom, Home, Switched,
     membership::{Place, Prepared},
 };
 use crate::{
@@ -206,7 +205,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     /// Puts a device into quarantine, and makes it nobody's. The caller holds the administration lock.
-    pub(super) fn let_go(&self, device: &Device<'_>, state: &mut DeviceState) -> super::Switched {
+    pub(super) fn let_go(&self, device: &Device<'_>, state: &mut DeviceState) -> Switched {
         let mut switched = self.switch(device, state, self.iommu.released(device));
         if switched.end.is_err() && !state.broken {
             // No room for its entry: blocked, it needs none.

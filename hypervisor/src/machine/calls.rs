@@ -2,15 +2,13 @@
 
 use pviommu_abi::{ContextId, Errno, PciDevice};
 
-use super::Sweep;
-use super::{CallRoom, Iommu, Outcome, with_format};
+use super::{CallRoom, Iommu, Outcome, Sweep, with_format};
 use crate::{
     addr::MfnRange,
     context::{Session, Wish},
     domain::{DefaultMap, DomainIommu, P2mChange},
     platform::Platform,
     policy,
-    sync::MutexGuard,
     table::Selection,
 };
 
@@ -194,7 +192,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
         &self,
         domain: &DomainIommu<'_>,
         cpu: usize,
-        act: impl FnOnce(&Session<'_, P>, &mut MutexGuard<'_, CallRoom>) -> Outcome,
+        act: impl FnOnce(&Session<'_, P>, &mut CallRoom) -> Outcome,
     ) -> Outcome {
         let Some(own) = self.cpu(cpu) else { return Outcome::failed(Errno::EINVAL) };
         let mut room = own.claim();

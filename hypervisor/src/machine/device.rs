@@ -146,6 +146,11 @@ impl<'a> Device<'a> {
         self.reserved
     }
 
+    /// The bus frames that no guest may map where it is.
+    pub(crate) fn enforced(&self) -> impl Iterator<Item = BfnRange> + use<'a> {
+        self.reserved.iter().filter(|reserved| reserved.enforced()).map(|reserved| reserved.range)
+    }
+
     /// What has to be mapped for it, one to one, wherever it is.
     pub fn direct(&self) -> impl Iterator<Item = &'a Reserved> + use<'a> {
         self.reserved.iter().filter(|reserved| reserved.kind == ReservedKind::Direct)

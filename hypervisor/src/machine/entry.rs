@@ -2,10 +2,11 @@
 
 use pviommu_abi::Errno;
 
-use super::{Device, Home, Place, device::DeviceState};
+use super::{Device, DeviceState, Home, Place};
 use crate::{
     context::{Context, Session},
-    platform::{AttachError, Invalidation, Platform, SourceId, TableRoot, Tag},
+    domain::Slot,
+    platform::{AttachError, Platform, SourceId, TableRoot, Tag, UnitError},
     sync::full_fence,
 };
 
@@ -115,7 +116,7 @@ impl<P: Platform> Session<'_, P> {
                     refused = true;
                     Ok(())
                 }
-                Err(AttachError::Failed) => Err(crate::platform::UnitError),
+                Err(AttachError::Failed) => Err(UnitError),
                 Ok(()) => Ok(()),
             },
         });
@@ -155,11 +156,7 @@ impl<P: Platform> Session<'_, P> {
             return self.remove_user(context, device);
         }
         // The tag stays, for the next time.
-        let unit = device.unit();
-        let Some(user) = context.users.find(unit) else { return Ok(()) };
-        self.iommu
-            .on_unit(unit, |hw| hw.invalidate(unit, user.tag, Invalidation::Everything))
-            .map_err(|_| Errno::EIO)
+        context.users.find(device.unit()).map_or(Ok(()), |user| self.drain(user))
     }
 
     fn context_at(&self, device: &Device<'_>, home: Home) -> Option<&Context> {
@@ -179,7 +176,7 @@ impl<P: Platform> Session<'_, P> {
 
     /// Tags that a context leaves to others. A switch of the default context needs one for as long as
     /// both tables are there, and finds one.
-    fn spare_tags(&self, slot: crate::domain::Slot) -> u32 {
+    fn spare_tags(&self, slot: Slot) -> u32 {
         let switches = self.domain.default.switching().is_some();
         let takes_last = switches && slot == self.domain.other_default_slot();
         if takes_last { 0 } else { 1 }

@@ -92,9 +92,8 @@ impl<P: Platform> Session<'_, P> {
     /// cached under the tag that the device comes under.
     fn end_waits_in(&self, device: &Device<'_>, place: Place) -> Result<(), End> {
         let context = self.domain.at(place.slot).ok_or(End::Failed(Errno::ENOENT))?;
-        let mut enforced = device.reserved().iter().filter(|reserved| reserved.enforced());
-        let flushed =
-            enforced.try_for_each(|reserved| self.flush_waiting(context, Some(reserved.range)));
+        let mut ranges = device.enforced();
+        let flushed = ranges.try_for_each(|range| self.flush_waiting(context, Some(range)));
         flushed.map_err(End::Failed)
     }
 
@@ -102,12 +101,11 @@ impl<P: Platform> Session<'_, P> {
     fn record(&self, device: &Device<'_>, place: Place) -> Result<(), Errno> {
         let _admin = self.domain.administer();
         let context = self.still(place).ok_or(Errno::EINVAL)?;
-        let mut enforced = device.reserved().iter().filter(|reserved| reserved.enforced());
         context.exclusively(self.gate, || {
             // A range that a guest has mapped already cannot become the device's own.
-            let clear = enforced.all(|reserved| {
-                with_format!(self.iommu.format(), F => self.is_clear::<F>(context, reserved.range))
-            });
+            let clear = device.enforced().all(
+                |range| with_format!(self.iommu.format(), F => self.is_clear::<F>(context, range)),
+            );
             if !clear {
                 return Err(Errno::EADDRINUSE);
             }
@@ -155,10 +153,8 @@ impl<P: Platform> Session<'_, P> {
             let Some(context) = context else { return };
             context.exclusively(self.gate, || {
                 context.reserved.remove(device.reserved());
-                let ranges = device.reserved().iter().filter(|reserved| reserved.enforced());
-                let ranges = ranges.map(|reserved| reserved.range);
                 with_format!(self.iommu.format(), F => {
-                    self.restore_background::<F>(context, ranges, &mut edit);
+                    self.restore_background::<F>(context, device.enforced(), &mut edit);
                 });
             });
             context
@@ -195,17 +191,21 @@ impl<P: Platform> Session<'_, P> {
     /// Forgets a device whose entries do not name this context any more: what its unit has cached, and
     /// what is under way.
     pub(super) fn remove_user(&self, context: &Context, device: &Device<'_>) -> Result<(), Errno> {
-        let id = device.unit();
-        let Some(user) = context.users.find(id) else { return Ok(()) };
-        self.iommu
-            .on_unit(id, |hw| hw.invalidate(id, user.tag, Invalidation::Everything))
-            .map_err(|_| Errno::EIO)?;
+        let Some(user) = context.users.find(device.unit()) else { return Ok(()) };
+        self.drain(user)?;
         let devices = user.devices.saturating_sub(1);
         context.users.set(User { devices, ..user });
-        if let Some(unit) = self.iommu.unit(id).filter(|_| devices == 0) {
+        if let Some(unit) = self.iommu.unit(user.unit).filter(|_| devices == 0) {
             unit.give_tag(user.tag);
         }
         Ok(())
+    }
+
+    /// Has a unit forget all that it has cached for a context, and finish what is under way.
+    pub(super) fn drain(&self, user: User) -> Result<(), Errno> {
+        let User { unit, tag, .. } = user;
+        let drained = |hw: &P| hw.invalidate(unit, tag, Invalidation::Everything);
+        self.iommu.on_unit(unit, drained).map_err(|_| Errno::EIO)
     }
 }
 
