@@ -113,7 +113,7 @@
 #define PVIOMMU_EBUSY                             16
 /* It exists already. */
 #define PVIOMMU_EEXIST                            17
-/* The device cannot be assigned in this domain's state. */
+/* The device cannot be assigned: the domain's state or the device's unit does not allow it. */
 #define PVIOMMU_EXDEV                             18
 /* No such device, or no IOMMU for this domain. */
 #define PVIOMMU_ENODEV                            19

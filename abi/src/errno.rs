@@ -79,7 +79,7 @@ errno! {
     EFAULT = 14, "A guest pointer is bad.";
     EBUSY = 16, "Devices are attached, or the group or the frame is in use.";
     EEXIST = 17, "It exists already.";
-    EXDEV = 18, "The device cannot be assigned in this domain's state.";
+    EXDEV = 18, "The device cannot be assigned: the domain's state or the device's unit does not allow it.";
     ENODEV = 19, "No such device, or no IOMMU for this domain.";
     EINVAL = 22, "An argument is not valid.";
     ENOSPC = 28, "No free context, or no hardware tag left.";

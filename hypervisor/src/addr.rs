@@ -90,6 +90,14 @@ impl<F: Frame> FrameRange<F> {
         Self::new(first, F::from_number(last))
     }
 
+    /// A range that is known at compile time.
+    pub(crate) const fn fixed(first: F, last: F) -> Self
+    where
+        F: Copy,
+    {
+        Self { first, last }
+    }
+
     /// Just `frame`.
     #[must_use]
     pub fn single(frame: F) -> Self {

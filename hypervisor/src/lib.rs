@@ -33,6 +33,7 @@
 //!     Width,
 //!     abi::{DomId, GuestPtr, PciDevice, Subop},
 //!     addr::{BfnRange, Mfn, MfnRange},
+//!     format::FormatKind,
 //!     platform::*,
 //! };
 //!
@@ -98,6 +99,7 @@
 //! impl AccessPolicy for Hypervisor {}
 //!
 //! let facts = UnitFacts {
+//!     format: FormatKind::VtdSecondStage,
 //!     features: UnitFeatures::COHERENT | UnitFeatures::LEVELS_4,
 //!     bus_address_bits: 48, host_address_bits: 46, tags: 64,
 //! };
@@ -106,8 +108,8 @@
 //! let devices = [Device::new(PciDevice::new(0, 0, 3, 0), UnitId(0), &[])];
 //! let cpus = [Cpu::new()];
 //! let machine = Machine {
-//!     units: &units, devices: &devices, quarantine: None, cpus: &cpus, reserved: &[],
-//!     unreachable: &[],
+//!     units: &units, tables: None, devices: &devices, quarantine: None, cpus: &cpus,
+//!     reserved: &[], unreachable: &[],
 //! };
 //! let zeroed = || core::array::from_fn(|_| AtomicU64::new(0));
 //! let tables = (0..64).map(|_| zeroed()).collect();
@@ -164,6 +166,7 @@ pub mod platform;
 mod policy;
 pub mod sync;
 pub mod table;
+pub mod unit;
 
 pub use context::Context;
 pub use domain::{

@@ -4,8 +4,8 @@ use super::{Context, End, Session, State, editor::WORK_UNIT};
 use crate::{
     addr::Mfn,
     flush::PendingFlush,
-    format::Format,
-    machine::{EditRoom, with_format},
+    format::{Format, with_format},
+    machine::EditRoom,
     platform::{Platform, Pool},
     sync::Ordering,
     table::{Cursor, Prune, Pruned},

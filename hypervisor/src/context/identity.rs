@@ -6,8 +6,8 @@ use super::{Context, End, Session, WORK_UNIT};
 use crate::{
     addr::{BfnRange, Frame, FrameRange, Mfn},
     domain::DefaultMap,
-    format::Format,
-    machine::{EditRoom, with_format},
+    format::{Format, with_format},
+    machine::EditRoom,
     platform::{Access, InitialRun, PageKind, Platform, Run},
     policy::{MapHow, MapPlan},
     sync::Ordering,

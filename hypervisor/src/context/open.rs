@@ -6,7 +6,8 @@ use super::{Context, End, Session, State};
 use crate::{
     addr::BfnRange,
     domain::Background,
-    machine::{EditRoom, with_format},
+    format::with_format,
+    machine::EditRoom,
     platform::{Platform, Pool},
     sync::Ordering,
 };

@@ -8,8 +8,8 @@ use super::{Context, End, Session};
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
     domain::{Backing, DefaultMap, P2mChange},
-    format::Format,
-    machine::{EditRoom, with_format},
+    format::{Format, with_format},
+    machine::EditRoom,
     platform::{PageKind, Platform, Run},
     policy::{UnmapHow, UnmapPlan},
     table::Maker,

@@ -5,7 +5,8 @@ use pviommu_abi::Errno;
 use super::{Context, End, Session, State};
 use crate::{
     flush::PendingFlush,
-    machine::{EditRoom, Sweep, with_format},
+    format::with_format,
+    machine::{EditRoom, Sweep},
     platform::Platform,
     table::{Cursor, Edit, Selection, Stash, Stop, TakenOut},
 };

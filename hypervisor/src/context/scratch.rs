@@ -32,7 +32,7 @@ impl<P: Platform> Session<'_, P> {
         room: &mut EditRoom,
     ) -> Result<(), Errno> {
         context.beside.vacancy.set_fault::<F>();
-        context.set_up(TableRoot { frame: root, levels: self.iommu.levels() }, aperture);
+        context.set_up(TableRoot { frame: root, levels: self.iommu.shape().levels }, aperture);
         self.publish_whole(root);
         if background == Background::Fault {
             return Ok(());
@@ -49,7 +49,7 @@ impl<P: Platform> Session<'_, P> {
     fn build_scratch<F: Format>(&self, context: &Context) -> Result<(), Errno> {
         let page = self.allocate_scratch().ok_or(Errno::ENOMEM)?;
         let mut shared = Frames::new();
-        for _ in 1..self.iommu.levels() {
+        for _ in 1..self.iommu.shape().levels {
             let frame = self.allocate(Pool::Open);
             if frame.and_then(|frame| shared.push(frame).ok()).is_none() {
                 for frame in &shared {

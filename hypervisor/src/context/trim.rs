@@ -6,7 +6,7 @@ use super::{Context, End, Session, State, editor::WORK_UNIT};
 use crate::{
     flush::{FlushRoom, PendingFlush},
     format::Format,
-    machine::with_format,
+    format::with_format,
     platform::Platform,
     sync::Ordering,
     table::{Cursor, Prune, Pruned, Table},

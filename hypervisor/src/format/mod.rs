@@ -13,9 +13,14 @@
 //! The soft bits are the service's only record of a mapping ([`LeafSoft`], [`TableSoft`]), so
 //! that nothing can disagree with what the device sees.
 
+mod amd_v1;
+mod kind;
 mod soft;
 mod vtd_second_stage;
 
+pub use amd_v1::AmdV1;
+pub use kind::FormatKind;
+pub(crate) use kind::with_format;
 pub use soft::{LeafSoft, Origin, SOFT_BITS, TableSoft, WITNESS_ENTRIES};
 pub use vtd_second_stage::VtdSecondStage;
 
@@ -74,8 +79,8 @@ pub trait Format {
     /// does not exist.
     fn leaf(leaf: Leaf, level: u8, attributes: LeafAttributes) -> u64;
 
-    /// The word of an entry that points to `table`.
-    fn table(table: Mfn, soft: TableSoft) -> u64;
+    /// The word of an entry in a table of `level` (1 or above) that points to `table`.
+    fn table(table: Mfn, level: u8, soft: TableSoft) -> u64;
 
     /// The soft bits of a present entry.
     fn soft(raw: u64) -> u8;

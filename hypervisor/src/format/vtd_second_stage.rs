@@ -87,7 +87,7 @@ impl Format for VtdSecondStage {
         raw
     }
 
-    fn table(table: Mfn, soft: TableSoft) -> u64 {
+    fn table(table: Mfn, _: u8, soft: TableSoft) -> u64 {
         // Access is ANDed down the levels; only leaves restrict it.
         frame_bits(table) | soft_bits(soft.bits()) | READ | WRITE
     }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_table_entry_allows_everything_and_sets_no_reserved_bit() {
-        let raw = VtdSecondStage::table(Mfn(0xabcd), TableSoft::occupied_at(511).lock());
+        let raw = VtdSecondStage::table(Mfn(0xabcd), 1, TableSoft::occupied_at(511).lock());
         assert_eq!(raw, 0x07f0_0000_0abc_d003);
         assert_eq!(VtdSecondStage::decode(raw, 1), Entry::Table(Mfn(0xabcd)));
         assert_eq!(VtdSecondStage::soft(raw), 0x7f);

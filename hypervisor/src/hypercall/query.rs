@@ -10,8 +10,8 @@ use crate::{
     addr::{BfnRange, PAGE_SHIFT},
     context::{Context, End, Facts, Session},
     domain::{Background, DefaultMap},
-    format::{LeafAttributes, pages_at},
-    machine::{Device, DeviceFacts, Home, with_format},
+    format::{LeafAttributes, pages_at, with_format},
+    machine::{Device, DeviceFacts, Home},
     platform::{Platform, UnitFeatures},
     policy,
 };

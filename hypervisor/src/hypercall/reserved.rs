@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     context::{Context, End, Facts, MAX_RESERVED, Session},
-    machine::{Device, Reserved, ReservedKind, interrupt_range},
+    machine::{Device, Reserved, ReservedKind},
     platform::{Access, Platform},
 };
 
@@ -52,10 +52,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     fn tell(&self, own: &Ranges, request: &ReservedRequest, caller: DomId) -> Effect {
-        let machines = self.iommu.reserved().iter().copied();
-        let interrupts =
-            Reserved { range: interrupt_range(), kind: ReservedKind::Msi, access: Access::empty() };
-        let all = || own.iter().copied().chain(machines.clone()).chain([interrupts]);
+        let all = || own.iter().chain(self.iommu.reserved().into_iter().flatten()).copied();
         let mut count = 0u32;
         let mut last: Option<Key> = None;
         // A few dozen at most: searched again for each.

@@ -6,7 +6,8 @@ use super::command::{Command, Effect};
 use crate::{
     addr::BfnRange,
     context::{Context, End, Facts, Progress, Session},
-    machine::{CallRoom, EditRoom, interrupt_range, with_format},
+    format::with_format,
+    machine::{CallRoom, EditRoom},
     platform::Platform,
     policy::{self, Area, MapRequest, UnmapRequest},
     table::Maker,
@@ -111,6 +112,6 @@ impl<P: Platform> Session<'_, P> {
     /// What a range is checked against.
     pub(super) fn area<'f>(&'f self, id: ContextId, context: Option<&'f Facts>) -> Area<'f> {
         let guests = self.domain.may_edit(id);
-        Area { context, guests, reserved: self.iommu.reserved(), interrupts: interrupt_range() }
+        Area { context, guests, reserved: self.iommu.reserved() }
     }
 }

@@ -143,6 +143,8 @@ impl<P: Platform> Session<'_, P> {
             let mut state = device.state.lock();
             policy::may_be_given(state.owner, state.broken)?;
             let direct = device.direct().next().is_some();
+            let unit = self.iommu.unit(device.unit()).ok_or(Errno::ENODEV)?;
+            policy::may_walk(unit.facts(), self.iommu.shape())?;
             policy::may_have_direct(self.domain.role(), self.domain.opt_ins(), direct)?;
             if state.home == Home::Quarantine {
                 // What the last owner had under way arrives before the page is wiped.

@@ -2,11 +2,12 @@
 
 use pviommu_abi::{ContextId, Errno, PciDevice};
 
-use super::{CallRoom, Iommu, Outcome, Sweep, with_format};
+use super::{CallRoom, Iommu, Outcome, Sweep};
 use crate::{
     addr::MfnRange,
     context::{Session, Wish},
     domain::{DefaultMap, DomainIommu, P2mChange},
+    format::with_format,
     platform::Platform,
     policy,
     table::Selection,
@@ -93,7 +94,8 @@ impl<'a, P: Platform> Iommu<'a, P> {
     ///
     /// # Errors
     /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner. `-EBADF`: it is broken.
-    /// `-ENOMEM`, `-ENOSPC`: no table frame, no tag. `-EIO`: its unit has failed. `-EINVAL`: no such CPU.
+    /// `-EXDEV`: its unit cannot walk this machine's tables. `-ENOMEM`, `-ENOSPC`: no table frame, no
+    /// tag. `-EIO`: its unit has failed. `-EINVAL`: no such CPU.
     pub fn quarantine(&self, cpu: usize, function: PciDevice) -> Result<(), Errno> {
         let device = self.device(function).ok_or(Errno::ENODEV)?;
         let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
@@ -108,7 +110,8 @@ impl<'a, P: Platform> Iommu<'a, P> {
     ///
     /// # Errors
     /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner. `-EBADF`: it is broken.
-    /// `-EPERM`: it needs an opt-in that `domain` does not have. `-EADDRINUSE`: what its firmware
+    /// `-EXDEV`: its unit cannot walk this machine's tables. `-EPERM`: it needs an opt-in that `domain`
+    /// does not have. `-EADDRINUSE`: what its firmware
     /// needs is mapped otherwise. `-ENOMEM`, `-ENOSPC`: no table frame, no tag, no room. `-ESRCH`: the
     /// domain is dying. `-EIO`: a unit has failed. `-EINVAL`: no such CPU.
     pub fn assign(

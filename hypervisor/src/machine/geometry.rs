@@ -2,85 +2,56 @@
 
 use pviommu_abi::Bfn;
 
-use super::{SetupError, Unit};
+use super::{
+    Reserved, SetupError, Unit,
+    holes::{as_frames, holes_of},
+};
 use crate::{
     addr::{BfnRange, Mfn, MfnRange, PAGE_SHIFT},
     format::LeafAttributes,
-    platform::UnitFeatures,
+    platform::{TableShape, UnitFacts, UnitFeatures, UnitId},
     table::TableStyle,
 };
 
-/// The format of the tables, chosen once. Dispatched on once a call, never once a page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum FormatKind {
-    /// VT-d second stage.
-    VtdSecondStage,
-}
-
-/// Runs `$body` with `$format` standing for the type of the format `$kind`. The only place that
-/// lists them.
-macro_rules! with_format {
-    ($kind:expr, $format:ident => $body:expr) => {
-        match $kind {
-            $crate::machine::FormatKind::VtdSecondStage => {
-                type $format = $crate::format::VtdSecondStage;
-                $body
-            }
-        }
-    };
-}
-pub(crate) use with_format;
-
-/// Depth, leaf sizes and address widths that every unit has.
+/// Shape, leaf sizes and address widths that every unit has which walks the tables.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
-    pub(crate) format: FormatKind,
-    pub(crate) levels: u8,
+    pub(crate) shape: TableShape,
     pub(crate) aperture: BfnRange,
     pub(crate) style: TableStyle,
-    /// Frames no unit can or may put out.
-    pub(crate) unreachable: [MfnRange; 2],
-}
-
-/// The interrupt address range of x86, 0xfee0_0000 to 0xfeef_ffff: as a bus address it is an
-/// interrupt request and never translated, as an output it is blocked (VT-d 4.1, section 3.15).
-pub(crate) const INTERRUPT_FIRST: u64 = 0xfee00;
-const INTERRUPT_PAGES: u64 = 0x100;
-
-/// The x86 interrupt address range, as frames of any kind.
-pub(crate) fn interrupt_range<F: crate::addr::Frame>() -> crate::addr::FrameRange<F> {
-    let first = F::from_number(INTERRUPT_FIRST);
-    crate::addr::FrameRange::of_pages(first, INTERRUPT_PAGES)
-        .unwrap_or_else(|| crate::addr::FrameRange::single(first))
+    /// Frames no unit puts out.
+    beyond: MfnRange,
 }
 
 impl Geometry {
-    /// What all of `units` have in common.
-    pub(crate) fn common(units: &[Unit<'_>]) -> Result<Self, SetupError> {
-        if units.is_empty() {
-            return Err(SetupError::NoUnit);
+    /// What those of `units` have in common that walk tables of the shape `wanted`, or all of them.
+    pub(crate) fn common(
+        units: &[Unit<'_>],
+        wanted: Option<TableShape>,
+    ) -> Result<Self, SetupError> {
+        let shape = match wanted {
+            Some(shape) => shape,
+            None => common_shape(units)?,
+        };
+        let facts = || units.iter().map(Unit::facts).filter(|unit| unit.walks(shape));
+        if facts().next().is_none() {
+            return Err(SetupError::NoUnitWalks(shape));
         }
-        let facts = || units.iter().map(Unit::facts);
-        let features = facts().fold(UnitFeatures::all(), |all, unit| all & unit.features);
+        let features = common_features(facts());
         let bus_bits = facts().map(|unit| unit.bus_address_bits).min().unwrap_or(0);
         let host_bits = facts().map(|unit| unit.host_address_bits).min().unwrap_or(0);
-        let levels = levels(features, bus_bits).ok_or(SetupError::NoCommonLevels)?;
-        let walked_bits = u32::from(levels).saturating_mul(9).saturating_add(PAGE_SHIFT);
+        let walked_bits = u32::from(shape.levels).saturating_mul(9).saturating_add(PAGE_SHIFT);
         let aperture_bits = u32::from(bus_bits).min(walked_bits).saturating_sub(PAGE_SHIFT);
         let host_frames =
             1u64.checked_shl(u32::from(host_bits).saturating_sub(PAGE_SHIFT)).unwrap_or(u64::MAX);
         let aperture_last = 1u64.checked_shl(aperture_bits).unwrap_or(0).wrapping_sub(1);
-        let beyond = MfnRange::new(Mfn(host_frames), Mfn(u64::MAX))
-            .unwrap_or_else(|| MfnRange::single(Mfn(u64::MAX)));
         let attributes = if features.contains(UnitFeatures::SNOOP_CONTROL) {
             LeafAttributes::SNOOP
         } else {
             LeafAttributes::empty()
         };
         Ok(Self {
-            format: FormatKind::VtdSecondStage,
-            levels,
+            shape,
             aperture: BfnRange::new(Bfn(0), Bfn(aperture_last))
                 .unwrap_or_else(|| BfnRange::single(Bfn(0))),
             style: TableStyle {
@@ -88,9 +59,38 @@ impl Geometry {
                 publish: !features.contains(UnitFeatures::COHERENT),
                 largest_leaf_level: largest_leaf_level(features),
             },
-            unreachable: [interrupt_range(), beyond],
+            beyond: MfnRange::new(Mfn(host_frames), Mfn(u64::MAX))
+                .unwrap_or_else(|| MfnRange::single(Mfn(u64::MAX))),
         })
     }
+
+    /// Bus frames that are not memory.
+    pub(crate) fn holes(&self) -> &'static [Reserved] {
+        holes_of(self.shape.format)
+    }
+
+    /// Frames that no unit can or may put out.
+    pub(crate) fn unreachable(&self) -> impl Iterator<Item = MfnRange> + use<> {
+        self.holes().iter().filter_map(as_frames).chain([self.beyond])
+    }
+}
+
+fn common_features<'u>(units: impl Iterator<Item = &'u UnitFacts>) -> UnitFeatures {
+    units.fold(UnitFeatures::all(), |all, unit| all & unit.features)
+}
+
+/// The shape that all units can walk.
+fn common_shape(units: &[Unit<'_>]) -> Result<TableShape, SetupError> {
+    let format = units.first().ok_or(SetupError::NoUnit)?.facts().format;
+    for (id, unit) in (0..=u16::MAX).zip(units) {
+        if unit.facts().format != format {
+            return Err(SetupError::MixedFormats(UnitId(0), UnitId(id)));
+        }
+    }
+    let features = common_features(units.iter().map(Unit::facts));
+    let bus_bits = units.iter().map(|unit| unit.facts().bus_address_bits).min().unwrap_or(0);
+    let levels = levels(features, bus_bits).ok_or(SetupError::NoCommonLevels)?;
+    Ok(TableShape { format, levels })
 }
 
 fn levels(features: UnitFeatures, bus_bits: u8) -> Option<u8> {
@@ -115,34 +115,82 @@ fn largest_leaf_level(features: UnitFeatures) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::UnitFacts;
+    use crate::format::FormatKind;
 
-    fn unit(features: UnitFeatures, bus: u8, host: u8) -> Unit<'static> {
-        let facts =
-            UnitFacts { features, bus_address_bits: bus, host_address_bits: host, tags: 16 };
-        Unit::new(facts, &[])
+    const VTD: FormatKind = FormatKind::VtdSecondStage;
+    const AMD: FormatKind = FormatKind::AmdV1;
+
+    fn unit(format: FormatKind, features: UnitFeatures, bus: u8, host: u8) -> Unit<'static> {
+        let (bus_address_bits, host_address_bits) = (bus, host);
+        Unit::new(
+            UnitFacts { format, features, bus_address_bits, host_address_bits, tags: 16 },
+            &[],
+        )
     }
 
     #[test]
     fn tables_are_what_every_unit_can_walk() {
         let both = UnitFeatures::LEVELS_3 | UnitFeatures::LEVELS_4 | UnitFeatures::LEAF_2M;
-        let rich = unit(both | UnitFeatures::LEAF_1G | UnitFeatures::COHERENT, 48, 46);
-        let poor = unit(UnitFeatures::LEVELS_3 | UnitFeatures::LEAF_2M, 39, 39);
-        let alone = Geometry::common(core::slice::from_ref(&rich)).unwrap();
-        assert_eq!((alone.levels, alone.style.largest_leaf_level), (4, 2));
+        let rich = unit(VTD, both | UnitFeatures::LEAF_1G | UnitFeatures::COHERENT, 48, 46);
+        let poor = unit(VTD, UnitFeatures::LEVELS_3 | UnitFeatures::LEAF_2M, 39, 39);
+        let alone = Geometry::common(core::slice::from_ref(&rich), None).unwrap();
+        assert_eq!((alone.shape.levels, alone.style.largest_leaf_level), (4, 2));
         assert_eq!(alone.aperture.last(), Bfn((1 << 36) - 1));
-        let together = Geometry::common(&[rich, poor]).unwrap();
-        assert_eq!((together.levels, together.style.largest_leaf_level), (3, 1));
+        let together = Geometry::common(&[rich, poor], None).unwrap();
+        assert_eq!((together.shape.levels, together.style.largest_leaf_level), (3, 1));
         assert_eq!(together.aperture.last(), Bfn((1 << 27) - 1));
-        assert_eq!(together.unreachable[1].first(), Mfn(1 << 27));
+        assert_eq!(together.unreachable().last().unwrap().first(), Mfn(1 << 27));
         assert!(together.style.publish);
     }
 
     #[test]
-    fn units_without_a_common_depth_are_refused() {
-        let three = unit(UnitFeatures::LEVELS_3, 39, 39);
-        let four = unit(UnitFeatures::LEVELS_4, 48, 39);
-        assert_eq!(Geometry::common(&[three, four]).unwrap_err(), SetupError::NoCommonLevels);
-        assert_eq!(Geometry::common(&[]).unwrap_err(), SetupError::NoUnit);
+    fn the_fifth_level_is_taken_where_addresses_need_it() {
+        let features = UnitFeatures::LEVELS_4 | UnitFeatures::LEVELS_5;
+        let levels = |bus| {
+            let unit = unit(VTD, features, bus, 52);
+            Geometry::common(&[unit], None).map(|it| (it.shape.levels, it.aperture.last()))
+        };
+        assert_eq!(levels(48), Ok((4, Bfn((1 << 36) - 1))));
+        assert_eq!(levels(57), Ok((5, Bfn((1 << 45) - 1))));
+    }
+
+    #[test]
+    fn units_without_a_common_shape_are_refused_unless_one_is_chosen() {
+        let units = || {
+            [
+                unit(VTD, UnitFeatures::LEVELS_3, 39, 39),
+                unit(VTD, UnitFeatures::LEVELS_4 | UnitFeatures::COHERENT, 48, 46),
+                unit(AMD, UnitFeatures::LEVELS_4, 48, 48),
+            ]
+        };
+        let [three, four, amd] = units();
+        let depths = Geometry::common(&[three, four], None);
+        assert_eq!(depths.unwrap_err(), SetupError::NoCommonLevels);
+        let [three, ..] = units();
+        let formats = Geometry::common(&[three, amd], None);
+        assert_eq!(formats.unwrap_err(), SetupError::MixedFormats(UnitId(0), UnitId(1)));
+
+        let shape = |format, levels| TableShape { format, levels };
+        let chosen = Geometry::common(&units(), Some(shape(VTD, 4))).unwrap();
+        // What the others lack does not count.
+        assert!(!chosen.style.publish);
+        assert_eq!(chosen.unreachable().last().unwrap().first(), Mfn(1 << 34));
+        let nobody = Geometry::common(&units(), Some(shape(VTD, 5)));
+        assert_eq!(nobody.unwrap_err(), SetupError::NoUnitWalks(shape(VTD, 5)));
+        assert_eq!(Geometry::common(&[], None).unwrap_err(), SetupError::NoUnit);
+    }
+
+    /// INV-33: and not with VT-d, where memory may be there.
+    #[test]
+    fn nothing_reaches_the_hypertransport_range_of_a_machine_with_amds_units() {
+        let hole = |format| {
+            let unit = unit(format, UnitFeatures::LEVELS_4, 48, 48);
+            let geometry = Geometry::common(&[unit], None).unwrap();
+            let last = geometry.holes().last().unwrap().range;
+            assert!(geometry.unreachable().any(|range| range.first().0 == last.first().0));
+            (last.first().0 << 12, (last.last().0 << 12) | 0xfff)
+        };
+        assert_eq!(hole(AMD), (0xfd_0000_0000, 0xff_ffff_ffff));
+        assert_eq!(hole(VTD), (0xfee0_0000, 0xfeef_ffff));
     }
 }

@@ -2,13 +2,15 @@
 
 use pviommu_abi::Errno;
 
-use super::{Device, EditRoom, Reserved, ReservedKind, with_format};
+use super::{Device, EditRoom, Reserved, ReservedKind};
 use crate::{
     addr::BfnRange,
     context::{Context, End, Session, State, User},
     domain::Slot,
     flush::PendingFlush,
+    format::with_format,
     platform::{Invalidation, Platform, Tag},
+    policy,
     table::{Edit, Paint, Stash, Stop},
 };
 
@@ -164,8 +166,8 @@ impl<P: Platform> Session<'_, P> {
         let _ = self.complete(context, &mut edit.pending);
     }
 
-    /// Counts one more device behind its unit; the tag it is to be attached under. `spare` tags of
-    /// the unit are for others.
+    /// Counts one more device behind its unit, which must be able to walk the table; the tag it is to
+    /// be attached under. `spare` tags of the unit are for others.
     pub(super) fn add_user(
         &self,
         context: &Context,
@@ -179,6 +181,7 @@ impl<P: Platform> Session<'_, P> {
             return Ok(user.tag);
         }
         let unit = self.iommu.unit(id).ok_or(Errno::ENODEV)?;
+        policy::may_walk(unit.facts(), self.iommu.shape())?;
         let tag = unit.take_tag(spare).ok_or(Errno::ENOSPC)?;
         if context.users.set(User { unit: id, tag, devices: 1 }) {
             Ok(tag)

@@ -6,6 +6,7 @@ mod cpu;
 mod device;
 mod entry;
 mod geometry;
+mod holes;
 mod membership;
 mod outcome;
 mod quarantine;
@@ -20,8 +21,6 @@ pub(crate) use cpu::{BATCH_ROOM, CallRoom, EditRoom, Gate, Inside, LIST_ROOM};
 pub use device::{Device, DeviceFacts, Reserved, ReservedKind};
 pub(crate) use device::{DeviceState, Home};
 pub(crate) use entry::Switched;
-pub use geometry::FormatKind;
-pub(crate) use geometry::{interrupt_range, with_format};
 pub(crate) use membership::Place;
 pub use outcome::Outcome;
 pub use setup::{Machine, SetupError};
@@ -36,7 +35,8 @@ use crate::{
     addr::{BfnRange, Mfn, MfnRange},
     context::Session,
     domain::DomainIommu,
-    platform::{Platform, UnitError, UnitFeatures, UnitId},
+    format::FormatKind,
+    platform::{Platform, TableShape, UnitError, UnitFeatures, UnitId},
     table::TableStyle,
 };
 use geometry::Geometry;
@@ -55,7 +55,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
     /// [`SetupError`] says what in the lists does not fit together.
     pub fn new(platform: P, machine: Machine<'a>) -> Result<Self, SetupError> {
         setup::check_list(&machine)?;
-        let geometry = Geometry::common(machine.units)?;
+        let geometry = Geometry::common(machine.units, machine.tables)?;
         let iommu = Self { platform, machine, geometry };
         machine.devices.iter().try_for_each(|device| iommu.check_device(device))?;
         Ok(iommu)
@@ -123,12 +123,13 @@ impl<'a, P: Platform> Iommu<'a, P> {
         result
     }
 
-    pub(crate) fn format(&self) -> FormatKind {
-        self.geometry.format
+    /// The shape of new tables.
+    pub(crate) fn shape(&self) -> TableShape {
+        self.geometry.shape
     }
 
-    pub(crate) fn levels(&self) -> u8 {
-        self.geometry.levels
+    pub(crate) fn format(&self) -> FormatKind {
+        self.geometry.shape.format
     }
 
     pub(crate) fn largest_leaf_level(&self) -> u8 {
@@ -143,15 +144,16 @@ impl<'a, P: Platform> Iommu<'a, P> {
         self.geometry.aperture
     }
 
-    pub(crate) fn reserved(&self) -> &'a [Reserved] {
-        self.machine.reserved
+    /// What is reserved on this machine, whatever devices a context has: what the embedder lists, and
+    /// what is not memory.
+    pub(crate) fn reserved(&self) -> [&'a [Reserved]; 2] {
+        [self.machine.reserved, self.geometry.holes()]
     }
 
-    /// The bus frames that are no guest's in any context: what is enforced of the list, and the
-    /// interrupt range.
+    /// The bus frames that are no guest's in any context.
     pub(crate) fn nobodys(&self) -> impl Iterator<Item = BfnRange> + Clone + use<'a, P> {
-        let listed = self.machine.reserved.iter().filter(|reserved| reserved.enforced());
-        listed.map(|reserved| reserved.range).chain([interrupt_range()])
+        let all = self.reserved().into_iter().flatten();
+        all.filter(|reserved| reserved.enforced()).map(|reserved| reserved.range)
     }
 
     /// True if some unit has one of `features`.
@@ -162,7 +164,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
     /// How many frames from `frame` on, one of those that no device may reach, belong to the same
     /// range of such frames; at least one.
     pub(crate) fn unreachable_pages(&self, frame: Mfn) -> u64 {
-        let listed = self.machine.unreachable.iter().copied().chain(self.geometry.unreachable);
+        let listed = self.machine.unreachable.iter().copied().chain(self.geometry.unreachable());
         let here = listed.filter(|range| range.contains(frame));
         let last = here.map(|range| range.last().0).max().unwrap_or(frame.0);
         last.saturating_sub(frame.0).saturating_add(1)
@@ -171,7 +173,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
     /// The first of `frames` that no device may reach, whoever owns it.
     pub(crate) fn first_unreachable(&self, frames: MfnRange) -> Option<Mfn> {
         let listed = self.machine.unreachable.iter().copied();
-        let own = self.geometry.unreachable;
+        let own = self.geometry.unreachable();
         let hits = listed.chain(own).filter(|range| range.overlaps(frames));
         let hits = hits.map(|range| range.first().max(frames.first()));
         hits.chain(self.platform.first_table(frames)).min()

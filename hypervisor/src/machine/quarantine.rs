@@ -7,10 +7,11 @@
 
 use pviommu_abi::Errno;
 
-use super::{Cpu, Device, EditRoom, Home, Iommu, Session, membership::painted, with_format};
+use super::{Cpu, Device, EditRoom, Home, Iommu, Session, membership::painted};
 use crate::{
     context::{Context, State},
     domain::Background,
+    format::with_format,
     platform::Platform,
     sync::Ordering,
 };

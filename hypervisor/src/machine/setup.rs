@@ -9,7 +9,7 @@ use crate::{
     addr::{BfnRange, Mfn, MfnRange},
     context::MAX_RESERVED,
     domain::DomainIommu,
-    platform::{Platform, SourceId, UnitId},
+    platform::{Platform, SourceId, TableShape, UnitId},
 };
 
 /// What the machine consists of, in memory the embedder lends.
@@ -17,6 +17,9 @@ use crate::{
 pub struct Machine<'a> {
     /// The IOMMUs; a [`UnitId`] is an index.
     pub units: &'a [Unit<'a>],
+    /// The shape of all tables; `None` is what all units can walk. With a shape that some of them
+    /// cannot walk the machine is served without those: what is behind them cannot be assigned.
+    pub tables: Option<TableShape>,
     /// The functions behind them, sorted by [`PciDevice::sbdf`], each once. Nothing lets them do
     /// DMA yet: whoever brought the units up blocks what nobody was given.
     pub devices: &'a [Device<'a>],
@@ -26,10 +29,12 @@ pub struct Machine<'a> {
     pub quarantine: Option<&'a DomainIommu<'a>>,
     /// One for each CPU that may call.
     pub cpus: &'a [Cpu],
-    /// Bus frames that no guest may map in any context, besides the x86 interrupt range.
+    /// Bus frames that no guest may map in any context, besides the x86 interrupt range and with
+    /// AMD's units the HyperTransport range.
     pub reserved: &'a [Reserved],
     /// Frames that no device may reach, whoever owns them (IOMMU registers, holes), besides the
-    /// x86 interrupt range and what lies above the units' address width.
+    /// x86 interrupt range, what lies above the units' address width, and with AMD's units the
+    /// HyperTransport range.
     pub unreachable: &'a [MfnRange],
 }
 
@@ -39,8 +44,12 @@ pub struct Machine<'a> {
 pub enum SetupError {
     /// There is no unit.
     NoUnit,
-    /// The units have no table depth in common.
+    /// These two units walk tables of different formats: [`Machine::tables`] must say which is used.
+    MixedFormats(UnitId, UnitId),
+    /// The units have no table depth in common: [`Machine::tables`] must say which is used.
     NoCommonLevels,
+    /// No unit can walk the tables that [`Machine::tables`] asks for.
+    NoUnitWalks(TableShape),
     /// This device names a unit that is not listed.
     UnknownUnit(PciDevice, UnitId),
     /// This device does not come after the one before it.
@@ -63,7 +72,17 @@ impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoUnit => f.write_str("the machine has no IOMMU"),
-            Self::NoCommonLevels => f.write_str("the units have no table depth in common"),
+            Self::MixedFormats(one, other) => write!(
+                f,
+                "units {} and {} walk tables of different formats; the machine has to say which it uses",
+                one.0, other.0
+            ),
+            Self::NoCommonLevels => f.write_str(
+                "the units have no table depth in common; the machine has to say which it uses",
+            ),
+            Self::NoUnitWalks(TableShape { format, levels }) => {
+                write!(f, "no unit walks tables of {levels} levels in the format {format:?}")
+            }
             Self::UnknownUnit(device, unit) => {
                 write!(f, "device {device} is behind unit {}, which is not listed", unit.0)
             }

@@ -85,12 +85,13 @@ impl<'a> Unit<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::UnitFeatures;
+    use crate::{format::FormatKind, platform::UnitFeatures};
 
     #[test]
     fn tags_are_unique_and_never_zero_and_come_back() {
         let words: Vec<AtomicU64> = (0..2).map(|_| AtomicU64::new(0)).collect();
         let facts = UnitFacts {
+            format: FormatKind::VtdSecondStage,
             features: UnitFeatures::LEVELS_4,
             bus_address_bits: 48,
             host_address_bits: 46,

@@ -3,7 +3,10 @@
 
 use pviommu_abi::PciDevice;
 
-use crate::addr::{BfnRange, Mfn};
+use crate::{
+    addr::{BfnRange, Mfn},
+    format::FormatKind,
+};
 
 /// One IOMMU of the machine: its place in the list of units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +19,15 @@ pub struct Tag(pub u16);
 /// The id a request carries on the bus. Functions are told apart by it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SourceId(pub PciDevice);
+
+/// What a unit must be able to walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableShape {
+    /// The format of all entries.
+    pub format: FormatKind,
+    /// Number of levels a walk takes: 3, 4 or 5.
+    pub levels: u8,
+}
 
 /// A page table as a device entry names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,21 +44,21 @@ bitflags::bitflags! {
     pub struct UnitFeatures: u16 {
         /// Page walks snoop CPU caches (VT-d: ECAP.C); without it tables are published.
         const COHERENT = 1 << 0;
-        /// Entries that are not present may be cached too (VT-d: CAP.CM).
+        /// Entries that are not present may be cached too (VT-d: CAP.CM; AMD: NpCache).
         const CACHES_NOT_PRESENT = 1 << 1;
         /// Its write buffer must be flushed when a table changes (VT-d: CAP.RWBF).
         const WRITE_BUFFER = 1 << 2;
-        /// Leaves can force snooping (VT-d: ECAP.SC).
+        /// Leaves can force snooping (VT-d: ECAP.SC; AMD: every unit).
         const SNOOP_CONTROL = 1 << 3;
-        /// 2 MiB leaves (VT-d: CAP.SLLPS bit 0).
+        /// 2 MiB leaves (VT-d: CAP.SLLPS bit 0; AMD: every unit).
         const LEAF_2M = 1 << 4;
-        /// 1 GiB leaves (VT-d: CAP.SLLPS bit 1).
+        /// 1 GiB leaves (VT-d: CAP.SLLPS bit 1; AMD: every unit).
         const LEAF_1G = 1 << 5;
-        /// Tables of 3 levels, 39 bits (VT-d: CAP.SAGAW bit 1).
+        /// Tables of 3 levels, 39 bits (VT-d: CAP.SAGAW bit 1; AMD: every unit).
         const LEVELS_3 = 1 << 8;
-        /// Tables of 4 levels, 48 bits (VT-d: CAP.SAGAW bit 2).
+        /// Tables of 4 levels, 48 bits (VT-d: CAP.SAGAW bit 2; AMD: every unit).
         const LEVELS_4 = 1 << 9;
-        /// Tables of 5 levels, 57 bits (VT-d: CAP.SAGAW bit 3).
+        /// Tables of 5 levels, 57 bits (VT-d: CAP.SAGAW bit 3; AMD: EFR.HATS of 1 or 2).
         const LEVELS_5 = 1 << 10;
     }
 }
@@ -54,14 +66,30 @@ bitflags::bitflags! {
 /// The capabilities of a unit, read once by whoever drives it. Facts, not policy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnitFacts {
+    /// The format of the tables it walks.
+    pub format: FormatKind,
     /// What it does and needs.
     pub features: UnitFeatures,
-    /// Width of the addresses it accepts from devices, in bits (VT-d: MGAW).
+    /// Width of the addresses it accepts from devices, in bits (VT-d: MGAW; AMD: VASize).
     pub bus_address_bits: u8,
-    /// Width of the addresses it puts out, in bits (VT-d: host address width).
+    /// Width of the addresses it puts out, in bits (VT-d: host address width; AMD: PASize).
     pub host_address_bits: u8,
     /// Number of tags it tells apart; tag 0 is not used.
     pub tags: u32,
+}
+
+impl UnitFacts {
+    /// True if the unit can walk tables of this shape.
+    #[must_use]
+    pub fn walks(&self, shape: TableShape) -> bool {
+        let depth = match shape.levels {
+            3 => UnitFeatures::LEVELS_3,
+            4 => UnitFeatures::LEVELS_4,
+            5 => UnitFeatures::LEVELS_5,
+            _ => return false,
+        };
+        self.format == shape.format && self.features.contains(depth)
+    }
 }
 
 /// What to forget: an argument of [`IommuHw::invalidate`].

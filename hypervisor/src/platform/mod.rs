@@ -18,7 +18,7 @@ mod ownership;
 
 pub use frames::{Pool, TABLE_ENTRIES, TableFrames};
 pub use hardware::{
-    AttachError, Invalidation, IommuHw, SourceId, TableRoot, Tag, UnitError, UnitFacts,
+    AttachError, Invalidation, IommuHw, SourceId, TableRoot, TableShape, Tag, UnitError, UnitFacts,
     UnitFeatures, UnitId,
 };
 pub use host::{

@@ -5,6 +5,7 @@ use pviommu_abi::{ContextId, DomId, Errno};
 use crate::{
     context::State,
     domain::{OptIns, Role},
+    platform::{TableShape, UnitFacts},
 };
 
 /// Checks that a device may be given to a domain.
@@ -17,6 +18,14 @@ pub(crate) fn may_be_given(owner: Option<DomId>, broken: bool) -> Result<(), Err
         (false, Some(_)) => Err(Errno::EBUSY),
         (false, None) => Ok(()),
     }
+}
+
+/// Checks that a unit may be pointed at a table of this shape.
+///
+/// # Errors
+/// `-EXDEV`: it cannot walk it.
+pub(crate) fn may_walk(unit: &UnitFacts, table: TableShape) -> Result<(), Errno> {
+    if unit.walks(table) { Ok(()) } else { Err(Errno::EXDEV) }
 }
 
 /// Checks that a domain may have a device whose firmware needs memory of its own, if this one's does.

@@ -15,10 +15,8 @@ pub(crate) struct Area<'f> {
     pub(crate) context: Option<&'f Facts>,
     /// False for the default context while it is the hypervisor's (INV-70).
     pub(crate) guests: bool,
-    /// Bus frames that are nobody's on this machine.
-    pub(crate) reserved: &'f [Reserved],
-    /// The x86 interrupt range.
-    pub(crate) interrupts: BfnRange,
+    /// Bus frames that are nobody's on this machine: listed, and not memory.
+    pub(crate) reserved: [&'f [Reserved]; 2],
 }
 
 /// A map that may go ahead, page by page.
@@ -66,9 +64,10 @@ impl Area<'_> {
         if bfns.first() < facts.aperture.first() || bfns.last() > facts.aperture.last() {
             return Err(Errno::EINVAL);
         }
-        let of_machine = self.reserved.iter().filter(|r| r.enforced()).map(|r| r.range);
+        let of_machine = self.reserved.iter().copied().flatten();
+        let of_machine = of_machine.filter(|r| r.enforced()).map(|r| r.range);
         let of_devices = facts.reserved.iter().copied();
-        let mut reserved = of_machine.chain(of_devices).chain([self.interrupts]);
+        let mut reserved = of_machine.chain(of_devices);
         if reserved.any(|range| range.overlaps(bfns)) {
             return Err(Errno::EADDRNOTAVAIL);
         }
@@ -167,8 +166,14 @@ mod tests {
         }
     }
 
+    const HOLES: [Reserved; 1] = [Reserved {
+        range: BfnRange::fixed(Bfn(0xfee00), Bfn(0xfeeff)),
+        kind: ReservedKind::Msi,
+        access: Access::empty(),
+    }];
+
     fn area<'f>(context: Option<&'f Facts>, reserved: &'f [Reserved]) -> Area<'f> {
-        Area { context, guests: true, reserved, interrupts: bfns(0xfee00, 0x100) }
+        Area { context, guests: true, reserved: [reserved, &HOLES] }
     }
 
     fn unmap(first: u64, pages: u64) -> UnmapRequest {

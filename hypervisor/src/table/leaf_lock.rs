@@ -44,8 +44,8 @@ impl<'t> LeafLock<'t> {
         frame: Mfn,
         entries: &'t [AtomicU64],
     ) -> Option<Self> {
-        let release = F::table(frame, TableSoft::EMPTY);
-        let locked = F::table(frame, TableSoft::EMPTY.lock());
+        let release = F::table(frame, 1, TableSoft::EMPTY);
+        let locked = F::table(frame, 1, TableSoft::EMPTY.lock());
         let order = (Ordering::AcqRel, Ordering::Relaxed);
         let linked = place.entry.compare_exchange(vacant, locked, order.0, order.1).is_ok();
         linked.then(|| Self { place, release, frame, entries })

@@ -240,7 +240,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         }
         let frame = edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(missing, Pool::Open))?;
         self.prepare(frame, self.beside.vacancy.word(level.saturating_sub(1)));
-        let raw = F::table(frame, TableSoft::EMPTY);
+        let raw = F::table(frame, level, TableSoft::EMPTY);
         let order = (Ordering::AcqRel, Ordering::Acquire);
         match place.entry.compare_exchange(vacant, raw, order.0, order.1) {
             Ok(_) => {

@@ -31,7 +31,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         self.fill(child, below, raw, leaf);
         self.publish_new(child);
         let record = if below == 0 { TableSoft::occupied_at(0) } else { TableSoft::EMPTY };
-        let table = F::table(child, record);
+        let table = F::table(child, level, record);
         let order = (Ordering::AcqRel, Ordering::Relaxed);
         match place.entry.compare_exchange(raw, table, order.0, order.1) {
             Ok(_) => {

@@ -49,7 +49,8 @@ impl Vacancy {
     pub fn set_scratch<F: Format>(&self, page: Mfn, shared: &[Mfn], attributes: LeafAttributes) {
         let soft = LeafSoft::new(Origin::Initial);
         let leaf = Leaf { frame: page, access: Access::READ | Access::WRITE, soft };
-        let tables = shared.iter().map(|table| F::table(*table, TableSoft::EMPTY));
+        let tables =
+            (1..).zip(shared).map(|(level, table)| F::table(*table, level, TableSoft::EMPTY));
         let words = core::iter::once(F::leaf(leaf, 0, attributes)).chain(tables);
         for (at, word) in self.0.iter().zip(words) {
             at.store(word, Ordering::Relaxed);

@@ -4,7 +4,8 @@ use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
     Background, DefaultMap, Limits, OptIns, Reserved, ReservedKind, Role,
     addr::{BfnRange, GfnRange, Mfn, MfnRange},
-    platform::{Access, UnitFacts, UnitFeatures, UnitId},
+    format::FormatKind,
+    platform::{Access, TableShape, UnitFacts, UnitFeatures, UnitId},
 };
 
 use super::{harsh::Harshness, sabotage::Break};
@@ -14,6 +15,8 @@ use super::{harsh::Harshness, sabotage::Break};
 pub struct Config {
     /// The IOMMU units; the place in the list is the unit's number.
     pub units: Vec<UnitFacts>,
+    /// The shape of all tables, or `None` for what all units can walk.
+    pub tables: Option<TableShape>,
     /// The devices, in any order.
     pub devices: Vec<DeviceConfig>,
     /// The domains, in any order.
@@ -89,6 +92,7 @@ impl Default for Config {
         let window = BfnRange::new(Bfn(0xfee00), Bfn(0xfeeff)).unwrap();
         Self {
             units: vec![vtd_facts()],
+            tables: None,
             devices: Vec::new(),
             domains: Vec::new(),
             cpus: 1,
@@ -235,6 +239,7 @@ pub const fn reserved(range: BfnRange, kind: ReservedKind) -> Reserved {
 #[must_use]
 pub const fn vtd_facts() -> UnitFacts {
     UnitFacts {
+        format: FormatKind::VtdSecondStage,
         features: UnitFeatures::COHERENT
             .union(UnitFeatures::SNOOP_CONTROL)
             .union(UnitFeatures::LEAF_2M)
@@ -252,6 +257,7 @@ pub const fn vtd_facts() -> UnitFacts {
 #[must_use]
 pub const fn poor_facts() -> UnitFacts {
     UnitFacts {
+        format: FormatKind::VtdSecondStage,
         features: UnitFeatures::CACHES_NOT_PRESENT
             .union(UnitFeatures::WRITE_BUFFER)
             .union(UnitFeatures::LEVELS_3)

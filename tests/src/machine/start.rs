@@ -89,6 +89,7 @@ pub fn try_run<R>(config: &Config, body: impl FnOnce(&Bed<'_>) -> R) -> Result<R
     let unreachable = unreachable(&board);
     let machine = Machine {
         units: &units,
+        tables: config.tables,
         devices: &devices,
         quarantine: quarantine.as_ref(),
         cpus: &cpus,

@@ -1,0 +1,3 @@
+//! How units are told what to do: the words of their commands and entries.
+
+pub mod amdvi;
