@@ -60,7 +60,7 @@ impl Format for Tiny {
         Self::with_soft(PRESENT | leaf.frame.0 << 16, leaf.soft.bits())
     }
 
-    fn table(table: Mfn, soft: TableSoft) -> u64 {
+    fn table(table: Mfn, _level: u8, soft: TableSoft) -> u64 {
         Self::with_soft(PRESENT | TABLE | table.0 << 16, soft.bits())
     }
 

@@ -1,0 +1,130 @@
+//! What every page-table format must do, and what the table does in every format: written once,
+//! for each of them, and for one that no hardware has.
+//!
+//! A new format is one more line at the end of this file. Whether its bits are those of the
+//! specification is not asked here, but by its own golden words and by a walker of the testbed.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
+
+mod arena;
+mod backgrounds;
+mod bits;
+mod corners;
+mod device;
+mod odd;
+mod random;
+mod rig;
+mod splits;
+
+use pviommu_hypervisor::format::{AmdV1, VtdSecondStage};
+
+/// Runs the suite for a format: the widths of its frame numbers in bits, the depths of its
+/// tables, and the highest level of its leaves.
+macro_rules! conformance {
+    ($name:ident: $format:ty, frames $frames:literal, levels $levels:expr, leaves $leaves:literal) => {
+        mod $name {
+            use super::*;
+
+            type Rig = rig::Rig<$format>;
+
+            fn rigs(check: impl Fn(&mut Rig)) {
+                rig::every_kind($levels, $leaves).for_each(|kind| check(&mut Rig::new(kind)));
+            }
+
+            #[test]
+            fn leaves_are_read_as_they_were_written() {
+                bits::leaves_are_read_as_they_were_written::<$format>($frames, $leaves);
+            }
+
+            #[test]
+            fn table_entries_are_read_as_they_were_written() {
+                bits::table_entries_are_read_as_they_were_written::<$format>($frames);
+            }
+
+            #[test]
+            fn soft_bits_change_nothing_else() {
+                bits::soft_bits_change_nothing_else::<$format>();
+            }
+
+            #[test]
+            fn the_next_leaf_of_a_run_maps_the_next_frame() {
+                bits::the_next_leaf_of_a_run_maps_the_next_frame::<$format>($frames);
+            }
+
+            #[test]
+            fn an_empty_entry_is_like_no_other() {
+                bits::an_empty_entry_is_like_no_other::<$format>();
+            }
+
+            #[test]
+            fn any_word_can_be_read() {
+                bits::any_word_can_be_read::<$format>();
+            }
+
+            #[test]
+            fn pages_at_all_corners_are_found_and_nothing_beside_them() {
+                rigs(corners::pages_at_all_corners_are_found_and_nothing_beside_them);
+            }
+
+            #[test]
+            fn leaves_of_all_sizes_are_found_and_go_as_they_came() {
+                rigs(corners::leaves_of_all_sizes_are_found_and_go_as_they_came);
+            }
+
+            #[test]
+            fn runs_of_all_lengths_go_on_in_the_next_table() {
+                rigs(corners::runs_of_all_lengths_go_on_in_the_next_table);
+            }
+
+            #[test]
+            fn nothing_is_mapped_beyond_the_table() {
+                rigs(corners::nothing_is_mapped_beyond_the_table);
+            }
+
+            #[test]
+            fn a_split_keeps_every_page_at_every_instant() {
+                rigs(splits::a_split_keeps_every_page_at_every_instant);
+            }
+
+            #[test]
+            fn a_split_that_was_paid_for_takes_what_was_reserved() {
+                rigs(splits::a_split_that_was_paid_for_takes_what_was_reserved);
+            }
+
+            #[test]
+            fn no_leaf_is_formed_where_tables_are() {
+                rigs(splits::no_leaf_is_formed_where_tables_are);
+            }
+
+            #[test]
+            fn a_blocked_range_is_not_present_and_not_mapped() {
+                rigs(backgrounds::a_blocked_range_is_not_present_and_not_mapped);
+            }
+
+            #[test]
+            fn a_direct_range_leads_to_the_frames_of_its_numbers() {
+                rigs(backgrounds::a_direct_range_leads_to_the_frames_of_its_numbers);
+            }
+
+            #[test]
+            fn neighbours_of_a_map_lead_to_the_scratch_page_at_every_instant() {
+                rigs(backgrounds::neighbours_of_a_map_lead_to_the_scratch_page_at_every_instant);
+            }
+
+            #[test]
+            fn random_maps_and_unmaps_are_what_a_list_says() {
+                random::random_maps_and_unmaps_are_what_a_list_says::<$format>($levels, $leaves);
+            }
+        }
+    };
+}
+
+conformance!(vtd_second_stage: VtdSecondStage, frames 40, levels 3..=5, leaves 2);
+conformance!(amd_v1: AmdV1, frames 40, levels 3..=5, leaves 2);
+conformance!(unlike_all_others: odd::Odd, frames 36, levels 2..=5, leaves 3);
