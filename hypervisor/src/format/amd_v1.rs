@@ -75,11 +75,15 @@ impl Format for AmdV1 {
         if !Self::is_present(raw) {
             return Entry::Empty;
         }
-        if level == 0 || raw & NEXT_LEVEL == 0 {
-            let soft = LeafSoft::from_bits(Self::soft(raw));
-            return Entry::Leaf(Leaf { frame: frame(raw), access: access(raw), soft });
+        match (raw & NEXT_LEVEL) >> NEXT_LEVEL_SHIFT {
+            0 => {
+                let soft = LeafSoft::from_bits(Self::soft(raw));
+                Entry::Leaf(Leaf { frame: frame(raw), access: access(raw), soft })
+            }
+            next if next == u64::from(level) => Entry::Table(frame(raw)),
+            // Of a size of its own, or levels are skipped: nothing that is written here.
+            _ => Entry::Empty,
         }
-        Entry::Table(frame(raw))
     }
 
     fn leaf(leaf: Leaf, _: u8, attributes: LeafAttributes) -> u64 {
@@ -153,6 +157,15 @@ mod tests {
             assert_eq!(AmdV1::table(Mfn(0xabcd), level, all), raw);
             assert_eq!(AmdV1::decode(raw, level), Entry::Table(Mfn(0xabcd)));
             assert_eq!(AmdV1::soft(raw), 0x7f);
+        }
+    }
+
+    #[test]
+    fn an_entry_that_skips_levels_or_has_a_size_of_its_own_is_none_of_ours() {
+        for (next, level) in [(1, 2), (3, 2), (7, 0), (7, 4), (1, 0)] {
+            let raw = PRESENT | next << NEXT_LEVEL_SHIFT | READ;
+            assert_eq!(AmdV1::decode(raw, level), Entry::Empty);
+            assert!(AmdV1::is_present(raw), "a unit goes on with it all the same");
         }
     }
 

@@ -72,7 +72,8 @@ pub trait Format {
     /// True if a unit would go on with this entry, at any level.
     fn is_present(raw: u64) -> bool;
 
-    /// What the word says in a table of `level`.
+    /// What the word says in a table of `level`; empty also if it is present and none of those that
+    /// are encoded here.
     fn decode(raw: u64, level: u8) -> Entry;
 
     /// The word of a leaf in a table of `level`. `leaf.access` must not be empty: such an entry

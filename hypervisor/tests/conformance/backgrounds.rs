@@ -39,6 +39,12 @@ pub(crate) fn a_blocked_range_is_not_present_and_not_mapped<F: Format>(rig: &mut
         for bfn in beside.into_iter().filter(|bfn| *bfn < rig.pages()) {
             rig.is_vacant(bfn);
         }
+        let middle = first.midpoint(last);
+        rig.paint(middle, middle, Paint::Vacant);
+        rig.is_vacant(middle);
+        for bfn in [first, middle + 1, last].into_iter().filter(|it| *it != middle && *it <= last) {
+            assert_eq!(rig.device(bfn), None, "{bfn:#x} is as blocked as before");
+        }
         rig.paint(first, last, Paint::Vacant);
         rig.is_vacant(first);
         rig.is_empty();
