@@ -26,6 +26,7 @@ mod deferral;
 mod foreign;
 mod races;
 mod scratch;
+mod splits;
 
 const POISON: Mfn = Mfn(0xdead);
 
