@@ -79,11 +79,22 @@ impl Format for Tiny {
 }
 
 /// Frames 0 to 5; frame 0 is the root of every test, and the tests hand out the others.
-struct Arena([[AtomicU64; 2]; 6]);
+struct Arena {
+    frames: [[AtomicU64; 2]; 6],
+    bus: Option<AtomicU64>,
+}
 
 impl Arena {
-    fn new() -> Self {
-        Self(core::array::from_fn(|_| [AtomicU64::new(0), AtomicU64::new(0)]))
+    fn new(bus: Option<AtomicU64>) -> Self {
+        let frame = |_| [AtomicU64::new(0), AtomicU64::new(0)];
+        Self { frames: core::array::from_fn(frame), bus }
+    }
+
+    /// Orders nothing.
+    fn meet(&self) {
+        if let Some(bus) = &self.bus {
+            bus.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -108,11 +119,15 @@ unsafe impl TableFrames for Arena {
     fn unreserve(&self, _: DomId, _: u32) {}
 
     fn table(&self, frame: Mfn) -> &[AtomicU64] {
-        &self.0[usize::try_from(frame.0).unwrap()]
+        &self.frames[usize::try_from(frame.0).unwrap()]
     }
 
     fn first_table(&self, _: MfnRange) -> Option<Mfn> {
         None
+    }
+
+    fn publish(&self, _: Mfn, _: usize, _: usize) {
+        self.meet();
     }
 }
 
@@ -129,10 +144,19 @@ const SCRATCH: u64 = 0x5c;
 
 impl Shared {
     fn new(levels: u8) -> Arc<Self> {
+        Self::with_bus(levels, None)
+    }
+
+    /// The same, for a model of devices that walk the table.
+    fn with_devices(levels: u8) -> Arc<Self> {
+        Self::with_bus(levels, Some(AtomicU64::new(0)))
+    }
+
+    fn with_bus(levels: u8, bus: Option<AtomicU64>) -> Arc<Self> {
         let cpus = [Cpu::new(), Cpu::new()];
         let beside = Beside::new();
         beside.vacancy.set_fault::<Tiny>();
-        Arc::new(Self { arena: Arena::new(), beside, cpus, levels })
+        Arc::new(Self { arena: Arena::new(bus), beside, cpus, levels })
     }
 
     /// The same with a scratch page, and frames 4 and 5 for its shared tables.
@@ -153,10 +177,15 @@ impl Shared {
     }
 
     /// Where a device that walks the table now gets to.
+    ///
+    /// loom tries a store before and after the latest access of the word only, and a CPU that loads
+    /// an entry before it changes it hides the load of a device: a model that is about devices has
+    /// both meet on a word of their own, at every change.
     fn walk(&self, bfn: u64) -> Option<u64> {
         let mut table = Mfn(0);
         for level in (0..self.levels).rev() {
             let index = usize::try_from((bfn >> level) & 1).unwrap();
+            self.arena.meet();
             match Tiny::decode(self.arena.table(table)[index].load(Ordering::Acquire), level) {
                 Entry::Table(next) => table = next,
                 Entry::Leaf(leaf) => return Some(leaf.frame.0),
@@ -169,7 +198,8 @@ impl Shared {
     fn table(&self) -> Table<'_, Tiny, Arena> {
         let root = TableRoot { frame: Mfn(0), levels: self.levels };
         let attributes = LeafAttributes::empty();
-        let style = TableStyle { attributes, publish: false, largest_leaf_level: 0 };
+        let style =
+            TableStyle { attributes, publish: self.arena.bus.is_some(), largest_leaf_level: 0 };
         Table::new(&self.arena, root, style, &self.beside)
     }
 

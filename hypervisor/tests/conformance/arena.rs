@@ -1,15 +1,13 @@
 //! Table memory: as the CPU writes it, and as a walker sees it that does not snoop.
 #![expect(unsafe_code, reason = "the suite provides table frames")]
 
-use std::{
-    cell::{Cell, RefCell},
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::cell::{Cell, RefCell};
 
 use pviommu_hypervisor::{
     abi::DomId,
     addr::{Mfn, MfnRange},
     platform::{Pool, TableFrames},
+    sync::{AtomicU64, Ordering},
 };
 
 /// Number of the first table frame.

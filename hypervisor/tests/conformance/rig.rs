@@ -8,6 +8,7 @@ use pviommu_hypervisor::{
     flush::{FlushRoom, PendingFlush, Released},
     format::{Format, LeafAttributes, pages_at},
     platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
+    sync::Ordering,
     table::{
         Beside, Cursor, Edit, Maker, Paint, Prune, Pruned, SplitPaid, Stash, Stop, Table,
         TableStyle, split_cost,
@@ -74,9 +75,7 @@ impl<F: Format> Rig<F> {
         let beside = Beside::new();
         let fill = |table, word| {
             let entries = arena.table(table);
-            entries
-                .iter()
-                .for_each(|entry| entry.store(word, std::sync::atomic::Ordering::Relaxed));
+            entries.iter().for_each(|entry| entry.store(word, Ordering::Relaxed));
             arena.publish(table, 0, entries.len() - 1);
         };
         if kind.scratch {
