@@ -1,5 +1,4 @@
 //! The platform on its own: what it gives out, refuses, and gets wrong when told to.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use std::sync::atomic::Ordering;
 

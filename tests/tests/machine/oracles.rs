@@ -1,5 +1,4 @@
 //! The checks of the machine, each provoked.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use pviommu_abi::{Bfn, DomId, PciDevice};
 use pviommu_hypervisor::{

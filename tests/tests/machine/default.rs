@@ -1,5 +1,4 @@
 //! The machine with the service on it, domains with default maps, and what changes under them.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{

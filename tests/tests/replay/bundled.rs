@@ -1,12 +1,10 @@
 //! The traces of real kernels on the whole stack, and the same on machines broken on purpose.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
-
-mod replay_text;
 
 use pviommu_hypervisor::Background;
 use pviommu_testbed::machine::Break;
 use pviommu_testbed::replay::{Options, run};
-use replay_text::{BUNDLED, bundled};
+
+use crate::text::{BUNDLED, bundled};
 
 /// Maps, unmaps, batches of maps, and most live maps at a time.
 const KNOWN: [[u64; 4]; 7] = [

@@ -1,13 +1,11 @@
 //! Drawings: well-formed, on their own, the same every time.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
-
-mod replay_text;
 
 use pviommu_hypervisor::Background;
 use pviommu_testbed::replay::Options;
 use pviommu_testbed::show::{Picture, show, svg};
 use pviommu_testbed::trace::Trace;
-use replay_text::{BUNDLED, HEADER, bundled, parse};
+
+use crate::text::{BUNDLED, HEADER, bundled, parse};
 
 fn take(trace: &Trace, background: Background, at: Option<u64>) -> Picture {
     let options = Options { background, ..Options::default() };

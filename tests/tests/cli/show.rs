@@ -1,25 +1,14 @@
 //! `pviommu show` as people and scripts run it: exit status, output, messages.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::{stderr, stdout, trace};
+
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pviommu")).arg("show").args(arguments).output().unwrap()
-}
-
-fn trace(name: &str) -> String {
-    format!("{}/traces/{name}.trace.gz", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// A file of this test in the folder that cargo keeps for tests.

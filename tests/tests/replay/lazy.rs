@@ -1,12 +1,10 @@
 //! Unmaps that wait for a flush, and operations that wait for their batch.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod replay_text;
 
 use pviommu_hypervisor::Background;
 use pviommu_testbed::machine::Break;
 use pviommu_testbed::replay::{Mode, Options, run};
-use replay_text::{HEADER, replay_as, replay_clean, trace};
+
+use crate::text::{self, HEADER, replay_as, replay_clean, trace};
 
 fn lazily() -> Options {
     Options { mode: Mode::Lazy, ..Options::default() }
@@ -169,7 +167,7 @@ fn a_map_that_is_refused_does_not_end_its_batch() {
         "{}# ram: 00000000-0fffffff : System RAM
 # group: 1 DMA | 0000:00:01.0 | 0x000a0000 0x000a1fff direct;0xfee00000 0xfeefffff msi;
 ",
-        replay_text::FIRST
+        text::FIRST
     );
     let events = "D 1 DMA 00:01.0
          M 1 9f000 5000 4096 rw
@@ -179,7 +177,7 @@ fn a_map_that_is_refused_does_not_end_its_batch() {
          M 1 9e000 7000 8192 rw
          M 1 a3000 7000 4096 rw
          P 1 9f000 16384";
-    for options in replay_text::every_way() {
+    for options in text::every_way() {
         let summary = run(&trace(&header, events), &options, &mut |_| ()).unwrap();
         assert!(summary.is_clean(), "{options:?}: {summary}");
         assert_eq!((summary.refused_reserved, summary.oddities), (2, 1), "{options:?}: {summary}");

@@ -1,5 +1,4 @@
 //! The caches of the IOMMU model: stale until they are told, and no longer.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use pviommu_abi::{Bfn, DomId, PciDevice};
 use pviommu_hypervisor::{

@@ -1,5 +1,4 @@
 //! The machine with the service on it: guests, devices and checks in one piece.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,10 +1,8 @@
 //! Corners that the bundled traces do not have, as traces written for the purpose.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
-
-mod replay_text;
 
 use pviommu_testbed::replay::{Options, ReplayError, run};
-use replay_text::{FIRST, HEADER, parse, replay, replay_clean, replay_with};
+
+use crate::text::{FIRST, HEADER, parse, replay, replay_clean, replay_with};
 
 #[test]
 fn a_2_mib_map_takes_a_large_leaf_and_an_unmap_splits_it() {

@@ -1,6 +1,5 @@
 //! What the machine does of its own accord: it loads translations nobody asked for, has writes
 //! arrive late, and does so the same way every time.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::sync::atomic::Ordering;
 

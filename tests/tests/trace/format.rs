@@ -1,12 +1,4 @@
 //! What a well-formed trace is read as.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a panic is how a test fails"
-)]
-
-mod replay_text;
 
 use std::io::Write;
 
@@ -15,7 +7,8 @@ use pviommu_abi::PciDevice;
 use pviommu_testbed::trace::{
     Attach, ByteRange, DomainType, Map, Op, Prot, RegionKind, Trace, Unmap,
 };
-use replay_text::{FIRST, HEADER, parse};
+
+use crate::text::{FIRST, HEADER, parse};
 
 /// The operation of a line that is kept.
 fn op(line: &str) -> Op {

@@ -1,5 +1,4 @@
 //! What a survey reads out of tables that are written entry by entry.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use std::sync::atomic::Ordering;
 

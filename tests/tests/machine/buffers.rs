@@ -1,6 +1,5 @@
 //! Units that see stores late: those that cache what is not present, have a write buffer, or do
 //! not snoop.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use pviommu_abi::{Bfn, DomId, PciDevice};
 use pviommu_hypervisor::{

@@ -1,13 +1,11 @@
 //! Pictures of traces written for the purpose: what is in them, and when they are taken.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
-
-mod replay_text;
 
 use pviommu_hypervisor::Background;
 use pviommu_testbed::replay::Options;
 use pviommu_testbed::show::{Picture, ShowError, Space, Text, What, show};
 use pviommu_testbed::trace::Trace;
-use replay_text::{HEADER, parse};
+
+use crate::text::{HEADER, parse};
 
 /// A long range, a hole, a large page, registers above the memory, and a device that left.
 const EVENTS: &str = "\
@@ -111,7 +109,7 @@ fn an_address_space_that_is_freed_is_not_in_the_picture() {
 
 #[test]
 fn without_any_device_nothing_says_where_the_table_is() {
-    let first = replay_text::FIRST;
+    let first = crate::text::FIRST;
     let alone = parse(&format!("{first}0 0 M 1 fff00000 5000 4096 rw\n")).unwrap();
     let picture = take(&alone, None);
     assert_eq!((picture.spaces.len(), picture.spaces[0].tables.len()), (1, 0));

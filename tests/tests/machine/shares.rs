@@ -1,5 +1,4 @@
 //! Pages that domains share: what pins them, what is refused, and what of it is told as wrong.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use pviommu_abi::{DomId, Errno, Gfn};
 use pviommu_hypervisor::{

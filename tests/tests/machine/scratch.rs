@@ -1,5 +1,4 @@
 //! Scratch pages: what devices do with them, and the checks that belong to them, each provoked.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use std::sync::atomic::Ordering;
 

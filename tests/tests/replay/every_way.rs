@@ -1,14 +1,12 @@
 //! Traces in every way there is: with faults and with scratch pages, call by call and in batches,
 //! flushed at once and later, behind either kind of unit and both.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod replay_text;
 
 use pviommu_hypervisor::Background;
 use pviommu_testbed::machine::{Break, Harshness};
 use pviommu_testbed::replay::{Mode, Options, ReplayError, run};
-use replay_text::corners::corners;
-use replay_text::{HEADER, bundled, every_way, trace};
+
+use crate::text::corners::corners;
+use crate::text::{HEADER, bundled, every_way, trace};
 
 #[test]
 fn every_corner_replays_cleanly_in_every_way() {

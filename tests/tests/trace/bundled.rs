@@ -1,8 +1,6 @@
 //! The bundled traces are what they are said to be.
 
-mod replay_text;
-
-use replay_text::{BUNDLED, bundled};
+use crate::text::{BUNDLED, bundled};
 
 /// `M`, `U`, `P`, `S`, `A`, `D`, `X`, `G`, `R` and all lines of each.
 const COUNTS: [(&str, [u64; 10]); 7] = [

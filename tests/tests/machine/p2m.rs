@@ -1,5 +1,4 @@
 //! The P2M of a domain: what changes, who may look meanwhile, and what the platform tells of it.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use pviommu_abi::{Bfn, DomId, Errno, Gfn};
 use pviommu_hypervisor::{

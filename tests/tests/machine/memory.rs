@@ -1,5 +1,4 @@
 //! Guest memory, its place in the machine, and page-table memory.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use std::{collections::HashSet, sync::atomic::Ordering};
 

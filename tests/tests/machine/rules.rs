@@ -1,5 +1,4 @@
 //! By what right a device is where no reference holds the page: each right, and what it is not.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{

@@ -1,25 +1,14 @@
 //! The program as people and scripts run it: exit status, output, messages.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::{stderr, stdout, trace};
+
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pviommu")).args(arguments).output().unwrap()
-}
-
-fn trace(name: &str) -> String {
-    format!("{}/traces/{name}.trace.gz", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 #[test]

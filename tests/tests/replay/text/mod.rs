@@ -1,8 +1,5 @@
 //! Traces written as text, for tests.
 
-#![expect(dead_code, reason = "each test file uses a part of this")]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
-
 pub(crate) mod corners;
 
 use pviommu_hypervisor::Background;

@@ -1,5 +1,4 @@
 //! Unlike units behind one context, and devices that never rest, with the service in between.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use pviommu_abi::{AllocFlags, Bfn, ContextId, DomId, Gfn, MapFlags, PciDevice};
 use pviommu_guest::IommuClient;

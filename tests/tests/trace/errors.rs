@@ -1,12 +1,10 @@
 //! What a malformed trace is answered with: the file, the line, what stood there, what was
 //! expected.
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod replay_text;
 
 use proptest::prelude::*;
 use pviommu_testbed::trace::Trace;
-use replay_text::{FIRST, parse};
+
+use crate::text::{FIRST, parse};
 
 /// The message for a trace with this second line.
 fn message(line: &str) -> String {

@@ -1,0 +1,21 @@
+//! The program as people and scripts run it.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::process::Output;
+
+mod replay;
+mod show;
+
+/// Where a bundled trace is.
+fn trace(name: &str) -> String {
+    format!("{}/traces/{name}.trace.gz", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
