@@ -13,7 +13,7 @@ use pviommu_testbed::{
 };
 use zerocopy::IntoBytes;
 
-use crate::kit::Vm;
+use crate::{kinds, kit::Vm};
 
 /// What a device finds at a bus frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,10 +27,12 @@ pub(crate) enum Found {
 }
 
 /// What is at a bus frame that nobody mapped, where nobody chose otherwise.
-pub(crate) const BACKGROUND: Found = match crate::BACKGROUND {
-    Background::Fault => Found::Fault,
-    Background::Scratch => Found::Scratch,
-};
+pub(crate) fn background() -> Found {
+    match kinds::background() {
+        Background::Fault => Found::Fault,
+        Background::Scratch => Found::Scratch,
+    }
+}
 
 pub(crate) fn find(bed: &Bed<'_>, device: PciDevice, bfn: u64, way: Direction) -> Found {
     match bed.dma_probe(device, bfn << 12, way) {

@@ -9,7 +9,7 @@ use pviommu_hypervisor::{Outcome, addr::GfnRange, platform::UnitFeatures};
 use pviommu_testbed::machine::{Config, Step, When};
 use zerocopy::IntoBytes;
 
-use crate::kit::{DEVICE, GUEST, RW, SCRATCH, Vm, err, with, with_guest};
+use crate::kit::{DEVICE, GUEST, RW, Vm, err, over_scratch, with, with_guest};
 
 /// Unmaps and leaves the flush for later: status and pages.
 pub(crate) fn unmap_later(vm: &Vm<'_>, context: ContextId, bfn: u64, nr: u32) -> (i64, u32) {
@@ -110,7 +110,7 @@ fn a_bus_frame_that_is_mapped_again_is_flushed_first() {
         let flushes = vm.bed.counters().iotlb_flushes;
         assert_eq!(vm.map(context, 10, 1, 1, RW), (0, 1));
         assert_eq!(waiting(vm), 1);
-        assert_eq!(vm.bed.counters().iotlb_flushes, flushes + u64::from(SCRATCH));
+        assert_eq!(vm.bed.counters().iotlb_flushes, flushes + u64::from(over_scratch()));
         vm.end();
     });
 }
@@ -133,7 +133,7 @@ fn no_more_pages_wait_than_the_bound_allows() {
             most = most.max(waiting(vm));
         }
         assert_eq!(most, 32);
-        if !SCRATCH {
+        if !over_scratch() {
             let flushes = vm.bed.counters().iotlb_flushes - flushes;
             assert!((8..=16).contains(&flushes), "{flushes} flushes");
         }

@@ -12,6 +12,8 @@ use pviommu_testbed::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::kinds;
+
 pub(crate) const GUEST: DomId = DomId(1);
 pub(crate) const DOM0: DomId = DomId(0);
 /// 00:03.0, the device of [`Config::one_guest`].
@@ -20,8 +22,14 @@ pub(crate) const RW: MapFlags = MapFlags::READABLE.union(MapFlags::WRITEABLE);
 
 /// Tables that the background adds to those of a map below 512 GiB: with a scratch page, three that
 /// are shared, and two on the way to the interrupt range that no such map needs.
-pub(crate) const BACKGROUND_TABLES: u32 = if SCRATCH { 5 } else { 0 };
-pub(crate) const SCRATCH: bool = matches!(crate::BACKGROUND, Background::Scratch);
+pub(crate) fn background_tables() -> u32 {
+    if over_scratch() { 5 } else { 0 }
+}
+
+/// True if a scratch page is behind every bus frame that nobody mapped.
+pub(crate) fn over_scratch() -> bool {
+    kinds::background() == Background::Scratch
+}
 
 /// Domain 1 on a CPU, making calls.
 pub(crate) struct Vm<'b> {
@@ -56,11 +64,7 @@ pub(crate) const REASONS: [(AcquireError, Errno); 4] = [
 
 /// Runs `body` on the machine of `config`, as domain 1 on CPU 0.
 pub(crate) fn with<R>(config: &Config, body: impl FnOnce(&Vm<'_>) -> R) -> R {
-    let mut config = config.clone();
-    for domain in &mut config.domains {
-        domain.background = crate::BACKGROUND;
-    }
-    run(&config, |bed| body(&Vm::new(bed, GUEST, 0)))
+    run(&kinds::of_this_kind(config), |bed| body(&Vm::new(bed, GUEST, 0)))
 }
 
 /// A negative status.
@@ -167,7 +171,7 @@ impl<'b> Vm<'b> {
 
     /// True if the device finds the background at `bfn`: a fault, or the scratch page.
     pub(crate) fn hits_background(&self, device: PciDevice, bfn: u64) -> bool {
-        let expected = SCRATCH.then_some(Reach::Scratch);
+        let expected = over_scratch().then_some(Reach::Scratch);
         let [read, write] = [Direction::Read, Direction::Write];
         self.hits(device, bfn, read) == expected && self.hits(device, bfn, write) == expected
     }

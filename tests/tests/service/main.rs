@@ -1,14 +1,10 @@
-//! The service on the simulated machine, at the level of its hypercalls, with a scratch page behind
-//! every bus frame that nobody mapped. `service_fault` runs the same tests without.
+//! The service on the simulated machine, at the level of its hypercalls, on every kind of machine that
+//! `kinds` has.
 //!
 //! Every test ends with a teardown and a look at what is left: no reference, no table frame, no
 //! access through anything that was given back.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
-
-use pviommu_hypervisor::Background;
-
-const BACKGROUND: Background = Background::Scratch;
 
 mod batch;
 mod busy;
@@ -16,6 +12,8 @@ mod deferred;
 mod devices;
 mod failures;
 mod flush_order;
+#[path = "../kinds/mod.rs"]
+mod kinds;
 mod kit;
 mod model;
 mod ownership;

@@ -4,7 +4,7 @@ use pviommu_abi::{Errno, Gfn};
 use pviommu_hypervisor::{addr::GfnRange, platform::UnitFeatures};
 use pviommu_testbed::machine::{Config, Step, When};
 
-use crate::kit::{BACKGROUND_TABLES, DEVICE, GUEST, RW, SCRATCH, Vm, err, with, with_guest};
+use crate::kit::{DEVICE, GUEST, RW, Vm, background_tables, err, over_scratch, with, with_guest};
 
 const M2: u32 = 512;
 const G1: u32 = 512 * 512;
@@ -32,7 +32,7 @@ fn an_aligned_2_mib_map_of_contiguous_frames_is_one_leaf_with_its_split_paid() {
         let gfn = u64::from(G1);
         assert_eq!(vm.map(context, 0x400, gfn, M2, RW), (0, M2));
         // Root and two tables below; no leaf table.
-        assert_eq!((tables(vm), reserved(vm)), (3 + BACKGROUND_TABLES, 1));
+        assert_eq!((tables(vm), reserved(vm)), (3 + background_tables(), 1));
         assert!([0, 1, 255, 511].iter().all(|i| vm.lands_in(DEVICE, 0x400 + i, gfn + i)));
         assert_eq!(vm.unmap(context, 0x400, M2), (0, M2));
         assert_eq!(reserved(vm), 0);
@@ -47,7 +47,7 @@ fn an_aligned_1_gib_map_is_one_leaf_and_a_part_of_it_can_go() {
         let context = vm.attached_context();
         let (bfn, gfn) = (u64::from(G1), u64::from(G1));
         assert_eq!(vm.map(context, bfn, gfn, G1, RW), (0, G1));
-        assert_eq!((tables(vm), reserved(vm)), (2 + BACKGROUND_TABLES, 513));
+        assert_eq!((tables(vm), reserved(vm)), (2 + background_tables(), 513));
         let end = u64::from(G1) - 1;
         assert!([0, 12345, end].iter().all(|i| vm.lands_in(DEVICE, bfn + i, gfn + i)));
         // One page out of the middle: all others stay, and no memory is asked for.
@@ -55,7 +55,7 @@ fn an_aligned_1_gib_map_is_one_leaf_and_a_part_of_it_can_go() {
         assert_eq!(vm.unmap(context, bfn + 1000, 1), (0, 1));
         assert!(!vm.reads(DEVICE, bfn + 1000));
         assert!([0, 999, 1001, end].iter().all(|i| vm.lands_in(DEVICE, bfn + i, gfn + i)));
-        assert_eq!((tables(vm), reserved(vm)), (4 + BACKGROUND_TABLES, 511));
+        assert_eq!((tables(vm), reserved(vm)), (4 + background_tables(), 511));
         assert_eq!(vm.unmap(context, bfn, 1000), (0, 1000));
         assert_eq!(vm.unmap(context, bfn + 1001, G1 - 1001), (0, G1 - 1001));
         assert_eq!((reserved(vm), vm.bed.counters().references_live), (0, 0));
@@ -85,7 +85,7 @@ fn without_memory_for_the_split_leaves_stay_small() {
         let context = vm.attached_context();
         vm.bed.schedule().set(Step::Reserve, When::From(1));
         assert_eq!(vm.map(context, 0x400, u64::from(G1), M2, RW), (0, M2));
-        assert_eq!((tables(vm), reserved(vm)), (4 + BACKGROUND_TABLES, 0));
+        assert_eq!((tables(vm), reserved(vm)), (4 + background_tables(), 0));
         vm.bed.schedule().clear();
         vm.end();
     });
@@ -98,7 +98,7 @@ fn a_unit_without_large_leaves_gets_none() {
     with(&config, |vm| {
         let context = vm.attached_context();
         assert_eq!(vm.map(context, 0x400, u64::from(G1), M2, RW), (0, M2));
-        assert_eq!((tables(vm), reserved(vm)), (4 + BACKGROUND_TABLES, 0));
+        assert_eq!((tables(vm), reserved(vm)), (4 + background_tables(), 0));
         vm.end();
     });
 }
@@ -164,12 +164,12 @@ fn mmio_is_mapped_without_references() {
 #[test]
 fn the_domain_pays_for_tables_and_reservations_alike() {
     with_guest(16, |vm| {
-        let order = if SCRATCH { 4 } else { 3 };
+        let order = if over_scratch() { 4 } else { 3 };
         assert_eq!(vm.init(4, order), 0);
         let context = vm.alloc().unwrap();
         // The root, 2 tables, what the background takes, a scratch page, and leaf tables of 2 MiB.
         let frames = 1 << order;
-        let leaf_tables = frames - 3 - BACKGROUND_TABLES - u32::from(SCRATCH);
+        let leaf_tables = frames - 3 - background_tables() - u32::from(over_scratch());
         let mapped = (0..16).filter(|i| vm.map(context, i * 512, 0, 1, RW) == (0, 1)).count();
         assert_eq!(mapped, leaf_tables as usize);
         assert_eq!(vm.map(context, 16 * 512, 0, 1, RW), (err(Errno::ENOMEM), 0));

@@ -7,7 +7,10 @@ use pviommu_testbed::{
     machine::{Config, DeviceConfig, Reach},
 };
 
-use crate::kit::{DEVICE, Vm};
+use crate::{
+    kinds,
+    kit::{DEVICE, Vm},
+};
 
 pub(crate) const SECOND: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 4 << 3 };
 pub(crate) const THIRD: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 5 << 3 };
@@ -31,7 +34,7 @@ pub(crate) fn machine(devices: &[&[Reserved]]) -> Config {
         ..DeviceConfig::default()
     };
     config.devices = DEVICES.into_iter().zip(devices).map(of).collect();
-    config.with_quarantine(crate::BACKGROUND).with_direct_ranges()
+    config.with_quarantine(kinds::background()).with_direct_ranges()
 }
 
 /// Checks that `device` finds every page of `range` where it must be, with that access and no more.

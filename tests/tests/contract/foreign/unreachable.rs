@@ -6,7 +6,7 @@ use pviommu_testbed::{iommu::Direction, machine::Reach};
 
 use super::kit::{gfns, three};
 use crate::{
-    kit::{DEVICE, GUEST, RW, SCRATCH, Vm, with},
+    kit::{DEVICE, GUEST, RW, Vm, over_scratch, with},
     query::kit::question,
 };
 
@@ -49,7 +49,7 @@ fn page_tables_scratch_pages_and_what_is_no_memory_are_never_mapped() {
         for frame in [1 << 34, (1 << 34) + 1, 1 << 40, 1 << 51] {
             is_refused(vm, Mfn(frame));
         }
-        if SCRATCH {
+        if over_scratch() {
             let hit = vm.bed.dma_probe(DEVICE, AT << 12, Direction::Write).unwrap();
             assert_eq!(hit.reach, Reach::Scratch);
             is_refused(vm, hit.frame);

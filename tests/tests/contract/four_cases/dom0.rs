@@ -15,7 +15,7 @@ use super::{
     is_not_the_guests, stays_until_unmapped,
 };
 use crate::acts::{
-    BACKGROUND, Found, batch_one, both, element, find, frame, is_free, limits, lookup, moves, take,
+    Found, background, batch_one, both, element, find, frame, is_free, limits, lookup, moves, take,
     take_step_by_step,
 };
 use crate::batch_kit::READ_WRITE;
@@ -113,8 +113,8 @@ fn dom0_with_a_pv_iommu_driver_takes_over_from_the_host_map() {
                 is_not_the_guests(&dom0, at(3).0);
             }
             let found = DEVICES.map(|device| find(bed, device, at(3).0, Direction::Write));
-            assert!(found.iter().all(|it| [Found::At(at(3)), BACKGROUND].contains(it)));
-            moved.push(found.iter().filter(|it| **it == BACKGROUND).count());
+            assert!(found.iter().all(|it| [Found::At(at(3)), background()].contains(it)));
+            moved.push(found.iter().filter(|it| **it == background()).count());
         });
         bed.schedule().clear();
         assert!(entries > 2 && moved.is_sorted() && moved.contains(&1), "{moved:?}");

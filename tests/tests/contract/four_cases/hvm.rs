@@ -8,7 +8,7 @@ use super::{
     is_never_the_guests, is_not_the_guests, stays_until_unmapped,
 };
 use crate::acts::{
-    BACKGROUND, Found, batch_one, both, element, frame, is_free, limits, lookup, moves, take,
+    Found, background, batch_one, both, element, frame, is_free, limits, lookup, moves, take,
 };
 use crate::batch_kit::READ_WRITE;
 use crate::kit::{DEVICE, GUEST, RW, err, with};
@@ -138,7 +138,7 @@ fn hvm_with_a_virtual_iommu_takes_over_from_the_guest_map() {
         assert_eq!(vm.map(ZERO, 3, 4, 1, RW), (0, 1));
         assert!(reaches(3, 4));
         assert_eq!(take(vm, OwnershipMode::GIVE_BACK, Wire::DEFAULT), 0);
-        assert!(reaches(3, 3) && both(bed, DEVICE, 0x2000) == [BACKGROUND; 2]);
+        assert!(reaches(3, 3) && both(bed, DEVICE, 0x2000) == [background(); 2]);
         for form in ALL_FORMS {
             assert_eq!(take(vm, form, Wire::DEFAULT), 0);
         }

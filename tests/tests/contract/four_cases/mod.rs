@@ -18,7 +18,7 @@ use pviommu_abi::{
 use pviommu_hypervisor::{DefaultMap, Role, addr::GfnRange};
 use pviommu_testbed::machine::{Bed, Config, DeviceConfig, DomainConfig};
 
-use crate::acts::{BACKGROUND, batch_one, both, element, flush, is_free, take};
+use crate::acts::{background, batch_one, both, element, flush, is_free, take};
 use crate::batch_kit::READ_WRITE;
 use crate::kit::{DEVICE, DOM0, GUEST, RW, Vm, err};
 
@@ -86,7 +86,7 @@ fn is_never_the_guests(vm: &Vm<'_>, bfn: u64) {
 
 /// Both devices find the background.
 fn is_background(bed: &Bed<'_>, bfn: u64) -> bool {
-    DEVICES.iter().all(|device| both(bed, *device, bfn) == [BACKGROUND; 2])
+    DEVICES.iter().all(|device| both(bed, *device, bfn) == [background(); 2])
 }
 
 /// Ends all domains, twice; nothing is left, and `bfn` leads nowhere.

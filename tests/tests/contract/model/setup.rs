@@ -9,7 +9,7 @@ use pviommu_hypervisor::{
 use pviommu_testbed::machine::{Bed, Config, DeviceConfig, DomainConfig, poor_facts};
 
 use super::world::{Device, Domain, Page, World};
-use crate::acts::{BACKGROUND, Found, limits};
+use crate::acts::{Found, background, limits};
 use crate::kit::{DOM0, GUEST, Vm};
 
 const HVM: DomId = DomId(2);
@@ -142,7 +142,7 @@ impl World {
         let mut world = Self {
             top: told.aperture_last.0,
             ram,
-            background: BACKGROUND,
+            background: background(),
             quarantine,
             domains: config.domains.iter().map(domain).collect(),
             devices: config.devices.iter().map(device).collect(),

@@ -13,7 +13,7 @@ use pviommu_testbed::{
 use super::kit::{take, take_over};
 use crate::{
     batch_kit::{header, lay, map, run_one, step as batch_step, unmap_later},
-    kit::{DEVICE, GUEST, RW, SCRATCH, Vm, err, with, with_hardware_domain},
+    kit::{DEVICE, GUEST, RW, Vm, err, over_scratch, with, with_hardware_domain},
     query::kit::{is_refused, limits},
 };
 
@@ -78,7 +78,7 @@ fn each_form_does_what_it_says_from_each_map_and_twice() {
                     let after = vm.bed.board().device_entries(DEVICE);
                     assert_eq!(after == before, kept);
                     // A fault is a fault, by the background or because the device is blocked.
-                    let alike = map == DefaultMap::Blocked && !SCRATCH;
+                    let alike = map == DefaultMap::Blocked && !over_scratch();
                     assert_eq!(is_initial(vm, map), kept || alike);
                     is_editable(vm);
                     assert_eq!(vm.map(ZERO, 7, 9, 1, RW), (0, 1));
@@ -179,7 +179,7 @@ fn the_background_is_the_one_that_was_asked_for() {
         for asked in [Wire::DEFAULT, Wire::FAULT, Wire::SCRATCH] {
             with(&starting_with(map), |vm| {
                 assert_eq!(take_over(vm, CLEAR, asked), 0);
-                let scratch = asked == Wire::SCRATCH || asked == Wire::DEFAULT && SCRATCH;
+                let scratch = asked == Wire::SCRATCH || asked == Wire::DEFAULT && over_scratch();
                 let finds = || vm.hits(DEVICE, 5, Direction::Write);
                 let expected = scratch.then_some(Reach::Scratch);
                 assert_eq!(finds(), expected);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pviommu_abi::{Background as Wire, ElementFlags, Errno};
 use pviommu_testbed::{iommu::Direction, machine::Reach};
 
-use crate::kit::{DEVICE, GUEST, SCRATCH, Vm, err};
+use crate::kit::{DEVICE, GUEST, Vm, err, over_scratch};
 
 /// Guest frames: 2 GiB, of which the second GiB follows on in the machine.
 pub(crate) const GUEST_PAGES: u64 = 2 << 18;
@@ -66,7 +66,7 @@ pub(crate) struct Space {
 
 impl Space {
     pub(crate) fn new(background: Wire, aperture: (u64, u64)) -> Self {
-        let usual = if SCRATCH { Wire::SCRATCH } else { Wire::FAULT };
+        let usual = if over_scratch() { Wire::SCRATCH } else { Wire::FAULT };
         let background = if background == Wire::DEFAULT { usual } else { background };
         let aperture = if aperture == (0, 0) { (0, TOP) } else { aperture };
         Self {

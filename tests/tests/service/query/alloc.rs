@@ -11,7 +11,7 @@ use pviommu_testbed::{
 use zerocopy::IntoBytes;
 
 use crate::batch::kit::{RUN_ALL, flush, lookup, map, run, skip_holes, statuses, unmap};
-use crate::kit::{DEVICE, GUEST, RW, SCRATCH, Vm, err, with_guest};
+use crate::kit::{DEVICE, GUEST, RW, Vm, err, over_scratch, with_guest};
 
 const TOP: u64 = (1 << 36) - 1;
 
@@ -56,7 +56,7 @@ fn background(vm: &Vm<'_>, bfn: u64) -> Wire {
 fn the_background_is_the_one_that_was_chosen() {
     with_guest(64, |vm| {
         assert_eq!(vm.init(8, 10), 0);
-        let usual = if SCRATCH { Wire::SCRATCH } else { Wire::FAULT };
+        let usual = if over_scratch() { Wire::SCRATCH } else { Wire::FAULT };
         for (chosen, expected) in
             [(Wire::DEFAULT, usual), (Wire::FAULT, Wire::FAULT), (Wire::SCRATCH, Wire::SCRATCH)]
         {

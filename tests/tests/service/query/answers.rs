@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 
 use super::kit::{is_refused, limits, question};
 use crate::batch::kit::{run_one, unmap_later};
-use crate::kit::{BACKGROUND_TABLES, DOM0, GUEST, RW, SCRATCH, Vm, err, with, with_guest};
+use crate::kit::{DOM0, GUEST, RW, Vm, background_tables, err, over_scratch, with, with_guest};
 
 pub(crate) const TOP: u64 = (1 << 36) - 1;
 
@@ -100,9 +100,9 @@ fn limits_are_those_of_the_machine_and_the_context() {
         let told = limits(vm, context);
         assert_eq!((told.aperture_first, told.aperture_last), (Bfn(0), Bfn(TOP)));
         assert_eq!(told.page_sizes, 4096 | 1 << 21 | 1 << 30);
-        let background = if SCRATCH { Wire::SCRATCH } else { Wire::FAULT };
+        let background = if over_scratch() { Wire::SCRATCH } else { Wire::FAULT };
         assert_eq!(told.background, background);
-        let state = if SCRATCH { LimitFlags::MAP_FLUSHES } else { LimitFlags::empty() };
+        let state = if over_scratch() { LimitFlags::MAP_FLUSHES } else { LimitFlags::empty() };
         assert_eq!(told.state, state);
         assert_eq!((told.contexts_used, told.contexts_allowed), (1, 128));
         assert_eq!(told.table_frames_allowed, 4096);
@@ -164,7 +164,7 @@ fn quotas_move_with_their_use() {
         assert_eq!(vm.free(context, FreeFlags::REATTACH_DEFAULT), 0);
         let after = limits(vm, ContextId::DEFAULT);
         assert_eq!((after.contexts_used, after.table_frames_used), (0, 0));
-        assert!(empty.table_frames_used >= u64::from(BACKGROUND_TABLES));
+        assert!(empty.table_frames_used >= u64::from(background_tables()));
         vm.end();
     });
 }

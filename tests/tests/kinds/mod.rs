@@ -1,0 +1,104 @@
+//! The kinds of machine that the tests of `service` and `contract` run on: what its units are, and what
+//! is behind every bus frame that nobody mapped.
+//!
+//! They are compiled once and ask at run time. Two variables choose the kind, and where neither is set
+//! the test below has everything run again on each other kind. One of them, and some of the tests:
+//!
+//! ```text
+//! PVIOMMU_TEST_BACKGROUND=fault cargo test -p pviommu-testbed --test service v7::
+//! ```
+
+use std::{
+    env,
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+use pviommu_hypervisor::Background;
+use pviommu_testbed::machine::Config;
+
+const UNIT: &str = "PVIOMMU_TEST_UNIT";
+const BACKGROUND: &str = "PVIOMMU_TEST_BACKGROUND";
+
+/// What the units of a machine are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unit {
+    Vtd,
+}
+
+// The first is what a variable that is not set says.
+const UNITS: [(&str, Unit); 1] = [("vtd", Unit::Vtd)];
+const BACKGROUNDS: [(&str, Background); 2] =
+    [("scratch", Background::Scratch), ("fault", Background::Fault)];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Kind {
+    unit: Unit,
+    background: Background,
+}
+
+/// The kind of machine that this process runs its tests on.
+fn kind() -> Kind {
+    static KIND: OnceLock<Kind> = OnceLock::new();
+    *KIND.get_or_init(|| Kind {
+        unit: chosen(UNIT, &UNITS),
+        background: chosen(BACKGROUND, &BACKGROUNDS),
+    })
+}
+
+fn chosen<T: Copy>(variable: &str, values: &[(&str, T)]) -> T {
+    let Some(asked) = env::var_os(variable) else { return values[0].1 };
+    let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
+    let found = values.iter().find(|(name, _)| asked == **name);
+    assert!(found.is_some(), "{variable} is {asked:?} and not one of {names:?}");
+    found.unwrap().1
+}
+
+/// What is behind every bus frame that nobody mapped, where nobody chose otherwise.
+pub(crate) fn background() -> Background {
+    kind().background
+}
+
+/// The machine of `config`, made one of this process's kind.
+pub(crate) fn of_this_kind(config: &Config) -> Config {
+    config.clone().with_background(background())
+}
+
+/// Nothing to do where a kind was asked for: then this process runs all there is to run.
+#[test]
+fn all_tests_pass_on_every_other_kind_of_machine() {
+    let this = kind();
+    if [UNIT, BACKGROUND].iter().any(|variable| env::var_os(variable).is_some()) {
+        return;
+    }
+    let list = text(&again(&["--list", "--format=terse"], &[]).stdout);
+    let tests = list.lines().filter(|line| line.ends_with(": test")).count();
+    let passed =
+        format!("test result: ok. {tests} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+    for (unit_name, unit) in UNITS {
+        for (background_name, background) in BACKGROUNDS {
+            if (Kind { unit, background }) == this {
+                continue;
+            }
+            let variables = [(UNIT, unit_name), (BACKGROUND, background_name)];
+            let ran = again(&["--quiet"], &variables);
+            let (said, complained) = (text(&ran.stdout), text(&ran.stderr));
+            assert!(
+                tests > 1 && ran.status.success() && said.contains(&passed),
+                "{UNIT}={unit_name} {BACKGROUND}={background_name}: {}, and not '{passed}'\n\
+                 {said}{complained}",
+                ran.status
+            );
+        }
+    }
+}
+
+/// Runs this very binary.
+fn again(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(arguments).envs(variables.iter().copied()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
