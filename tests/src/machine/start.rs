@@ -24,22 +24,17 @@ const FRAMES_OF_A_DEVICE: u32 = 32;
 const FRAMES_OF_A_RANGE: u32 = 16;
 
 /// Builds the machine of `config`, starts the service on it, gives domains their default maps, puts
-/// all devices into quarantine if there is one, gives domains their devices, and calls `body`. Everything is gone when this returns.
+/// all devices into quarantine if there is one, gives domains their devices, and calls `body`.
+/// Everything is gone when this returns.
 ///
 /// # Panics
 /// If the configuration makes no sense or the service refuses it.
 pub fn run<R>(config: &Config, body: impl FnOnce(&Bed<'_>) -> R) -> R {
-    let started = try_run(config, |bed| {
-        for domain in config.domains.iter().filter(|d| d.default_map != DefaultMap::Blocked) {
-            bed.set_default(domain.id, domain.default_map).expect("the default map can be made");
-        }
-        for device in config.devices.iter().filter(|_| config.quarantine.is_some()) {
-            bed.quarantine(device.function).expect("the device can be put into quarantine");
-        }
-        for device in config.devices.iter().filter(|device| !device.unowned) {
-            bed.assign(device.owner, device.function).expect("the device can be assigned");
-        }
-        body(bed)
+    let started = result_of(body, |body| {
+        start(config, &mut |bed| {
+            settle(config, bed);
+            body(bed);
+        })
     });
     started.expect("the service accepts the machine")
 }
@@ -50,6 +45,35 @@ pub fn run<R>(config: &Config, body: impl FnOnce(&Bed<'_>) -> R) -> R {
 /// # Errors
 /// Why the service refuses the machine.
 pub fn try_run<R>(config: &Config, body: impl FnOnce(&Bed<'_>) -> R) -> Result<R, SetupError> {
+    result_of(body, |body| start(config, body))
+}
+
+/// Hands out what `body` returns, so that what calls it is compiled once: hundreds of tests start a
+/// machine.
+fn result_of<R>(
+    body: impl FnOnce(&Bed<'_>) -> R,
+    start: impl FnOnce(&mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupError>,
+) -> Result<R, SetupError> {
+    let mut body = Some(body);
+    let mut result = None;
+    start(&mut |bed| result = body.take().map(|body| body(bed)))?;
+    Ok(result.expect("the machine has run"))
+}
+
+/// Default maps, quarantine and devices, as `config` has them.
+fn settle(config: &Config, bed: &Bed<'_>) {
+    for domain in config.domains.iter().filter(|d| d.default_map != DefaultMap::Blocked) {
+        bed.set_default(domain.id, domain.default_map).expect("the default map can be made");
+    }
+    for device in config.devices.iter().filter(|_| config.quarantine.is_some()) {
+        bed.quarantine(device.function).expect("the device can be put into quarantine");
+    }
+    for device in config.devices.iter().filter(|device| !device.unowned) {
+        bed.assign(device.owner, device.function).expect("the device can be assigned");
+    }
+}
+
+fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupError> {
     let board = Board::new(config);
 
     let words = |tags: u32| (0..tags.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
@@ -97,7 +121,8 @@ pub fn try_run<R>(config: &Config, body: impl FnOnce(&Bed<'_>) -> R) -> Result<R
         unreachable: &unreachable,
     };
     let iommu = Iommu::new(Platform::new(&board, &domains), machine)?;
-    Ok(body(&Bed::new(&board, &domains, iommu, config.cpus)))
+    body(&Bed::new(&board, &domains, iommu, config.cpus));
+    Ok(())
 }
 
 /// What the requests of a device are known by besides its own number.
