@@ -18,6 +18,8 @@ pub enum Direction {
 pub enum FaultReason {
     /// The device has no entry, or one that blocks it.
     Blocked,
+    /// The entry of the device is one that no unit takes.
+    IllegalEntry,
     /// The address is above what the unit or the table covers.
     AddressWidth,
     /// An entry on the way is not present.
@@ -35,6 +37,8 @@ pub enum FaultReason {
     Stopped,
     /// The address is in the interrupt window, so the access is an interrupt and not DMA.
     Interrupt,
+    /// The address is of a range that the unit does not translate, and is no memory.
+    Hole,
     /// The machine has no such device.
     NoDevice,
 }

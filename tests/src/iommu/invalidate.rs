@@ -3,14 +3,14 @@
 use pviommu_abi::PciDevice;
 use pviommu_hypervisor::{
     addr::{Mfn, MfnRange},
-    platform::{Invalidation, TABLE_ENTRIES, TableRoot, Tag},
+    platform::{Invalidation, TABLE_ENTRIES, Tag},
 };
 use rustc_hash::FxHashSet;
 
 use super::{
     iotlb::Cached,
     unit::{State, UnitModel},
-    walker::{self, Place, Rights, Step, Walk},
+    walker::{self, Place, Step, Walk},
     write_buffer::WriteBuffer,
 };
 use crate::machine::{
@@ -19,6 +19,37 @@ use crate::machine::{
     memory::Memory,
     violation::Violation,
 };
+
+/// Bus frames, and whether the tables on the way are left alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) leaves_only: bool,
+}
+
+impl Span {
+    fn of(what: Invalidation) -> Self {
+        match what {
+            Invalidation::Leaves(range) => {
+                Self { first: range.first().0, last: range.last().0, leaves_only: true }
+            }
+            Invalidation::Tables(range) => {
+                Self { first: range.first().0, last: range.last().0, leaves_only: false }
+            }
+            _ => Self { first: 0, last: u64::MAX, leaves_only: false },
+        }
+    }
+}
+
+/// What translations are forgotten for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    /// Something was removed or replaced.
+    Removal,
+    /// Something was added, and the unit may know it absent.
+    Sync,
+}
 
 impl UnitModel {
     /// Forgets what is cached under `tag`, after it has checked that until now nothing of it was
@@ -35,14 +66,31 @@ impl UnitModel {
         what: Invalidation,
         kept: impl Fn(Mfn) -> bool,
     ) {
-        let (first, last, leaves_only) = span(what);
+        self.forget(memory, tag, Span::of(what), Why::Removal, kept);
+    }
+
+    /// Forgets all of `span`, and counts it as what it is for.
+    pub(super) fn forget(
+        &self,
+        memory: &Memory,
+        tag: Tag,
+        span: Span,
+        why: Why,
+        kept: impl Fn(Mfn) -> bool,
+    ) {
+        let Span { first, last, leaves_only } = span;
         let mut state = lock(&self.state);
         let State { tags, index, buffer, recent, counters, .. } = &mut *state;
         buffer.flush(&memory.tables, &self.facts);
         recent.note(first);
         recent.note(last);
-        counters.iotlb_flushes += 1;
-        counters.leaf_flushes += u64::from(leaves_only);
+        match why {
+            Why::Removal => {
+                counters.iotlb_flushes += 1;
+                counters.leaf_flushes += u64::from(leaves_only);
+            }
+            Why::Sync => counters.map_syncs += 1,
+        }
         if let Some(cache) = tags.get_mut(&tag.0) {
             let covered = cache.iotlb.covered(first, last).into_iter();
             for cached in covered.filter(|cached| !kept(cached.frame)) {
@@ -147,23 +195,21 @@ impl UnitModel {
         if index.names_page(frame) {
             violations.record(Violation::ScratchFreedWhileCached { unit, frame });
         }
-        if self.leads_to(memory, devices.roots(), buffer, frame) {
+        if self.leads_to(memory, devices.tops(), buffer, frame) {
             violations.record(Violation::ScratchFreedWhileReachable { unit, frame });
         }
     }
 
-    /// True if a table under one of `roots` leads to the page in `frame`.
+    /// True if a table under one of `tops` leads to the page in `frame`.
     fn leads_to(
         &self,
         memory: &Memory,
-        roots: impl Iterator<Item = TableRoot>,
+        tops: impl Iterator<Item = Place>,
         buffer: &mut WriteBuffer,
         frame: Mfn,
     ) -> bool {
         let mut seen = FxHashSet::default();
-        let mut left: Vec<Place> = roots
-            .map(|root| Place { table: root.frame, level: root.levels, rights: Rights::ALL })
-            .collect();
+        let mut left: Vec<Place> = tops.collect();
         while let Some(place) = left.pop() {
             if !seen.insert(place.table.0) {
                 continue;
@@ -184,18 +230,9 @@ impl UnitModel {
 
     /// The translations that `what` covers, and a device that could use them.
     pub(crate) fn covered(&self, tag: Tag, what: Invalidation) -> Option<(PciDevice, Vec<Cached>)> {
-        let (first, last, _) = span(what);
+        let Span { first, last, .. } = Span::of(what);
         let state = lock(&self.state);
         let device = state.devices.with_tag(tag)?;
         Some((device, state.tags.get(&tag.0)?.iotlb.covered(first, last)))
-    }
-}
-
-/// First and last bus frame, and whether the tables on the way are left alone.
-fn span(what: Invalidation) -> (u64, u64, bool) {
-    match what {
-        Invalidation::Leaves(range) => (range.first().0, range.last().0, true),
-        Invalidation::Tables(range) => (range.first().0, range.last().0, false),
-        _ => (0, u64::MAX, false),
     }
 }

@@ -6,7 +6,7 @@ use super::{
     fault::{Direction, FaultReason},
     iotlb::Cached,
     unit::{State, UnitModel},
-    walker::{self, Place, Rights, Walk},
+    walker::{self, Walk},
 };
 use crate::machine::{frames::lock, memory::Memory};
 
@@ -26,11 +26,8 @@ impl UnitModel {
         let mut state = lock(&self.state);
         let State { devices, tags, buffer, .. } = &mut *state;
         let owner = devices.owner(device);
-        let (root, tag) = devices.in_use(device).table().ok_or(FaultReason::Blocked)?;
         let bfn = address >> 12;
-        if !walker::in_width(&self.facts, root.levels, bfn) {
-            return Err(FaultReason::AddressWidth);
-        }
+        let (top, tag) = self.way(devices.in_use(device), bfn)?;
         let cache = tags.get(&tag.0);
         let known = cache.and_then(|cache| cache.iotlb.find(bfn));
         let found = match known {
@@ -39,7 +36,6 @@ impl UnitModel {
                 return Err(FaultReason::NotPresent);
             }
             None => {
-                let top = Place { table: root.frame, level: root.levels, rights: Rights::ALL };
                 let place = cache.and_then(|cache| cache.paging.find(bfn)).unwrap_or(top);
                 let read = |place, index| buffer.entry(&memory.tables, &self.facts, place, index);
                 match walker::walk_by(read, &self.facts, place, bfn, |_| ()) {
@@ -49,7 +45,9 @@ impl UnitModel {
                         cached.bfn &= !(cached.pages() - 1);
                         cached
                     }
-                    Walk::NotPresent { .. } => return Err(FaultReason::NotPresent),
+                    Walk::NotPresent { .. } | Walk::LeftBehind { .. } => {
+                        return Err(FaultReason::NotPresent);
+                    }
                     Walk::Reserved { .. } => return Err(FaultReason::ReservedBits),
                     Walk::BadTable { .. } => return Err(FaultReason::BadTable),
                 }

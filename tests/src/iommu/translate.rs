@@ -4,14 +4,16 @@
 use pviommu_abi::PciDevice;
 use pviommu_hypervisor::{
     addr::Mfn,
-    platform::{TableRoot, Tag, UnitFeatures, UnitId},
+    platform::{Tag, UnitFeatures, UnitId},
 };
 
 use super::{
+    device_table::DeviceEntry,
     fault::{Direction, FaultReason, FaultRecord},
+    holes,
     iotlb::Cached,
     unit::{State, UnitModel},
-    walker::{self, Place, Rights, Walk},
+    walker::{self, Place, Walk},
 };
 use crate::machine::{
     Basis,
@@ -22,9 +24,6 @@ use crate::machine::{
 
 /// Most fault records kept; later ones are only counted.
 const FAULTS_KEPT: usize = 4096;
-
-/// Writes here are interrupts (0xfee00000 to 0xfeefffff, in frames), never DMA.
-const INTERRUPT_FRAMES: std::ops::RangeInclusive<u64> = 0xfee00..=0xfeeff;
 
 /// An access on its way: who asked, and where it was translated to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,8 +44,8 @@ pub struct Landing {
     pub basis: Basis,
 }
 
-/// A translation, and the table it is under.
-type Translated = (Cached, TableRoot, Tag);
+/// A translation, the root it is under, and its tag.
+type Translated = (Cached, Mfn, Tag);
 
 impl UnitModel {
     /// Carries out one access of `device` within a page: translates, checks that a device may be
@@ -77,7 +76,7 @@ impl UnitModel {
         direction: Direction,
         act: impl FnOnce(&Landing) -> R,
     ) -> Result<R, FaultReason> {
-        if INTERRUPT_FRAMES.contains(&(address >> 12)) {
+        if holes::is_interrupt(address >> 12) {
             return Err(FaultReason::Interrupt);
         }
         let mut state = lock(&self.state);
@@ -135,7 +134,8 @@ impl UnitModel {
     ) -> Result<Landing, FaultReason> {
         let unit = self.id;
         let frame = cached.frame_of(address >> 12);
-        let reach = memory.reach(frame);
+        let hole = holes::is_no_memory(self.facts.format, frame);
+        let reach = if hole { Reach::Forbidden } else { memory.reach(frame) };
         let has = state.devices.owner(device);
         let seen = match memory.tables.scratch_owner(frame) {
             _ if !memory.allows(&cached, device, has, frame, reach) => {
@@ -145,7 +145,7 @@ impl UnitModel {
                 Some(Violation::ScratchOfAnother { unit, device, address, frame, owner })
             }
             Some(_) => {
-                let (first, second) = (memory.tables.scratch_root(frame, root.frame), root.frame);
+                let (first, second) = (memory.tables.scratch_root(frame, root), root);
                 (first != second).then_some(Violation::ScratchUnderTwoRoots {
                     unit,
                     frame,
@@ -164,6 +164,23 @@ impl UnitModel {
         }
     }
 
+    /// Where the walk to `bfn` begins by this entry, and the tag of what it finds.
+    pub(super) fn way(&self, entry: DeviceEntry, bfn: u64) -> Result<(Place, Tag), FaultReason> {
+        let (top, tag) = match (entry, entry.top()) {
+            (DeviceEntry::Translated { tag, .. }, Some(top)) => (top, tag),
+            (DeviceEntry::Untranslated, _) => return Err(FaultReason::Stopped),
+            (DeviceEntry::Illegal(_), _) => return Err(FaultReason::IllegalEntry),
+            _ => return Err(FaultReason::Blocked),
+        };
+        if !walker::in_width(&self.facts, top.level, bfn) {
+            return Err(FaultReason::AddressWidth);
+        }
+        if holes::is_untranslated(self.facts.format, bfn) {
+            return Err(FaultReason::Hole);
+        }
+        Ok((top, tag))
+    }
+
     /// Finds the translation of `address`, in the caches or by a walk, and keeps it.
     fn translate(
         &self,
@@ -175,25 +192,25 @@ impl UnitModel {
         let State { devices, tags, index, buffer, counters, .. } = state;
         let owner = devices.owner(device);
         let (entry, filled) = devices.look_up(device);
-        let (root, tag) = entry.table().ok_or(FaultReason::Blocked)?;
-        if filled {
-            index.add_table(root.frame);
+        let unit = self.id;
+        if entry == DeviceEntry::Untranslated {
+            memory.violations.record(Violation::Untranslated { unit, device });
         }
         let bfn = address >> 12;
-        if !walker::in_width(&self.facts, root.levels, bfn) {
-            return Err(FaultReason::AddressWidth);
+        let (top, tag) = self.way(entry, bfn)?;
+        if filled {
+            index.add_table(top.table);
         }
         let cache = tags.entry(tag.0).or_default();
         if let Some(cached) = cache.iotlb.find(bfn) {
             counters.iotlb_hits += 1;
-            return Ok((cached, root, tag));
+            return Ok((cached, top.table, tag));
         }
         if cache.absent.covers(bfn) {
             return Err(FaultReason::NotPresent);
         }
         counters.walks += 1;
-        cache.root = Some(root.frame);
-        let top = Place { table: root.frame, level: root.levels, rights: Rights::ALL };
+        cache.root = Some(top.table);
         let place = cache.paging.find(bfn).unwrap_or(top);
         let read = |place, index| buffer.entry(&memory.tables, &self.facts, place, index);
         let ended = walker::walk_by(read, &self.facts, place, bfn, |place| {
@@ -204,7 +221,6 @@ impl UnitModel {
                 }
             }
         });
-        let unit = self.id;
         match ended {
             Walk::Leaf { frame, level, rights, soft } => {
                 let basis = memory.rules.basis(soft, owner);
@@ -212,12 +228,16 @@ impl UnitModel {
                 cached.bfn &= !(cached.pages() - 1);
                 cache.iotlb.insert(cached);
                 index.add_page(&cached);
-                Ok((cached, root, tag))
+                Ok((cached, top.table, tag))
             }
             Walk::NotPresent { level } => {
                 if self.facts.features.contains(UnitFeatures::CACHES_NOT_PRESENT) {
                     cache.absent.insert(bfn, if self.absent_spans { level } else { 1 });
                 }
+                Err(FaultReason::NotPresent)
+            }
+            Walk::LeftBehind { level, entry } => {
+                memory.violations.record(Violation::LeftBehind { unit, address, level, entry });
                 Err(FaultReason::NotPresent)
             }
             Walk::Reserved { level, entry } => {

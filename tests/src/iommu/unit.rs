@@ -9,22 +9,22 @@ use std::sync::Mutex;
 use pviommu_abi::{DomId, PciDevice};
 use pviommu_hypervisor::{
     addr::Mfn,
-    platform::{TableRoot, Tag, UnitFacts, UnitId},
+    platform::{Tag, UnitFacts, UnitId},
 };
 use rustc_hash::FxHashMap;
 
 use super::{
     absent::Absent,
+    attach,
     device_table::{DeviceEntry, DeviceTable},
     fault::FaultRecord,
     index::Index,
     iotlb::Iotlb,
     meanwhile::Recent,
     paging_cache::PagingCache,
-    walker::{self, Place, Rights},
     write_buffer::WriteBuffer,
 };
-use crate::machine::{Harshness, frames::lock, memory::Memory, violation::Violation};
+use crate::machine::{Harshness, frames::lock};
 
 /// What a unit has done since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -80,8 +80,8 @@ impl UnitModel {
     /// A unit that blocks every device.
     #[must_use]
     pub fn new(id: UnitId, facts: UnitFacts) -> Self {
-        let buffer = WriteBuffer::of(&facts);
-        let state = Mutex::new(State { buffer, ..State::default() });
+        let (buffer, devices) = (WriteBuffer::of(&facts), attach::blocking(&facts));
+        let state = Mutex::new(State { buffer, devices, ..State::default() });
         Self { id, facts, absent_spans: true, state }
     }
 
@@ -90,7 +90,7 @@ impl UnitModel {
     pub fn with_harshness(mut self, harshness: &Harshness) -> Self {
         self.absent_spans = harshness.absent_spans;
         if !harshness.write_buffers {
-            self.state = Mutex::default();
+            lock(&self.state).buffer = WriteBuffer::default();
         }
         self
     }
@@ -134,59 +134,5 @@ impl UnitModel {
     /// Tells whose `device` is, for the checks; nobody's if it is not told.
     pub(crate) fn belongs_to(&self, device: PciDevice, owner: Option<DomId>) {
         lock(&self.state).devices.set_owner(device, owner);
-    }
-
-    /// Points the entry of `device` at `root` under `tag`; forgets the cached entry if `forget`.
-    pub fn attach(
-        &self,
-        memory: &Memory,
-        device: PciDevice,
-        root: TableRoot,
-        tag: Tag,
-        forget: bool,
-    ) {
-        let unit = self.id;
-        let violations = &memory.violations;
-        let mut state = lock(&self.state);
-        if tag.0 == 0 || u32::from(tag.0) >= self.facts.tags {
-            violations.record(Violation::BadTag { unit, tag });
-        }
-        let walkable = walker::supports_levels(&self.facts, root.levels);
-        if !walkable || !memory.tables.is_live(root.frame) {
-            let TableRoot { frame, levels } = root;
-            violations.record(Violation::BadRoot { unit, frame, levels });
-        }
-        if state.devices.has_other_root(device, tag, root) {
-            violations.record(Violation::TagWithTwoRoots { unit, tag });
-        }
-        let stale = state.tags.get(&tag.0).is_some_and(|cache| {
-            let kept = !cache.iotlb.is_empty() || !cache.paging.is_empty();
-            kept && cache.root != Some(root.frame)
-        });
-        if stale {
-            violations.record(Violation::TagReusedBeforeFlush { unit, tag });
-        }
-        state.index.add_table(root.frame);
-        // What was stored before is in force for a device that comes.
-        let State { buffer, .. } = &mut *state;
-        buffer.flush(&memory.tables, &self.facts);
-        let top = Place { table: root.frame, level: root.levels, rights: Rights::ALL };
-        buffer.copy(&memory.tables, &self.facts, top);
-        Self::replace(&mut state, device, DeviceEntry::Translated { root, tag }, forget);
-    }
-
-    /// Makes the entry of `device` refuse everything; forgets the cached entry if `forget`.
-    pub fn block(&self, device: PciDevice, forget: bool) {
-        Self::replace(&mut lock(&self.state), device, DeviceEntry::Blocked, forget);
-    }
-
-    fn replace(state: &mut State, device: PciDevice, entry: DeviceEntry, forget: bool) {
-        let State { devices, index, counters, .. } = state;
-        counters.device_entries += 1;
-        let gone = devices.set(device, entry);
-        let cached = if forget { devices.forget(device) } else { None };
-        for (root, _) in [Some(gone), cached].into_iter().flatten().filter_map(DeviceEntry::table) {
-            index.remove_table(root.frame);
-        }
     }
 }

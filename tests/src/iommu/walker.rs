@@ -1,30 +1,21 @@
-//! The page walk of VT-d second-stage translation.
+//! The page walk, whatever the format of the tables: where it stands, how it goes on, how it ends.
 //!
-//! | bits | non-leaf | leaf |
-//! |---|---|---|
-//! | 0, 1 | read, write: ANDed down the levels | the same |
-//! | 7 | 0; page size at levels 2 and 3 | 1 at levels 2 and 3, ignored at level 1 |
-//! | 11 | reserved | snoop, reserved without snoop control |
-//! | 51:12 | table | first frame of the page; low bits of a large page are reserved |
-//! | 62 | reserved | reserved |
-//! | the rest | ignored | ignored |
-//!
-//! Address bits from the host address width up to 51 are reserved. An entry that permits
-//! neither reads nor writes is not present, whatever else it holds.
+//! What an entry says is decided in [`vtd`] and [`amd`], each written from its specification. Levels
+//! count from 1, the tables whose entries are always leaves of 4 KiB, as both specifications have it.
+
+mod amd;
+mod vtd;
 
 use pviommu_hypervisor::{
     addr::Mfn,
+    format::FormatKind,
     platform::{UnitFacts, UnitFeatures},
 };
 
 use super::soft::Soft;
 use crate::machine::tables::Tables;
 
-const READ: u64 = 1 << 0;
-const WRITE: u64 = 1 << 1;
-const PAGE_SIZE: u64 = 1 << 7;
-const SNOOP: u64 = 1 << 11;
-const TRANSIENT: u64 = 1 << 62;
+/// Address bits of an entry: of both formats, and of device-table entries.
 const ADDRESS: u64 = ((1 << 52) - 1) & !0xfff;
 
 /// Bits of a frame number that one level resolves.
@@ -40,12 +31,8 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Everything: what a walk starts with.
+    /// Everything.
     pub const ALL: Self = Self { read: true, write: true };
-
-    const fn of(entry: u64) -> Self {
-        Self { read: entry & READ != 0, write: entry & WRITE != 0 }
-    }
 
     const fn and(self, other: Self) -> Self {
         Self { read: self.read && other.read, write: self.write && other.write }
@@ -81,6 +68,13 @@ pub enum Walk {
     NotPresent {
         /// Level of the entry.
         level: u8,
+    },
+    /// At an entry that is not present and not empty, by which some units translate all the same.
+    LeftBehind {
+        /// Level of the entry.
+        level: u8,
+        /// The entry.
+        entry: u64,
     },
     /// At an entry with reserved bits set.
     Reserved {
@@ -166,22 +160,30 @@ pub const fn index(bfn: u64, level: u8) -> usize {
 }
 
 /// Where an entry of the table at `place` leads.
+///
+/// # Panics
+/// If there is no walker for the format.
 #[must_use]
 pub fn follow(facts: &UnitFacts, place: Place, entry: u64) -> Step {
-    let Place { level, rights, .. } = place;
-    if entry & (READ | WRITE) == 0 {
-        return Step::Ended(Walk::NotPresent { level });
+    match facts.format {
+        FormatKind::VtdSecondStage => vtd::follow(facts, place, entry),
+        FormatKind::AmdV1 => amd::follow(facts, place, entry),
+        other => unimplemented!("a walker for {other:?}"),
     }
-    let leaf = level == 1 || (entry & PAGE_SIZE != 0 && has_large_leaf(facts, level));
-    if entry & reserved(facts, level, leaf) != 0 {
-        return Step::Ended(Walk::Reserved { level, entry });
-    }
-    let frame = Mfn((entry & ADDRESS) >> 12);
-    let rights = rights.and(Rights::of(entry));
-    if leaf {
-        Step::Ended(Walk::Leaf { frame, level, rights, soft: Soft::of(entry) })
-    } else {
-        Step::Down(Place { table: frame, level: level - 1, rights })
+}
+
+/// The frame that an entry names, of a table or a page.
+#[must_use]
+pub const fn frame_of(entry: u64) -> Mfn {
+    Mfn((entry & ADDRESS) >> 12)
+}
+
+/// True if a leaf forces requests to be snooped (VT-d: SNP, AMD: FC).
+#[must_use]
+pub const fn snoops(format: FormatKind, leaf: u64) -> bool {
+    match format {
+        FormatKind::AmdV1 => leaf & amd::FORCE_COHERENT != 0,
+        _ => leaf & vtd::SNOOP != 0,
     }
 }
 
@@ -193,19 +195,14 @@ fn has_large_leaf(facts: &UnitFacts, level: u8) -> bool {
     }
 }
 
-/// Bits that must be zero in a present entry.
-fn reserved(facts: &UnitFacts, level: u8, leaf: bool) -> u64 {
+/// Address bits that the unit does not put out.
+fn beyond_host(facts: &UnitFacts) -> u64 {
     let host = 1_u64 << facts.host_address_bits.min(52);
-    let mut bits = TRANSIENT | (ADDRESS & !(host - 1));
-    if !leaf {
-        // A page-size bit that is still there was not understood as a leaf at this level.
-        bits |= SNOOP | PAGE_SIZE;
-    } else {
-        if !facts.features.contains(UnitFeatures::SNOOP_CONTROL) {
-            bits |= SNOOP;
-        }
-        let size = 1_u64 << (12 + LEVEL_BITS * u32::from(level - 1));
-        bits |= (size - 1) & ADDRESS;
-    }
-    bits
+    ADDRESS & !(host - 1)
+}
+
+/// Address bits within a page of `level`.
+const fn within_page(level: u8) -> u64 {
+    let size = 1_u64 << (12 + LEVEL_BITS * (level as u32 - 1));
+    (size - 1) & ADDRESS
 }

@@ -20,6 +20,7 @@ use super::{
     lent::Lent,
     lock::PlatformLock,
     memory::Memory,
+    orders,
     p2m::P2m,
     sabotage::Sabotage,
     schedule::Schedule,
@@ -68,7 +69,7 @@ impl Board {
         let layout = lay_out(config);
         let unit = |(i, facts)| {
             let unit = UnitModel::new(UnitId(u16::try_from(i).unwrap()), facts);
-            unit.with_harshness(&config.harshness)
+            orders::bring_up(unit.with_harshness(&config.harshness))
         };
         Self {
             memory: layout.memory,

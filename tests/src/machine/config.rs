@@ -4,11 +4,15 @@ use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
     Background, DefaultMap, Limits, OptIns, Reserved, ReservedKind, Role,
     addr::{BfnRange, GfnRange, Mfn, MfnRange},
-    format::FormatKind,
-    platform::{Access, TableShape, UnitFacts, UnitFeatures, UnitId},
+    platform::{Access, TableShape, UnitFacts, UnitId},
 };
 
-use super::{harsh::Harshness, sabotage::Break};
+use super::{
+    harsh::Harshness,
+    sabotage::Break,
+    unit_kind::{UnitKind, poor_facts, vtd_facts},
+};
+use crate::iommu::holes::HYPERTRANSPORT;
 
 /// A machine, its domains and its devices.
 #[derive(Clone, Debug)]
@@ -119,6 +123,25 @@ impl Config {
         let function = PciDevice { seg: 0, bus: 0, devfn: 3 << 3 };
         let device = DeviceConfig { function, ..DeviceConfig::default() };
         Self { domains: vec![domain], devices: vec![device], ..Self::default() }
+    }
+
+    /// The same with units of this make, each as like the one it replaces as can be.
+    #[must_use]
+    pub fn on(mut self, kind: UnitKind) -> Self {
+        self.units.iter_mut().for_each(|unit| *unit = kind.like(unit));
+        let shape = self.tables.as_mut();
+        shape.into_iter().for_each(|shape| shape.format = kind.format());
+        self
+    }
+
+    /// Bus frames no guest may map anywhere: those listed, and those behind which its units have no
+    /// memory.
+    #[must_use]
+    pub fn reserved_by_machine(&self) -> Vec<Reserved> {
+        let amd = self.units.iter().any(|unit| unit.format == UnitKind::AmdVi.format());
+        let hole = BfnRange::new(Bfn(*HYPERTRANSPORT.start()), Bfn(*HYPERTRANSPORT.end()));
+        let hole = hole.filter(|_| amd).map(|hole| reserved(hole, ReservedKind::Reserved));
+        self.reserved.iter().copied().chain(hole).collect()
     }
 
     /// The same with this background for all domains.
@@ -232,38 +255,4 @@ pub fn limits() -> Limits {
 #[must_use]
 pub const fn reserved(range: BfnRange, kind: ReservedKind) -> Reserved {
     Reserved { range, kind, access: Access::all() }
-}
-
-/// A usual VT-d unit: 4 levels of 48 bits, 46 bits of host addresses, leaves of 2 MiB and 1 GiB,
-/// snoop control, coherent walks, 256 tags.
-#[must_use]
-pub const fn vtd_facts() -> UnitFacts {
-    UnitFacts {
-        format: FormatKind::VtdSecondStage,
-        features: UnitFeatures::COHERENT
-            .union(UnitFeatures::SNOOP_CONTROL)
-            .union(UnitFeatures::LEAF_2M)
-            .union(UnitFeatures::LEAF_1G)
-            .union(UnitFeatures::LEVELS_4),
-        bus_address_bits: 48,
-        host_address_bits: 46,
-        tags: 256,
-    }
-}
-
-/// A unit as poor as they come: walks do not snoop, stores wait in a buffer, what is not present
-/// is cached, no snoop control, leaves of 4 KiB only, 39 bits of bus and 42 of host addresses, 16
-/// tags. It walks tables of 4 levels, as a unit of [`vtd_facts`] does.
-#[must_use]
-pub const fn poor_facts() -> UnitFacts {
-    UnitFacts {
-        format: FormatKind::VtdSecondStage,
-        features: UnitFeatures::CACHES_NOT_PRESENT
-            .union(UnitFeatures::WRITE_BUFFER)
-            .union(UnitFeatures::LEVELS_3)
-            .union(UnitFeatures::LEVELS_4),
-        bus_address_bits: 39,
-        host_address_bits: 42,
-        tags: 16,
-    }
 }

@@ -6,7 +6,7 @@ use pviommu_hypervisor::{
     platform::{AttachError, Invalidation, IommuHw, SourceId, TableRoot, Tag, UnitError, UnitId},
 };
 
-use super::{frames::lock, platform::Platform, sabotage::Break, schedule::Step};
+use super::{frames::lock, orders, platform::Platform, sabotage::Break, schedule::Step};
 
 // SAFETY: a unit changes and forgets under the lock that its accesses hold from translation to
 // the end of the transfer, so what returns `Ok` is in force and drained; a device without an
@@ -27,7 +27,7 @@ unsafe impl IommuHw for Platform<'_> {
         }
         let fails = self.board.schedule.hit(Step::Attach);
         if !fails || self.board.schedule.half_done() {
-            model.attach(&self.board.memory, source.0, root, tag, !fails);
+            orders::attach(model, &self.board.memory, source.0, (root, tag), !fails);
             self.drain(unit, source, !fails);
         }
         if fails { Err(AttachError::Failed) } else { Ok(()) }
@@ -39,7 +39,7 @@ unsafe impl IommuHw for Platform<'_> {
         let fails = self.board.schedule.hit(Step::Block);
         self.board.note_block(source.0);
         if !fails || self.board.schedule.half_done() {
-            model.block(source.0, !fails);
+            orders::block(model, &self.board.memory, source.0, !fails);
             self.drain(unit, source, !fails);
         }
         if fails { Err(UnitError) } else { Ok(()) }
@@ -64,7 +64,7 @@ unsafe impl IommuHw for Platform<'_> {
         self.board.meanwhile();
         let fails = self.board.schedule.hit(Step::SyncMap);
         if !fails || self.board.schedule.half_done() {
-            model.sync_map(&self.board.memory, tag, range.first().0, range.last().0);
+            orders::sync_map(model, &self.board.memory, tag, range);
         }
         if fails { Err(UnitError) } else { Ok(()) }
     }

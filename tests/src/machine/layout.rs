@@ -1,7 +1,7 @@
 //! Where everything lies in the machine's frame space.
 //!
-//! From 4 GiB on, each at a multiple of 1 GiB: table frames, scattered RAM, contiguous RAM,
-//! registers. Firmware memory lies where its direct range says, which is below.
+//! From 4 GiB on, each at a multiple of 1 GiB, and none where HyperTransport has no memory: table
+//! frames, scattered RAM, contiguous RAM, registers. Firmware memory lies where its direct range says, which is below.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,6 +20,7 @@ use super::{
     rules::Rules,
     tables::Tables,
 };
+use crate::iommu::holes::HYPERTRANSPORT;
 
 /// Firmware memory is below this frame. A direct range above it is one that firmware does not own.
 const FIRMWARE_END: u64 = 4 * GIB;
@@ -48,13 +49,14 @@ pub(crate) struct Layout {
 pub(crate) fn lay_out(config: &Config) -> Layout {
     let mut frames = Frames::new(config.max_references);
     let tables = Mfn(4 * GIB);
-    let scattered = Mfn(tables.0 + u64::from(config.table_frames).next_multiple_of(GIB));
+    let behind = tables.0 + u64::from(config.table_frames).next_multiple_of(GIB);
 
     // First the number of scattered pages, since the permutation is of all of them.
     let mut pages = 0;
     let ram: Vec<Vec<Segment>> =
         config.domains.iter().map(|d| scattered_ram(d, config.cpus, &mut pages)).collect();
     let slots = pages + pages / 4 + 1024;
+    let scattered = Mfn(out_of_hole(behind, slots * SCATTER_STRIDE));
     let scramble = Scramble::new(slots, config.seed);
     frames.add_ram(scattered, slots, SCATTER_STRIDE);
     let spare = (pages..slots).take(4096).map(|place| scramble.apply(place));
@@ -100,11 +102,18 @@ pub(crate) fn lay_out(config: &Config) -> Layout {
     Layout { memory, p2ms, spare }
 }
 
+/// `first`, or where the hole of HyperTransport ends if so many frames would reach into it.
+const fn out_of_hole(first: u64, frames: u64) -> u64 {
+    let clear = first + frames <= *HYPERTRANSPORT.start() || first > *HYPERTRANSPORT.end();
+    if clear { first } else { *HYPERTRANSPORT.end() + 1 }
+}
+
 /// A place for `gfns` at or after `next`, aligned as they are, and not next to what was placed
 /// before.
 fn place(next: &mut u64, gfns: GfnRange) -> Mfn {
     let align = if gfns.pages() < GIB { MIB2 } else { GIB };
-    let first = next.next_multiple_of(align) + gfns.first().0 % align;
+    let first = out_of_hole(next.next_multiple_of(align), gfns.pages() + align);
+    let first = first + gfns.first().0 % align;
     *next = first + gfns.pages() + 1;
     Mfn(first)
 }

@@ -8,8 +8,8 @@ use pviommu_hypervisor::{
 };
 use rustc_hash::FxHashMap;
 
-use super::{frames::lock, memory::Memory};
-use crate::iommu::{Direction, UnitModel};
+use super::{frames::lock, memory::Memory, orders};
+use crate::iommu::{Direction, UnitModel, walker};
 
 /// What the platform does wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,15 +53,15 @@ impl Sabotage {
         tag: Tag,
         what: Invalidation,
     ) {
-        match (self.mode, what) {
-            (Some(Break::KeepStaleScratch), _) => {
-                unit.invalidate_but(memory, tag, what, |frame| leads_to_scratch(memory, frame));
-            }
+        let what = match (self.mode, what) {
             (Some(Break::LeafOnlyOnScratch), Invalidation::Tables(range)) => {
-                unit.invalidate(memory, tag, Invalidation::Leaves(range));
+                Invalidation::Leaves(range)
             }
-            _ => unit.invalidate(memory, tag, what),
-        }
+            _ => what,
+        };
+        let keeps = self.is(Break::KeepStaleScratch);
+        let kept = |frame| keeps && leads_to_scratch(memory, frame);
+        orders::invalidate(unit, memory, tag, what, kept);
     }
 
     /// True if the reference that is given back now was given back before.
@@ -108,7 +108,7 @@ impl Sabotage {
 /// do that stand for nothing but scratch.
 fn leads_to_scratch(memory: &Memory, frame: Mfn) -> bool {
     let first_entry = |table: &Mfn| memory.tables.entry(*table, 0, true);
-    let below = |table: &Mfn| first_entry(table).map(|entry| Mfn(entry >> 12 & 0xff_ffff_ffff));
+    let below = |table: &Mfn| first_entry(table).map(walker::frame_of);
     let mut way = std::iter::successors(Some(frame), below).take(6);
     way.any(|frame| memory.tables.scratch_owner(frame).is_some())
 }

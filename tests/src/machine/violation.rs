@@ -1,12 +1,8 @@
 //! What must never happen, as the machine saw it happen.
 
-use std::{
-    fmt,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+mod list;
+
+use std::fmt;
 
 use pviommu_abi::{DomId, PciDevice};
 use pviommu_hypervisor::{
@@ -15,10 +11,9 @@ use pviommu_hypervisor::{
 };
 
 use super::frames::Reach;
-use crate::iommu::Direction;
+use crate::iommu::{Direction, amdvi::Words};
 
-/// Most violations kept in full; later ones are only counted.
-const KEPT: usize = 4096;
+pub use list::Violations;
 
 /// One thing that must never happen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +60,18 @@ pub enum Violation {
     },
     /// A walk met an entry with reserved bits set.
     ReservedBits {
+        /// Unit that walked.
+        unit: UnitId,
+        /// Bus address, in bytes.
+        address: u64,
+        /// Level of the table that holds the entry; 1 is the leaf level.
+        level: u8,
+        /// The entry as read.
+        entry: u64,
+    },
+    /// A walk met an entry that is not present and yet not empty: there are AMD-Vi units that translate
+    /// by it.
+    LeftBehind {
         /// Unit that walked.
         unit: UnitId,
         /// Bus address, in bytes.
@@ -159,7 +166,32 @@ pub enum Violation {
         /// The scratch page.
         frame: Mfn,
     },
-    /// Two device entries of a unit have one tag and different roots.
+    /// A device entry has the unit pass requests as they are, or did so when the device made one; that
+    /// was not carried out.
+    Untranslated {
+        /// Unit of the entry.
+        unit: UnitId,
+        /// Function of the entry.
+        device: PciDevice,
+    },
+    /// A device entry is one that no unit takes (AMD: ILLEGAL_DEV_TABLE_ENTRY).
+    IllegalDeviceEntry {
+        /// Unit of the entry.
+        unit: UnitId,
+        /// Function of the entry.
+        device: PciDevice,
+        /// The entry as written.
+        entry: Words,
+    },
+    /// A unit was given a command that it does not take (AMD: ILLEGAL_COMMAND_ERROR), and has not
+    /// carried it out.
+    IllegalCommand {
+        /// The unit.
+        unit: UnitId,
+        /// The command.
+        command: Words,
+    },
+    /// Two device entries of a unit have one tag and different roots or rights.
     TagWithTwoRoots {
         /// Unit of both entries.
         unit: UnitId,
@@ -246,35 +278,5 @@ impl fmt::Display for Violation {
         // The variant's name and fields read well enough; a table of sentences would only repeat
         // the docs above.
         fmt::Debug::fmt(self, f)
-    }
-}
-
-/// The list of violations of one machine.
-#[derive(Debug, Default)]
-pub struct Violations {
-    list: Mutex<Vec<Violation>>,
-    count: AtomicU64,
-}
-
-impl Violations {
-    /// Records one.
-    pub fn record(&self, violation: Violation) {
-        self.count.fetch_add(1, Ordering::Relaxed);
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        if list.len() < KEPT {
-            list.push(violation);
-        }
-    }
-
-    /// The first ones, in the order they were seen; [`count`](Self::count) tells how many more.
-    #[must_use]
-    pub fn list(&self) -> Vec<Violation> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Number of all violations since the machine was started.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
     }
 }

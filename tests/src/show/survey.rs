@@ -111,9 +111,9 @@ impl Surveyor<'_> {
                     };
                     self.ranges.push(bfn, frames, what, frame.0);
                 }
-                Step::Ended(Walk::Reserved { .. } | Walk::BadTable { .. }) => {
-                    self.ranges.push(bfn, frames, What::Broken, 0);
-                }
+                Step::Ended(
+                    Walk::LeftBehind { .. } | Walk::Reserved { .. } | Walk::BadTable { .. },
+                ) => self.ranges.push(bfn, frames, What::Broken, 0),
             }
         }
     }

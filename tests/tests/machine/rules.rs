@@ -4,6 +4,7 @@ use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
     Background, DefaultMap, ReservedKind,
     addr::{BfnRange, GfnRange, Mfn},
+    format::FormatKind,
     platform::{Invalidation, IommuHw, Preempt, SourceId, TableFrames, Tag, UnitId},
 };
 use pviommu_testbed::{
@@ -66,7 +67,7 @@ impl Rig<'_> {
 
     fn map(&self, bfn: u64, frame: Mfn, origin: Origin) {
         let soft = Soft { origin, referenced: false };
-        self.table.set(bfn, 1, frame.0 << 12 | RW | soft.bits());
+        self.table.set(bfn, 1, frame.0 << 12 | RW | soft.bits(FormatKind::VtdSecondStage));
     }
 
     fn read(&self) -> Result<(), FaultReason> {

@@ -2,6 +2,7 @@
 
 use pviommu_hypervisor::{
     addr::Mfn,
+    format::FormatKind,
     platform::{UnitFacts, UnitFeatures},
 };
 use pviommu_testbed::{
@@ -101,7 +102,7 @@ fn each_bit_of_a_leaf_is_reserved_or_ignored_as_specified() {
                     frame: Mfn(FRAME >> 12),
                     level: 1,
                     rights: Rights::ALL,
-                    soft: Soft::of(entry),
+                    soft: Soft::of(FormatKind::VtdSecondStage, entry),
                 }
             };
             assert_eq!(with_entry(&facts, 3, 1, entry), expected, "bit {bit}");
