@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | done, and everything was as it must be |
 //! | 1 | done, and something was not |
-//! | 2 | not done: wrong usage, an unreadable or malformed file, an option that is not built yet |
+//! | 2 | not done: wrong usage, an unreadable or malformed file, a trace that the units cannot hold |
 
 mod replay;
 mod show;

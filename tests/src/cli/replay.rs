@@ -22,8 +22,8 @@ pub(super) struct Args {
     /// Trace to replay, plain or gzip, `-` for standard input [default: one that is built in]
     file: Option<PathBuf>,
     /// IOMMU units of the machine
-    #[arg(long, value_enum, default_value_t = Unit::Vtd)]
-    unit: Unit,
+    #[arg(long, value_enum, default_value_t = Units::Mixed)]
+    unit: Units,
     /// What a bus address that nobody mapped hits
     #[arg(long, value_enum, default_value_t = Background::Scratch)]
     background: Background,
@@ -54,18 +54,6 @@ pub(super) struct Args {
     /// Print one JSON object and nothing else on standard output
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Unit {
-    /// Intel VT-d, two unlike units: the functions sit behind the one and the other by turns
-    Vtd,
-    /// Intel VT-d: coherent, with snoop control and large leaves
-    VtdCoherent,
-    /// Intel VT-d: not coherent, caches what is not present, has a write buffer, 4 KiB leaves
-    VtdPlain,
-    /// AMD-Vi (not built yet)
-    Amdvi,
 }
 
 /// What a bus address that nobody mapped hits.
@@ -113,13 +101,7 @@ impl From<Break> for machine::Break {
 }
 
 impl Args {
-    fn options(&self) -> Result<Options, Box<dyn Error>> {
-        let units = match self.unit {
-            Unit::Vtd => Units::Mixed,
-            Unit::VtdCoherent => Units::Coherent,
-            Unit::VtdPlain => Units::Plain,
-            Unit::Amdvi => return Err("--unit amdvi is not built yet; expected --unit vtd".into()),
-        };
+    fn options(&self) -> Options {
         let mode = match (self.strict, self.lazy) {
             (true, _) => Mode::Strict,
             (false, true) => Mode::Lazy,
@@ -127,21 +109,21 @@ impl Args {
         };
         let usual = Options::default();
         let harshness = if self.harsh { machine::Harshness::ALL } else { usual.harshness };
-        Ok(Options {
+        Options {
             sabotage: self.sabotage.map(machine::Break::from),
             background: self.background.into(),
             batch: self.batch,
             mode,
-            units,
+            units: self.unit,
             harshness,
             ..usual
-        })
+        }
     }
 }
 
 /// Replays, and says what was found.
 pub(super) fn run(args: &Args) -> Result<Verdict, Box<dyn Error>> {
-    let options = args.options()?;
+    let options = args.options();
     let trace = match &args.file {
         Some(path) => Trace::open(path)?,
         None => Trace::read(BUNDLED.0, BUNDLED.1)?,

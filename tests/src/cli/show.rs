@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
-use pviommu_testbed::replay::Options;
+use pviommu_testbed::replay::{Options, Units};
 use pviommu_testbed::show::{Picture, ShowError, Text, show, svg};
 use pviommu_testbed::trace::Trace;
 
@@ -26,6 +26,9 @@ pub(super) struct Args {
     /// List all ranges, however many
     #[arg(long)]
     all: bool,
+    /// IOMMU units of the machine
+    #[arg(long, value_enum, default_value_t = Units::Coherent)]
+    unit: Units,
     /// What a bus address that nobody mapped hits
     #[arg(long, value_enum, default_value_t = Background::Scratch)]
     background: Background,
@@ -40,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<Verdict, Box<dyn Error>> {
         Background::Fault => pviommu_hypervisor::Background::Fault,
         Background::Scratch => pviommu_hypervisor::Background::Scratch,
     };
-    let options = Options { background, ..Options::default() };
+    let options = Options { background, units: args.unit, ..Options::default() };
     let trace = match &args.file {
         Some(path) => Trace::open(path)?,
         None => Trace::read(BUNDLED.0, BUNDLED.1)?,

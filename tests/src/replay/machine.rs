@@ -7,10 +7,11 @@ use pviommu_hypervisor::{
     platform::{UnitFacts, UnitFeatures, UnitId},
 };
 
-use super::options::{Options, Units};
+use super::options::Options;
 use super::plan::{Plan, region_span};
 use super::spans::{Span, Spans};
-use crate::machine::{self, Config, DeviceConfig, DomainConfig, poor_facts, vtd_facts};
+use super::units::Units;
+use crate::machine::{self, Config, DeviceConfig, DomainConfig};
 use crate::trace::{RegionKind, ReservedRegion};
 
 /// The guest.
@@ -47,11 +48,12 @@ pub(super) fn arena_order(plan: &Plan) -> u8 {
 /// The machine that `plan` asks for.
 pub(super) fn config(plan: &Plan, options: &Options) -> Config {
     let usual = Config::default();
-    let units: Vec<UnitFacts> = units(options.units).iter().map(|unit| facts(plan, unit)).collect();
+    let units: Vec<UnitFacts> =
+        options.units.facts().iter().map(|unit| facts(plan, unit)).collect();
     let devices = plan.devices.iter().enumerate().map(|(number, (sbdf, regions))| DeviceConfig {
         function: PciDevice::from_sbdf(*sbdf),
         unit: UnitId(u16::try_from(number % units.len()).unwrap_or(0)),
-        reserved: regions.iter().filter_map(reserved).collect(),
+        reserved: regions.iter().filter_map(|region| reserved(plan, region)).collect(),
         owner: DOMAIN,
         ..DeviceConfig::default()
     });
@@ -85,19 +87,11 @@ pub(super) fn config(plan: &Plan, options: &Options) -> Config {
     if any_direct { config.with_direct_ranges() } else { config }
 }
 
-/// What the machine of every replay lets nobody map.
-pub(super) fn reserved_by_machine() -> Spans {
+/// What the machine of every replay on these units lets nobody map.
+pub(super) fn reserved_by_machine(units: Units) -> Spans {
     let span = |range: BfnRange| Span { first: range.first().0, last: range.last().0 };
-    Config::default().reserved.iter().map(|reserved| span(reserved.range)).collect()
-}
-
-/// The units as they usually are.
-fn units(units: Units) -> Vec<UnitFacts> {
-    match units {
-        Units::Mixed => vec![vtd_facts(), poor_facts()],
-        Units::Coherent => vec![vtd_facts()],
-        Units::Plain => vec![poor_facts()],
-    }
+    let reserved = Config::default().on(units.kind()).reserved_by_machine();
+    reserved.iter().map(|reserved| span(reserved.range)).collect()
 }
 
 /// A unit, wide enough for the addresses and the address spaces of the trace.
@@ -115,9 +109,9 @@ fn facts(plan: &Plan, usual: &UnitFacts) -> UnitFacts {
 
 /// A range as the service is told of it. The testbed has firmware memory below 4 GiB only, so a
 /// direct range elsewhere is refused to guests alike, but nothing is mapped there.
-fn reserved(region: &ReservedRegion) -> Option<Reserved> {
+fn reserved(plan: &Plan, region: &ReservedRegion) -> Option<Reserved> {
     let span = region_span(region);
-    let below = span.last < FIRMWARE_END && !reserved_by_machine().touches(span);
+    let below = span.last < FIRMWARE_END && !plan.machine_reserved.touches(span);
     let kind = match region.kind {
         RegionKind::Direct if below => ReservedKind::Direct,
         RegionKind::Direct | RegionKind::Reserved => ReservedKind::Reserved,

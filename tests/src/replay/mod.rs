@@ -37,12 +37,14 @@ mod shadow;
 mod spaces;
 mod spans;
 mod summary;
+mod units;
 mod work;
 
 pub use error::ReplayError;
-pub use options::{Mode, Options, Units};
+pub use options::{Mode, Options};
 pub use session::look::Seen;
 pub use summary::Summary;
+pub use units::Units;
 
 use crate::machine::Bed;
 use crate::trace::Trace;
@@ -90,8 +92,8 @@ fn run_to<R>(
     options.check()?;
     let limit = options.limit.unwrap_or(usize::MAX).min(trace.events.len());
     let (events, _) = trace.events.split_at(limit);
-    let mut plan = Plan::of(trace, events)?;
-    plan.machine_reserved = machine::reserved_by_machine();
+    let mut plan = Plan::of(trace, events, options.units)?;
+    plan.machine_reserved = machine::reserved_by_machine(options.units);
     let config = machine::config(&plan, options);
     crate::machine::run(&config, |bed| {
         let batch = usize::try_from(options.batch).unwrap_or(usize::MAX);

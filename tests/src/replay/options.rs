@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use pviommu_hypervisor::Background;
-use serde::{Serialize, Serializer};
 
 use super::error::ReplayError;
+use super::units::Units;
 use crate::machine::{Break, Harshness};
 use crate::trace::{Attach, DomainId, DomainType, Event, Op};
 
@@ -57,28 +57,6 @@ pub enum Mode {
     Strict,
     /// Later, many at a time.
     Lazy,
-}
-
-/// The IOMMU units of the machine.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Units {
-    /// One of each kind; the functions sit behind them by turns.
-    Mixed,
-    /// One that walks coherently, controls snooping and has large leaves.
-    #[default]
-    Coherent,
-    /// One that does none of that, caches what is not present and has a write buffer.
-    Plain,
-}
-
-impl Serialize for Units {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(match self {
-            Self::Mixed => "vtd",
-            Self::Coherent => "vtd-coherent",
-            Self::Plain => "vtd-plain",
-        })
-    }
 }
 
 impl Options {

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::error::ReplayError;
 use super::shadow::{Extent, Shadow};
 use super::spans::{Span, Spans};
+use super::units::Units;
 use crate::trace::{DomainId, Event, Header, Map, Op, Prot, RegionKind, ReservedRegion, Trace};
 
 /// Pages in a large leaf of 2 MiB, and entries of a table.
@@ -18,8 +19,6 @@ pub(super) const PAGES_1G: u64 = PAGES_2M * 512;
 const MOST_LIVE_PAGES: u64 = 1 << 24;
 /// Most different guest pages: 4 TiB.
 const MOST_GUEST_PAGES: u64 = 1 << 30;
-/// Bits of the widest bus address there is (five levels).
-const BUS_BITS: u32 = 57;
 
 /// What the machine must have.
 #[derive(Debug, Default)]
@@ -86,11 +85,12 @@ pub(super) fn extent(map: &Map) -> Extent {
 }
 
 impl Plan {
-    /// Reads `events` of `trace` through.
+    /// Reads `events` of `trace` through, which is to be replayed on `units`.
     ///
     /// # Errors
-    /// [`ReplayError::TooLarge`] if the testbed cannot hold the machine.
-    pub(super) fn of(trace: &Trace, events: &[Event]) -> Result<Self, ReplayError> {
+    /// [`ReplayError::TooLarge`] if the testbed cannot hold the machine, or its units not the addresses.
+    pub(super) fn of(trace: &Trace, events: &[Event], units: Units) -> Result<Self, ReplayError> {
+        let (most_bits, unit) = (units.most_bus_bits(), units.name());
         let mut plan = Self { devices: devices(&trace.header, events), ..Self::default() };
         let mut load = Load::default();
         let mut mapped = Vec::new();
@@ -104,9 +104,11 @@ impl Plan {
                     let last = map.iova + (map.size - 1);
                     let bits = u64::BITS - last.leading_zeros();
                     plan.bus_bits = plan.bus_bits.max(u8::try_from(bits).unwrap_or(u8::MAX));
-                    if bits > BUS_BITS {
+                    if bits > most_bits {
                         let found = format!("a map that ends at {last:x}");
-                        let most = format!("bus addresses of at most {BUS_BITS} bits");
+                        let most = format!(
+                            "bus addresses of at most {most_bits} bits, which is all of --unit {unit}"
+                        );
                         return Err(ReplayError::too_large(trace, event.line, found, most));
                     }
                     mapped.push(Span::of_bytes(map.paddr, map.paddr + (map.size - 1)));

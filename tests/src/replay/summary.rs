@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::options::Units;
+use super::units::Units;
 
 /// Most findings that are kept in words.
 const KEPT: usize = 10;
@@ -16,7 +16,7 @@ pub struct Summary {
     pub name: String,
     /// What a bus address hits that nobody mapped: `scratch` or `fault`.
     pub background: &'static str,
-    /// The IOMMU units: `vtd`, `vtd-coherent` or `vtd-plain`.
+    /// The IOMMU units, as `--unit` names them.
     #[serde(rename = "unit")]
     pub units: Units,
     /// Most operations of one hypercall.

@@ -1,19 +1,20 @@
 //! What a leaf says besides its frame: who made the mapping, and of what.
 //!
-//! The service keeps its record in bits 58:52 of a VT-d second-stage entry, which hardware
-//! ignores. They are decoded here once more, so that a picture does not believe the code that
-//! wrote them; the source is the layout in `hypervisor/src/format/soft.rs`.
+//! The service keeps its record in seven bits of an entry that hardware ignores. They are decoded
+//! here once more, so that a picture does not believe the code that wrote them; the source is
+//! the layout in `hypervisor/src/format/soft.rs`, and where they stand tells [`soft`].
 //!
 //! | bits | of a leaf |
 //! |---|---|
-//! | 53:52 | origin: 0 initial, 1 maintained, 2 guest, 3 reserved |
-//! | 54 | a reference is held on each page |
-//! | 55 | the page is foreign or granted |
-//! | 56 | device registers |
+//! | 1:0 | origin: 0 initial, 1 maintained, 2 guest, 3 reserved |
+//! | 2 | a reference is held on each page |
+//! | 3 | the page is foreign or granted |
+//! | 4 | device registers |
 
+use pviommu_hypervisor::format::FormatKind;
 use serde::Serialize;
 
-use crate::iommu::Rights;
+use crate::iommu::{Rights, soft, walker};
 
 /// Sizes of pages, in the order of the levels of their entries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -164,25 +165,29 @@ pub struct Page {
     pub target: Target,
     /// References are held on them.
     pub referenced: bool,
+    /// Snooping is forced, whatever a device asks for.
+    pub snoop: bool,
 }
 
 impl Page {
     /// The leaf `entry`, found at a level whose pages have `size` by a walk that permits `rights`.
     #[must_use]
-    pub const fn decode(entry: u64, size: PageSize, rights: Rights) -> Self {
-        let origin = match entry >> 52 & 3 {
+    pub fn decode(format: FormatKind, entry: u64, size: PageSize, rights: Rights) -> Self {
+        let note = soft::note(format, entry);
+        let bit = |bit: u32| note >> bit & 1 == 1;
+        let origin = match note & 3 {
             0 => Origin::Initial,
             1 => Origin::Maintained,
             2 => Origin::Guest,
             _ => Origin::Reserved,
         };
-        let target = match (entry >> 55 & 1, entry >> 56 & 1) {
-            (_, 1) => Target::Registers,
-            (1, _) => Target::Foreign,
+        let target = match (bit(3), bit(4)) {
+            (_, true) => Target::Registers,
+            (true, _) => Target::Foreign,
             _ => Target::Memory,
         };
-        let referenced = entry >> 54 & 1 == 1;
-        Self { size, access: Access::of(rights), origin, target, referenced }
+        let snoop = walker::snoops(format, entry);
+        Self { size, access: Access::of(rights), origin, target, referenced: bit(2), snoop }
     }
 
     /// What is out of the ordinary about it, if anything is.
@@ -202,42 +207,57 @@ impl Page {
 mod tests {
     use super::*;
 
+    const FORMATS: [FormatKind; 2] = [FormatKind::VtdSecondStage, FormatKind::AmdV1];
+
+    fn decode(format: FormatKind, note: u8) -> Page {
+        Page::decode(format, soft::with_note(format, note), PageSize::Large, Rights::ALL)
+    }
+
     #[test]
-    fn the_origin_is_in_bits_53_and_52() {
-        for (bits, origin) in [Origin::Initial, Origin::Maintained, Origin::Guest, Origin::Reserved]
-            .iter()
-            .enumerate()
-        {
-            let page = Page::decode((bits as u64) << 52 | 0x1003, PageSize::Small, Rights::ALL);
-            assert_eq!(
-                (page.origin, page.access, page.remark()),
-                (*origin, Access::Both, "no reference")
-            );
+    fn the_origin_is_in_the_lowest_two_bits() {
+        let origins = [Origin::Initial, Origin::Maintained, Origin::Guest, Origin::Reserved];
+        for (note, origin) in (0..).zip(origins) {
+            for page in FORMATS.map(|format| decode(format, note)) {
+                assert_eq!((page.origin, page.access), (origin, Access::Both));
+                assert_eq!(page.remark(), "no reference");
+            }
         }
     }
 
     #[test]
     fn a_leaf_of_the_service_is_read_as_it_was_written() {
-        // The golden words of the format: a guest's mapping that holds a reference.
+        // The golden words of the formats: a guest's mapping that holds a reference.
+        let words = [
+            (FormatKind::VtdSecondStage, 0x0060_0000_0123_4001, false),
+            (FormatKind::VtdSecondStage, 0x0060_0000_0123_4801, true),
+            (FormatKind::AmdV1, 0x2000_0000_0123_400d, false),
+            (FormatKind::AmdV1, 0x3000_0000_0123_400d, true),
+        ];
         let reads = Rights { read: true, write: false };
-        let page = Page::decode(0x0060_0000_0123_4001, PageSize::Small, reads);
-        let expected = Page {
-            size: PageSize::Small,
-            access: Access::Read,
-            origin: Origin::Guest,
-            target: Target::Memory,
-            referenced: true,
-        };
-        assert_eq!(page, expected);
-        assert_eq!(page.remark(), "");
+        for (format, word, snoop) in words {
+            let page = Page::decode(format, word, PageSize::Small, reads);
+            let expected = Page {
+                size: PageSize::Small,
+                access: Access::Read,
+                origin: Origin::Guest,
+                target: Target::Memory,
+                referenced: true,
+                snoop,
+            };
+            assert_eq!(page, expected);
+            assert_eq!(page.remark(), "");
+        }
     }
 
     #[test]
     fn registers_and_foreign_pages_are_told_apart() {
-        let decode = |bit: u32| Page::decode(1 << bit | 3, PageSize::Large, Rights::ALL);
-        assert_eq!(decode(55).target, Target::Foreign);
-        assert_eq!(decode(56).target, Target::Registers);
-        assert_eq!(decode(57).target, Target::Memory, "a paid split is no matter of the page");
-        assert_eq!(decode(63).origin, Origin::Initial, "bits above 58 are not the service's");
+        for format in FORMATS {
+            let target = |bit: u32| decode(format, 1 << bit).target;
+            assert_eq!(target(3), Target::Foreign);
+            assert_eq!(target(4), Target::Registers);
+            assert_eq!(target(5), Target::Memory, "a paid split is no matter of the page");
+        }
+        let page = Page::decode(FORMATS[0], 1 << 63, PageSize::Small, Rights::ALL);
+        assert_eq!(page.origin, Origin::Initial, "bits above 58 are not the service's");
     }
 }

@@ -15,6 +15,7 @@
 
 mod entry;
 mod error;
+mod format;
 mod picture;
 mod ranges;
 mod reserved;
@@ -26,6 +27,7 @@ mod units;
 
 pub use entry::{Access, Origin, Page, PageSize, Target};
 pub use error::ShowError;
+pub use format::Format;
 pub use picture::{Picture, Space, Totals};
 pub use ranges::{Range, What};
 pub use reserved::Reserved;
@@ -36,7 +38,7 @@ pub use text::Text;
 use pviommu_abi::PciDevice;
 
 use crate::machine::Bed;
-use crate::replay::{self, Options, Seen, Summary};
+use crate::replay::{self, Options, Seen, Summary, Units};
 use crate::trace::{Op, Trace};
 
 /// Replays `trace` up to its operation `at`, an `M` or `U` line, or to its end, and looks at what
@@ -60,7 +62,9 @@ pub fn show(
         })?,
     };
     let options = Options { limit: Some(limit), ..options.clone() };
-    let look = |bed: &Bed<'_>, seen: &[Seen]| seen.iter().map(|s| space(trace, bed, s)).collect();
+    let units = options.units;
+    let look =
+        |bed: &Bed<'_>, seen: &[Seen]| seen.iter().map(|s| space(trace, bed, units, s)).collect();
     let (summary, spaces) = replay::run_and_look(trace, &options, progress, look)?;
     let picture = Picture {
         name: trace.name().to_owned(),
@@ -81,9 +85,8 @@ fn events_up_to(trace: &Trace, at: u64) -> Option<usize> {
 }
 
 /// One address space as its table says.
-fn space(trace: &Trace, bed: &Bed<'_>, seen: &Seen) -> Space {
+fn space(trace: &Trace, bed: &Bed<'_>, units: Units, seen: &Seen) -> Space {
     let board = bed.board();
-    let nothing = || Survey { ranges: Vec::new(), tables: Vec::new(), frame_bits: 0 };
     let found = seen.root.and_then(|(unit, root)| {
         let facts = board.unit(unit)?.facts();
         Some(survey(board.memory(), facts, root))
@@ -92,8 +95,8 @@ fn space(trace: &Trace, bed: &Bed<'_>, seen: &Seen) -> Space {
         domain: seen.domain,
         context: seen.context.0,
         devices: seen.devices.iter().map(|device| name(trace, *device)).collect(),
-        reserved: reserved::reserved(&trace.header, &seen.devices),
-        ..Space::new(found.unwrap_or_else(nothing))
+        reserved: reserved::reserved(&trace.header, &seen.devices, units.kind()),
+        ..Space::new(found.unwrap_or_default())
     }
 }
 

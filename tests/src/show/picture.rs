@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::entry::{Access, Origin, PageSize};
+use super::format::Format;
 use super::ranges::{Range, What};
 use super::reserved::Reserved;
 use super::survey::{Level, Survey};
@@ -32,6 +33,8 @@ pub struct Space {
     pub context: u16,
     /// The functions in it, each with its driver.
     pub devices: Vec<String>,
+    /// The format of the tables.
+    pub format: Format,
     /// Bits of a bus frame number.
     pub frame_bits: u32,
     /// What is mapped, in numbers.
@@ -55,6 +58,8 @@ pub struct Totals {
     pub access: Vec<(Access, u64)>,
     /// Pages of each origin there is.
     pub origins: Vec<(Origin, u64)>,
+    /// Pages whose leaves force snooping.
+    pub snooped: u64,
     /// Bus frames that are mapped.
     pub mapped: u64,
     /// Bus frames that hit the scratch page.
@@ -69,12 +74,13 @@ impl Space {
     /// An address space with this table.
     #[must_use]
     pub fn new(survey: Survey) -> Self {
-        let Survey { ranges, tables, frame_bits } = survey;
+        let Survey { ranges, tables, frame_bits, format } = survey;
         let totals = Totals::of(&ranges, 1 << frame_bits);
         Self {
             domain: 0,
             context: 0,
             devices: Vec::new(),
+            format,
             frame_bits,
             totals,
             tables,
@@ -111,6 +117,7 @@ impl Totals {
             sizes: tally(&PageSize::ALL, pages().map(|(page, count)| (page.size, count))),
             access: tally(&Access::ALL, pages().map(|(page, count)| (page.access, count))),
             origins: tally(&Origin::ALL, pages().map(|(page, count)| (page.origin, count))),
+            snooped: pages().filter(|(page, _)| page.snoop).map(|(_, count)| count).sum(),
             mapped,
             scratch,
             broken,
@@ -132,13 +139,16 @@ fn tally<K: Copy + PartialEq>(
 
 #[cfg(test)]
 mod tests {
+    use pviommu_hypervisor::format::FormatKind;
+
     use super::*;
     use crate::iommu::Rights;
     use crate::show::entry::Page;
 
     #[test]
     fn every_bus_frame_counts_once() {
-        let page = |size| What::Page(Page::decode(2 << 52, size, Rights::ALL));
+        let page =
+            |size| What::Page(Page::decode(FormatKind::VtdSecondStage, 2 << 52, size, Rights::ALL));
         let range = |first, last, what| Range { first, last, what, runs: 1 };
         let ranges = [
             range(0, 99, What::Scratch),

@@ -86,6 +86,8 @@ impl Ranges {
 
 #[cfg(test)]
 mod tests {
+    use pviommu_hypervisor::format::FormatKind;
+
     use super::*;
     use crate::iommu::Rights;
     use crate::show::entry::PageSize;
@@ -93,7 +95,7 @@ mod tests {
     const GUEST: u64 = 2 << 52 | 1 << 54;
 
     fn page(size: PageSize, entry: u64) -> What {
-        What::Page(Page::decode(entry, size, Rights::ALL))
+        What::Page(Page::decode(FormatKind::VtdSecondStage, entry, size, Rights::ALL))
     }
 
     #[test]
@@ -116,7 +118,8 @@ mod tests {
         let mut ranges = Ranges::default();
         let small = page(PageSize::Small, GUEST);
         let read = Rights { read: true, write: false };
-        let readable = What::Page(Page::decode(GUEST, PageSize::Small, read));
+        let readable =
+            What::Page(Page::decode(FormatKind::VtdSecondStage, GUEST, PageSize::Small, read));
         let kinds = [small, readable, page(PageSize::Small, 1 << 52 | 1 << 54), What::Broken];
         for (bfn, what) in (511..).zip(kinds) {
             ranges.push(bfn, 1, what, bfn);

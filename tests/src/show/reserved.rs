@@ -4,7 +4,7 @@ use pviommu_abi::PciDevice;
 use pviommu_hypervisor::ReservedKind;
 use serde::Serialize;
 
-use crate::machine::Config;
+use crate::machine::{Config, UnitKind};
 use crate::trace::{Header, RegionKind};
 
 /// A reserved range of bus frames.
@@ -41,9 +41,10 @@ impl Reserved {
     }
 }
 
-/// What the machine of a replay reserves, and what the groups of `devices` do, from low to high.
+/// What the machine of a replay on these units reserves, and what the groups of `devices` do, from
+/// low to high.
 #[must_use]
-pub(super) fn reserved(header: &Header, devices: &[PciDevice]) -> Vec<Reserved> {
+pub(super) fn reserved(header: &Header, devices: &[PciDevice], units: UnitKind) -> Vec<Reserved> {
     let mut list: Vec<Reserved> = Vec::new();
     let mut add = |(first, last): (u64, u64), kind: &'static str, by: String| {
         let found = list.iter_mut().find(|r| (r.first, r.last, r.kind) == (first, last, kind));
@@ -56,7 +57,7 @@ pub(super) fn reserved(header: &Header, devices: &[PciDevice]) -> Vec<Reserved> 
             }
         }
     };
-    for reserved in Config::default().reserved {
+    for reserved in Config::default().on(units).reserved_by_machine() {
         let bounds = (reserved.range.first().0, reserved.range.last().0);
         add(bounds, name_of_machine_kind(reserved.kind), "the machine".to_owned());
     }
@@ -111,12 +112,15 @@ mod tests {
             groups: vec![group(1, devices[0], vec![msi]), group(2, devices[1], vec![isa, msi])],
             ..Header::default()
         };
-        let both = reserved(&header, &devices);
+        let both = reserved(&header, &devices, UnitKind::Vtd);
         assert_eq!(both.len(), 2);
         assert_eq!((both[0].frames(), both[0].enforced), (4096, false));
         assert_eq!((both[1].frames(), both[1].enforced), (256, true));
         assert_eq!(both[1].asked_by(), format!("the machine, {}, {}", devices[0], devices[1]));
-        let first = reserved(&header, &devices[..1]);
+        let first = reserved(&header, &devices[..1], UnitKind::Vtd);
         assert_eq!(first.len(), 1, "what belongs to devices elsewhere is not reserved here");
+        let amd = reserved(&header, &devices[..1], UnitKind::AmdVi);
+        assert_eq!(amd.len(), 2, "and what is no memory on a machine with such units");
+        assert_eq!((amd[1].first, amd[1].last, amd[1].enforced), (0xfd0_0000, 0xfff_ffff, true));
     }
 }

@@ -108,6 +108,8 @@ fn parts(space: &Space) -> Vec<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use pviommu_hypervisor::format::FormatKind;
+
     use super::*;
     use crate::iommu::Rights;
     use crate::show::entry::{Page, PageSize};
@@ -115,10 +117,11 @@ mod tests {
     use crate::show::survey::Survey;
 
     fn space(mapped: &[(u64, u64)]) -> Space {
-        let what = What::Page(Page::decode(0, PageSize::Small, Rights::ALL));
+        let what =
+            What::Page(Page::decode(FormatKind::VtdSecondStage, 0, PageSize::Small, Rights::ALL));
         let range = |&(first, last): &(u64, u64)| Range { first, last, what, runs: 1 };
         let ranges = mapped.iter().map(range).collect();
-        Space::new(Survey { ranges, tables: Vec::new(), frame_bits: 36 })
+        Space::new(Survey { ranges, frame_bits: 36, ..Survey::default() })
     }
 
     #[test]

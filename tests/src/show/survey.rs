@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::entry::{Page, PageSize};
+use super::format::Format;
 use super::ranges::{Range, Ranges, What};
 use crate::iommu::Rights;
 use crate::iommu::walker::{Place, Step, Walk, follow};
@@ -30,7 +31,7 @@ pub struct Level {
 }
 
 /// All that one table translates.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Survey {
     /// From low to high; what is in none of them faults.
     pub ranges: Vec<Range>,
@@ -38,6 +39,8 @@ pub struct Survey {
     pub tables: Vec<Level>,
     /// Bits of the bus frame numbers that can be translated.
     pub frame_bits: u32,
+    /// The format of the entries.
+    pub format: Format,
 }
 
 /// Reads the whole table at `root` through a unit of `facts`.
@@ -60,6 +63,7 @@ pub fn survey(memory: &Memory, facts: &UnitFacts, root: TableRoot) -> Survey {
         tables: (1..=root.levels).rev().map(|level| surveyor.count(level)).collect(),
         ranges: surveyor.ranges.finish(),
         frame_bits,
+        format: facts.format.into(),
     }
 }
 
@@ -106,7 +110,9 @@ impl Surveyor<'_> {
                 Step::Ended(Walk::Leaf { frame, level, rights, .. }) => {
                     let what = match PageSize::of_level(level) {
                         _ if self.is_scratch(frame) => What::Scratch,
-                        Some(size) => What::Page(Page::decode(entry, size, rights)),
+                        Some(size) => {
+                            What::Page(Page::decode(self.facts.format, entry, size, rights))
+                        }
                         None => What::Broken,
                     };
                     self.ranges.push(bfn, frames, what, frame.0);

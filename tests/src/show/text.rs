@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::picture::{Picture, Space};
+use super::picture::{Picture, Space, Totals};
 use super::ranges::Range;
 use super::strip::{Column, Strip};
 use super::units::{bytes, plural, span, wrap};
@@ -54,6 +54,7 @@ impl Text<'_> {
         if space.tables.is_empty() {
             return field(f, "tables", "no device entry leads to them");
         }
+        field(f, "entries", &entries(space))?;
         field(f, "mapped", &mapped(space))?;
         field(f, "unmapped", &unmapped(space))?;
         field(f, "tables", &tables(space))?;
@@ -90,9 +91,10 @@ impl Text<'_> {
         let (listed, rest) = ranges.split_at(most.min(ranges.len()));
         let names = listed.iter().map(|range| span(range.first, range.last).len());
         let width = names.max().unwrap_or(0).max("bus frames".len());
-        let heads = ["bus frames", "pages", "size", "access", "origin", "frame runs"];
-        let [range, pages, size, access, origin, runs] = heads;
-        let head = format!("{range:<width$} {pages:>8}  {size} {access} {origin:<10} {runs:>10}");
+        let heads = ["bus frames", "pages", "size", "origin", "frame runs"];
+        let ([range, pages, size, origin, runs], access) = (heads, space.format.rights());
+        let head =
+            format!("{range:<width$} {pages:>8}  {size} {access:<6} {origin:<10} {runs:>10}");
         writeln!(f, "  {}", self.paint("2", &head))?;
         for range in listed {
             let name = span(range.first, range.last);
@@ -131,6 +133,20 @@ fn field(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
         writeln!(f, "  {:<12}{line}", if number == 0 { name } else { "" })?;
     }
     Ok(())
+}
+
+/// `AMD v1: root, mode 4, next level 3, 2, 1, 0 in leaves; FC in every leaf`
+pub(super) fn entries(space: &Space) -> String {
+    let Totals { pages, snooped, .. } = space.totals;
+    let levels = space.format.levels(space.tables.len());
+    let (name, snoop) = (space.format.name(), space.format.snoop());
+    let leaves = match (pages, snooped) {
+        (0, _) => String::new(),
+        (_, 0) => format!("; {snoop} in no leaf"),
+        (all, some) if all == some => format!("; {snoop} in every leaf"),
+        (all, some) => format!("; {snoop} in {some} of {all} leaves"),
+    };
+    format!("{name}: {levels}{leaves}")
 }
 
 /// `293 pages, 1.1 MiB, in 12 ranges: 293 of 4K; 200 rw, 93 r-; by guest`

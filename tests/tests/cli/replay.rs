@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::{stderr, stdout, trace};
 
+/// The first line of every trace.
+const FIRST: &str = "# IOMMU trace of a real Linux kernel, format 1\n";
+
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pviommu")).args(arguments).output().unwrap()
 }
@@ -87,15 +90,17 @@ fn every_breakage_ends_in_status_1() {
 
 #[test]
 fn what_cannot_be_done_ends_in_status_2_and_one_line() {
-    let file = trace("d0-small-strict");
     let of_scratch = "cannot be noticed here; expected a background of scratch pages";
+    let wide = format!("{}/wide.trace", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&wide, format!("{FIRST}1 0 D 1 DMA 00:01.0\n2 0 M 1 8000000000 1000 4096 r\n"))
+        .unwrap();
     let cases: [(&[&str], &str); 6] = [
         (&["replay", "/nonexistent.trace"], "/nonexistent.trace: cannot be read"),
         (&["/nonexistent.trace"], "/nonexistent.trace: cannot be read"),
         (&["replay", env!("CARGO_MANIFEST_DIR")], "cannot be read"),
         (
-            &["replay", &file, "--unit", "amdvi"],
-            "--unit amdvi is not built yet; expected --unit vtd",
+            &["replay", &wide, "--unit", "vtd-3level"],
+            "expected bus addresses of at most 39 bits, which is all of --unit vtd-3level",
         ),
         (&["--background", "fault", "--break", "keep-stale-scratch"], of_scratch),
         (&["--background", "fault", "--break", "leaf-only-on-scratch"], of_scratch),
@@ -165,10 +170,9 @@ fn run_on(text: &str) -> Output {
 
 #[test]
 fn standard_input_is_a_trace_too() {
-    let first = "# IOMMU trace of a real Linux kernel, format 1\n";
-    let good = run_on(&format!("{first}1 0 D 1 DMA 00:01.0\n2 0 M 1 fffff000 1000 4096 r\n"));
+    let good = run_on(&format!("{FIRST}1 0 D 1 DMA 00:01.0\n2 0 M 1 fffff000 1000 4096 r\n"));
     assert_eq!(good.status.code(), Some(0), "{}", stderr(&good));
-    let bad = run_on(&format!("{first}1 0 D 1 DMA 00:01.0\n2 0 M 1 fffff001 1000 4096 r\n"));
+    let bad = run_on(&format!("{FIRST}1 0 D 1 DMA 00:01.0\n2 0 M 1 fffff001 1000 4096 r\n"));
     assert_eq!(bad.status.code(), Some(2));
     assert_eq!(
         stderr(&bad),

@@ -47,6 +47,7 @@ synthetic: 2 address spaces after 5 of 5 operations
 
 domain 1 (context 1)
   devices     0000:00:01.0 nvme
+  entries     VT-d second stage: level 4 down to 1; SNP in every leaf
   mapped      5 pages, 2 MiB, in 4 ranges: 4 of 4K, 1 of 2M; 4 rw, 1 r-; by guest
   unmapped    255.9 TiB fault
   tables      5 frames in 4 levels: 1 + 1 + 2 + 1 from the root down
@@ -55,7 +56,7 @@ domain 1 (context 1)
               0x200                  a column is 32 KiB                  0x3ff
   where       █ ███
               0xfff00  a column is 4 KiB  0xfff04
-  bus frames          pages  size access origin     frame runs
+  bus frames          pages  size R/W    origin     frame runs
   0x200..0x3ff            1  2M   rw     guest               1
   0xfff00                 1  4K   rw     guest               1
   0xfff02..0xfff03        2  4K   rw     guest               2
@@ -63,13 +64,14 @@ domain 1 (context 1)
 
 domain 2 (context 2)
   devices     none attached
+  entries     VT-d second stage: level 4 down to 1; SNP in every leaf
   mapped      1 page, 4 KiB, in 1 range: 1 of 4K; 1 -w; by guest
   unmapped    255.9 TiB fault
   tables      4 frames in 4 levels: 1 + 1 + 1 + 1 from the root down
   reserved    0xfee00..0xfeeff msi: the machine
   where       █
               0x1, a column is 4 KiB
-  bus frames    pages  size access origin     frame runs
+  bus frames    pages  size R/W    origin     frame runs
   0x1               1  4K   -w     guest               1  registers
 ";
     let text = text(&picture, false);

@@ -27,7 +27,7 @@ fn read(memory: &Memory, table: &HandMade<'_>) -> Survey {
 
 fn page(size: PageSize, access: Access) -> What {
     let (origin, target) = (Origin::Guest, Target::Memory);
-    What::Page(Page { size, access, origin, target, referenced: true })
+    What::Page(Page { size, access, origin, target, referenced: true, snoop: false })
 }
 
 fn range(first: u64, last: u64, what: What, runs: u64) -> Range {

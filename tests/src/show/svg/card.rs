@@ -38,7 +38,8 @@ pub(super) fn draw(document: &mut Document, space: &Space, top: u64) -> u64 {
     if !empty {
         tree(document, space, top + 64);
         let cell = bytes(1 << layout.cell_bits);
-        let note = format!("a cell is {cell}, a row {}", bytes(ROW << layout.cell_bits));
+        let (row, entries) = (bytes(ROW << layout.cell_bits), text::entries(space));
+        let note = format!("a cell is {cell}, a row {row}; entries: {entries}");
         label(document, CELLS, top + 128, "dim", &note);
         label(document, RIGHT, top + 128, "dim right", "mapped");
         let mut y = top + 136;
@@ -83,9 +84,9 @@ fn tree(document: &mut Document, space: &Space, y: u64) {
         let class = if level.shared > 0 { "shared" } else { "table" };
         let size = format!("width=\"{}\" height=\"36\" rx=\"4\"", BOX.0);
         document.empty("rect", format_args!(" x=\"{x}\" y=\"{y}\" {size} class=\"{class}\""));
-        let name = if place == 0 { "root, level" } else { "level" };
         let center = x + BOX.0 / 2;
-        label(document, center, y + 15, "middle dim", &format!("{name} {}", level.level));
+        let name = space.format.table(level.level, place == 0);
+        label(document, center, y + 15, "middle dim", &name);
         let shared = match level.shared {
             0 => String::new(),
             shared => format!(" + {shared} shared"),

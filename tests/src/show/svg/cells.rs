@@ -93,13 +93,20 @@ fn look(space: &Space, ranges: &[&Range], first: u64, last: u64) -> Option<Look>
 
 #[cfg(test)]
 mod tests {
+    use pviommu_hypervisor::format::FormatKind;
+
     use super::*;
     use crate::iommu::Rights;
     use crate::show::survey::Survey;
 
     #[test]
     fn cells_that_look_the_same_make_one_run() {
-        let what = What::Page(Page::decode(2 << 52, PageSize::Small, Rights::ALL));
+        let what = What::Page(Page::decode(
+            FormatKind::VtdSecondStage,
+            2 << 52,
+            PageSize::Small,
+            Rights::ALL,
+        ));
         let range = |first, last, what| Range { first, last, what, runs: 1 };
         let ranges = vec![
             range(64, 66, what),
@@ -107,7 +114,7 @@ mod tests {
             range(68, 80, What::Scratch),
             range(100, 1000, what),
         ];
-        let mut space = Space::new(Survey { ranges, tables: Vec::new(), frame_bits: 36 });
+        let mut space = Space::new(Survey { ranges, frame_bits: 36, ..Survey::default() });
         space.reserved =
             vec![Reserved { first: 80, last: 90, kind: "msi", by: Vec::new(), enforced: true }];
         let (runs, mapped) = row(&space, 64, 0);

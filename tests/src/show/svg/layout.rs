@@ -117,6 +117,8 @@ fn gap(space: &Space, from: u64, end: u64, items: &mut Vec<Item>) {
 
 #[cfg(test)]
 mod tests {
+    use pviommu_hypervisor::format::FormatKind;
+
     use super::*;
     use crate::iommu::Rights;
     use crate::show::entry::{Page, PageSize};
@@ -125,10 +127,11 @@ mod tests {
     use crate::show::survey::Survey;
 
     fn space(mapped: impl IntoIterator<Item = (u64, u64)>) -> Space {
-        let what = What::Page(Page::decode(0, PageSize::Small, Rights::ALL));
+        let what =
+            What::Page(Page::decode(FormatKind::VtdSecondStage, 0, PageSize::Small, Rights::ALL));
         let range = |(first, last)| Range { first, last, what, runs: 1 };
         let ranges = mapped.into_iter().map(range).collect();
-        Space::new(Survey { ranges, tables: Vec::new(), frame_bits: 36 })
+        Space::new(Survey { ranges, frame_bits: 36, ..Survey::default() })
     }
 
     const END: u64 = (1 << 36) - 1;

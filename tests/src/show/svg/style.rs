@@ -79,7 +79,7 @@ pub(super) fn define(document: &mut Document) {
 }
 
 fn page(access: Access, size: PageSize, origin: Origin, target: Target) -> Page {
-    Page { size, access, origin, target, referenced: true }
+    Page { size, access, origin, target, referenced: true, snoop: true }
 }
 
 /// Explains at `y` what is in `spaces`.

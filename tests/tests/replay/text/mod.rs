@@ -63,7 +63,7 @@ pub(crate) fn every_way() -> Vec<Options> {
     for background in [Background::Scratch, Background::Fault] {
         for batch in [1, 16, 128] {
             for mode in [Mode::Strict, Mode::Lazy] {
-                for units in [Units::Mixed, Units::Coherent, Units::Plain] {
+                for units in Units::ALL {
                     let rest = Options::default();
                     ways.push(Options { background, batch, mode, units, ..rest });
                 }
