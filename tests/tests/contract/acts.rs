@@ -2,8 +2,8 @@
 
 use pviommu_abi::{
     Background as Wire, Batch, BatchElement, BatchFlags, BatchOp, Bfn, ContextId, DomId,
-    ElementFlags, FlushPages, Gfn, Lookup, OwnershipMode, PciDevice, QueryLimits, Subop,
-    TakeOwnership,
+    ElementFlags, FlushPages, Gfn, Lookup, OwnershipMode, PciDevice, QueryLimits, ReservedKind,
+    Subop, TakeOwnership,
 };
 use pviommu_guest::Hypercall;
 use pviommu_hypervisor::{Background, Outcome, addr::Mfn};
@@ -24,6 +24,13 @@ pub(crate) enum Found {
     Scratch,
     /// This frame.
     At(Mfn),
+}
+
+/// What is told of the bus frames that are not memory on this machine.
+pub(crate) fn holes() -> Vec<(u64, u64, ReservedKind)> {
+    let hypertransport = (0xfd0_0000, 0xfff_ffff, ReservedKind::RESERVED);
+    let hypertransport = Some(hypertransport).filter(|_| kinds::has_hypertransport());
+    [(0xfee00, 0xfeeff, ReservedKind::MSI)].into_iter().chain(hypertransport).collect()
 }
 
 /// What is at a bus frame that nobody mapped, where nobody chose otherwise.

@@ -15,25 +15,19 @@ use std::{
 };
 
 use pviommu_hypervisor::Background;
-use pviommu_testbed::machine::Config;
+use pviommu_testbed::machine::{Config, UnitKind};
 
 const UNIT: &str = "PVIOMMU_TEST_UNIT";
 const BACKGROUND: &str = "PVIOMMU_TEST_BACKGROUND";
 
-/// What the units of a machine are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Unit {
-    Vtd,
-}
-
 // The first is what a variable that is not set says.
-const UNITS: [(&str, Unit); 1] = [("vtd", Unit::Vtd)];
+const UNITS: [(&str, UnitKind); 2] = [("vtd", UnitKind::Vtd), ("amdvi", UnitKind::AmdVi)];
 const BACKGROUNDS: [(&str, Background); 2] =
     [("scratch", Background::Scratch), ("fault", Background::Fault)];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Kind {
-    unit: Unit,
+    unit: UnitKind,
     background: Background,
 }
 
@@ -59,9 +53,19 @@ pub(crate) fn background() -> Background {
     kind().background
 }
 
+/// What the units of the machine are.
+pub(crate) fn unit() -> UnitKind {
+    kind().unit
+}
+
+/// True if the machine has holes where HyperTransport has other things than memory.
+pub(crate) fn has_hypertransport() -> bool {
+    unit() == UnitKind::AmdVi
+}
+
 /// The machine of `config`, made one of this process's kind.
 pub(crate) fn of_this_kind(config: &Config) -> Config {
-    config.clone().with_background(background())
+    config.clone().with_background(background()).on(unit())
 }
 
 /// Nothing to do where a kind was asked for: then this process runs all there is to run.

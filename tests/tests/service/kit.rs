@@ -21,9 +21,14 @@ pub(crate) const DEVICE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 3 << 3 }
 pub(crate) const RW: MapFlags = MapFlags::READABLE.union(MapFlags::WRITEABLE);
 
 /// Tables that the background adds to those of a map below 512 GiB: with a scratch page, three that
-/// are shared, and two on the way to the interrupt range that no such map needs.
+/// are shared, and those on the way to what is not memory.
 pub(crate) fn background_tables() -> u32 {
-    if over_scratch() { 5 } else { 0 }
+    if over_scratch() { 5 + tables_of_holes() } else { 0 }
+}
+
+/// Tables on the way to what is not memory, besides the two on the way to the interrupt range.
+pub(crate) fn tables_of_holes() -> u32 {
+    u32::from(kinds::has_hypertransport())
 }
 
 /// True if a scratch page is behind every bus frame that nobody mapped.

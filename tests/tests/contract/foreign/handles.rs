@@ -18,7 +18,7 @@ fn grants(vm: &Vm<'_>) -> Vec<u64> {
 
 /// The bus frames: neighbours, and some in each of a few far tables.
 fn places() -> Vec<u64> {
-    (0..MANY).map(|i| if i % 8 == 0 { i << 18 } else { 0x2_0000 + i }).collect()
+    (0..MANY).map(|i| if i % 8 == 0 { (1 << 30) + (i << 18) } else { 0x2_0000 + i }).collect()
 }
 
 fn map_all(vm: &Vm<'_>, context: ContextId, places: &[u64], grants: &[u64]) {

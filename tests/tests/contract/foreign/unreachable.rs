@@ -6,6 +6,7 @@ use pviommu_testbed::{iommu::Direction, machine::Reach};
 
 use super::kit::{gfns, three};
 use crate::{
+    kinds,
     kit::{DEVICE, GUEST, RW, Vm, over_scratch, with},
     query::kit::question,
 };
@@ -46,8 +47,13 @@ fn page_tables_scratch_pages_and_what_is_no_memory_are_never_mapped() {
         is_refused(vm, tables.first());
         is_refused(vm, Mfn(0xfee00));
         is_refused(vm, Mfn(0xfeeff));
-        for frame in [1 << 34, (1 << 34) + 1, 1 << 40, 1 << 51] {
+        let beyond = 1 << (kinds::unit().facts().host_address_bits - 12);
+        for frame in [beyond, beyond + 1, 1 << 40, 1 << 51] {
             is_refused(vm, Mfn(frame));
+        }
+        if kinds::has_hypertransport() {
+            is_refused(vm, Mfn(0xfd0_0000));
+            is_refused(vm, Mfn(0xfff_ffff));
         }
         if over_scratch() {
             let hit = vm.bed.dma_probe(DEVICE, AT << 12, Direction::Write).unwrap();

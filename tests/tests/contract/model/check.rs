@@ -11,9 +11,9 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::{
     run::Run,
-    world::{Hold, Mapping, WINDOW, bounds, contains},
+    world::{Hold, Mapping, bounds, contains},
 };
-use crate::acts::{Found, both, limits, lookup, moves};
+use crate::acts::{Found, both, holes, limits, lookup, moves};
 use crate::kit::err;
 
 /// Bus frames that are looked at after every step.
@@ -183,7 +183,7 @@ impl Run<'_> {
         let space = self.world.space(dom, ctx);
         let own = space.into_iter().flat_map(|space| &space.reserved);
         let own = own.map(|(it, _)| (bounds(it).0, bounds(it).1, kind(it)));
-        let mut expected: Vec<_> = own.chain([(WINDOW.0, WINDOW.1, WireKind::MSI)]).collect();
+        let mut expected: Vec<_> = own.chain(holes()).collect();
         expected.sort_by_key(|(first, last, kind)| (*first, *last, kind.0));
         assert_eq!(told, expected, "context {ctx}");
     }
