@@ -21,6 +21,7 @@ mod preemption;
 mod query;
 mod remote;
 mod scratch;
+mod shapes;
 mod sharing;
 mod superpages;
 mod tables;
