@@ -15,7 +15,8 @@ pub(super) const ELEMENTS: usize = 64;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Input {
     /// Which machine: a bit each for caching of not-present entries, incoherent walks, a write
-    /// buffer, refusal of unknown flags, and a fault behind what is not mapped.
+    /// buffer, refusal of unknown flags, and a fault behind what is not mapped; two for the maps that
+    /// domains start with; and one for units of AMD's make.
     pub machine: u8,
     /// What is done, in order.
     pub operations: Vec<Operation>,

@@ -13,7 +13,7 @@ use super::{
     printing,
 };
 use crate::machine::{
-    Bed, Config, DeviceConfig, DomainConfig, Half, PAGE_SIZE, Reach, Step, When, limits,
+    Bed, Config, DeviceConfig, DomainConfig, Half, PAGE_SIZE, Reach, Step, UnitKind, When, limits,
     reserved as reserved_range, run as on_bed, vtd_facts,
 };
 
@@ -130,7 +130,8 @@ fn config(machine: u8) -> Config {
         max_references: 64,
         ..Config::default()
     };
-    config.with_direct_ranges()
+    let make = if machine & 128 == 0 { UnitKind::Vtd } else { UnitKind::AmdVi };
+    config.with_direct_ranges().on(make)
 }
 
 /// The map that each domain starts with.
