@@ -33,6 +33,7 @@ mod rounds;
 mod work;
 
 use clap::Parser;
+use pviommu_hypervisor::format::{AmdV1, VtdSecondStage};
 
 use aarch64::Aarch64Paging;
 use multiarch::Multiarch;
@@ -57,15 +58,17 @@ struct Arguments {
 fn main() {
     let arguments = Arguments::parse();
     let work = Work::new();
-    let mut ours = Ours::new();
+    let mut vtd = Ours::<VtdSecondStage>::new();
+    let mut amd = Ours::<AmdV1>::new();
     let mut multiarch = Multiarch::new();
     let mut aarch64 = Aarch64Paging::new();
-    candidate::check(&mut ours, &work);
+    candidate::check(&mut vtd, &work);
+    candidate::check(&mut amd, &work);
     candidate::check(&mut multiarch, &work);
     candidate::check(&mut aarch64, &work);
 
     let effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
-    let mut candidates: [&mut dyn Round; 3] = [&mut ours, &mut multiarch, &mut aarch64];
+    let mut candidates: [&mut dyn Round; 4] = [&mut vtd, &mut amd, &mut multiarch, &mut aarch64];
     let figures = rounds::measure(&mut candidates, &work, effort);
     if arguments.json {
         println!("{}", report::json(&figures));

@@ -1,12 +1,12 @@
 //! The service's own table, used as a call of the service uses it.
 
-use std::{convert::Infallible, hint::black_box};
+use std::{convert::Infallible, hint::black_box, marker::PhantomData};
 
 use pviommu_hypervisor::{
     abi::{Bfn, DomId},
     addr::{Mfn, MfnRange},
     flush::{FlushRoom, PendingFlush, Released},
-    format::{LeafAttributes, VtdSecondStage},
+    format::{AmdV1, Format, LeafAttributes, VtdSecondStage},
     platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
     table::{Beside, Edit, Maker, Stash, Stop, Table, TableStyle},
 };
@@ -18,27 +18,41 @@ const STYLE: TableStyle =
 
 const DOMAIN: DomId = DomId(1);
 
-/// A VT-d second-stage table of four levels.
-pub(crate) struct Ours {
+/// A format, and what its table is called in the figures.
+pub(crate) trait Named: Format {
+    const NAME: &'static str;
+}
+
+impl Named for VtdSecondStage {
+    const NAME: &'static str = "pviommu-vtd";
+}
+
+impl Named for AmdV1 {
+    const NAME: &'static str = "pviommu-amdv1";
+}
+
+/// A table of four levels.
+pub(crate) struct Ours<F> {
     arena: Arena,
     root: TableRoot,
     beside: Beside,
     room: FlushRoom,
+    format: PhantomData<F>,
 }
 
-impl Ours {
+impl<F: Named> Ours<F> {
     pub(crate) fn new() -> Self {
         let arena = Arena::new(64);
         let frame = arena.alloc(DOMAIN, Pool::Open).unwrap();
         let root = TableRoot { frame, levels: 4 };
         let beside = Beside::new();
-        beside.vacancy.set_fault::<VtdSecondStage>();
-        Self { arena, root, beside, room: FlushRoom::new() }
+        beside.vacancy.set_fault::<F>();
+        Self { arena, root, beside, room: FlushRoom::new(), format: PhantomData }
     }
 
     /// The table, with what an edit of it takes.
-    fn parts(&mut self) -> (Table<'_, VtdSecondStage, Arena>, &Arena, &mut FlushRoom) {
-        let Self { arena, root, beside, room } = self;
+    fn parts(&mut self) -> (Table<'_, F, Arena>, &Arena, &mut FlushRoom) {
+        let Self { arena, root, beside, room, .. } = self;
         (Table::new(arena, *root, STYLE, beside), arena, room)
     }
 
@@ -109,8 +123,8 @@ fn finish(arena: &Arena, edit: Edit<'_>) {
     let Ok(()) = pending.complete(flush, |_, _| (), release);
 }
 
-impl Candidate for Ours {
-    const NAME: &'static str = "pviommu-vtd";
+impl<F: Named> Candidate for Ours<F> {
+    const NAME: &'static str = F::NAME;
 
     fn map_one(&mut self, bfn: u64, mfn: u64) {
         self.map(bfn, mfn, 1);
@@ -129,7 +143,7 @@ impl Candidate for Ours {
     }
 
     fn lookup(&self, bfn: u64) -> Option<u64> {
-        let table = Table::<VtdSecondStage, _>::new(&self.arena, self.root, STYLE, &self.beside);
+        let table = Table::<F, _>::new(&self.arena, self.root, STYLE, &self.beside);
         let found = table.lookup(Bfn(bfn))?;
         // A large leaf is named by its first frame.
         Some(found.leaf.frame.0 + (bfn & (found.pages - 1)))
