@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(Geometry::common(&[], None).unwrap_err(), SetupError::NoUnit);
     }
 
-    /// INV-33: and not with VT-d, where memory may be there.
+    /// INV-23: and not with VT-d, where memory may be there.
     #[test]
     fn nothing_reaches_the_hypertransport_range_of_a_machine_with_amds_units() {
         let hole = |format| {

@@ -24,7 +24,7 @@ fn ranges<F: Format>(rig: &Rig<F>) -> Vec<(u64, u64)> {
     around.chain(ends).filter(|(_, last)| *last < top).collect()
 }
 
-/// INV-31: and vacant again afterwards, with no table left.
+/// INV-30: and vacant again afterwards, with no table left.
 pub(crate) fn a_blocked_range_is_not_present_and_not_mapped<F: Format>(rig: &mut Rig<F>) {
     for (first, last) in ranges(rig) {
         rig.paint(first, last, Paint::Blocked);
@@ -70,7 +70,7 @@ pub(crate) fn a_direct_range_leads_to_the_frames_of_its_numbers<F: Format>(rig: 
     }
 }
 
-/// INV-02, INV-71: tables of its own replace shared ones below it, one after the other.
+/// INV-02, INV-72: tables of its own replace shared ones below it, one after the other.
 pub(crate) fn neighbours_of_a_map_lead_to_the_scratch_page_at_every_instant<F: Format + 'static>(
     rig: &mut Rig<F>,
 ) {

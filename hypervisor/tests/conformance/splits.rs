@@ -55,7 +55,7 @@ pub(crate) fn a_split_keeps_every_page_at_every_instant<F: Format + 'static>(rig
     }
 }
 
-/// INV-13: and what was not needed is given up.
+/// And what was not needed is given up.
 pub(crate) fn a_split_that_was_paid_for_takes_what_was_reserved<F: Format>(rig: &mut Rig<F>) {
     for level in rig.leaf_levels().skip(1) {
         let pages = pages_at::<F>(level);

@@ -96,7 +96,7 @@ fn is_not_served(bed: &Bed<'_>, device: PciDevice) {
     assert_eq!(before, after);
 }
 
-/// INV-40: the unit would take the words of one format for those of another.
+/// INV-08: the unit would take the words of one format for those of another.
 #[test]
 fn a_unit_of_another_make_than_the_tables_is_given_no_device_of() {
     for (kind, served, refused) in
