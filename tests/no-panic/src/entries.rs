@@ -6,9 +6,10 @@ use core::sync::atomic::AtomicU64;
 use pviommu_hypervisor::{
     Backing, Caller, Context, Cpu, DefaultMap, Device, DomainIommu, Iommu, Limits, Machine, OptIns,
     Outcome, P2mChange, Reserved, Role, Sweep, Unit, Width,
-    abi::{DomId, Gfn, PciDevice},
-    addr::{GfnRange, Mfn, MfnRange},
-    platform::{Access, SourceId, UnitFacts, UnitId},
+    abi::{Bfn, DomId, Gfn, PciDevice},
+    addr::{BfnRange, GfnRange, Mfn, MfnRange},
+    platform::{Access, Invalidation, SourceId, TableRoot, Tag, UnitFacts, UnitId},
+    unit::amdvi::{command, device_entry},
 };
 
 use crate::{
@@ -48,6 +49,7 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         show(&revoke(world));
         quarantine(world);
         show(&tear_down(world));
+        show(&words());
         look(world);
     }
 }
@@ -149,6 +151,20 @@ fn quarantine(world: &World<'_>) -> bool {
 #[inline(never)]
 fn tear_down(world: &World<'_>) -> Outcome {
     world.iommu.teardown(world.domain, any() as usize)
+}
+
+/// What the driver of a unit is told.
+#[inline(never)]
+fn words() -> [[u64; 2]; 3] {
+    let tag = Tag(any() as u16);
+    let what = match (any(), BfnRange::new(Bfn(any()), Bfn(any()))) {
+        (0, Some(range)) => Invalidation::Leaves(range),
+        (_, Some(range)) => Invalidation::Tables(range),
+        (_, None) => Invalidation::Everything,
+    };
+    let root = TableRoot { frame: Mfn(any()), levels: any() as u8 };
+    let device = command::forget_device(device());
+    [command::invalidate(tag, what), device, device_entry::translated(root, tag)]
 }
 
 #[inline(never)]

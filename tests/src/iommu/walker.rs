@@ -1,6 +1,6 @@
 //! The page walk, whatever the format of the tables: where it stands, how it goes on, how it ends.
 //!
-//! What an entry says is decided in [`vtd`] and [`amd`], each written from its specification. Levels
+//! What an entry says is decided in `vtd` and `amd`, each written from its specification. Levels
 //! count from 1, the tables whose entries are always leaves of 4 KiB, as both specifications have it.
 
 mod amd;
