@@ -8,8 +8,10 @@ use pviommu_hypervisor::{
 };
 use pviommu_testbed::{
     iommu::Direction,
-    machine::{Bed, Config, DeviceConfig, DomainConfig, reserved, run, try_run},
+    machine::{Bed, Config, DeviceConfig, DomainConfig, reserved, try_run},
 };
+
+use crate::run;
 
 const ONE: DomId = DomId(1);
 const DEVICE: PciDevice = PciDevice::new(0, 0, 3, 0);

@@ -6,6 +6,9 @@ mod buffers;
 mod caches;
 mod default;
 mod harsh;
+#[path = "../kinds/mod.rs"]
+#[expect(dead_code, reason = "what only the tests of the service ask")]
+mod kinds;
 mod memory;
 mod oracles;
 mod p2m;
@@ -16,3 +19,18 @@ mod service;
 mod shares;
 mod unlike;
 mod walker;
+
+use pviommu_testbed::{
+    iommu::handmade::HandMade,
+    machine::{self, Bed, Config, memory::Memory},
+};
+
+/// Runs `body` on the machine of `config`, with units of this process's make.
+pub(crate) fn run<R>(config: &Config, body: impl FnOnce(&Bed<'_>) -> R) -> R {
+    machine::run(&config.clone().on(kinds::unit()), body)
+}
+
+/// An empty table for those units.
+pub(crate) fn hand_made(memory: &Memory, levels: u8) -> HandMade<'_> {
+    HandMade::of(kinds::unit().format(), memory, levels)
+}

@@ -8,7 +8,9 @@ use pviommu_hypervisor::{
         Access, AcquireError, InitialRun, PageKind, PageOwnership, Pool, Runs, TableFrames, Wanted,
     },
 };
-use pviommu_testbed::machine::{Bed, Board, Config, FrameKind, Platform, run};
+use pviommu_testbed::machine::{Bed, Board, Config, FrameKind, Platform};
+
+use crate::run;
 
 const DOMAIN: DomId = DomId(1);
 

@@ -12,8 +12,10 @@ use pviommu_hypervisor::{
 };
 use pviommu_testbed::machine::{
     Board, Break, Config, Copied, FaultReason, FrameKind, Half, Harshness, Platform, Reach, Step,
-    Violation, When, run, tables::POISON,
+    Violation, When, tables::POISON,
 };
+
+use crate::run;
 
 const DOMAIN: DomId = DomId(1);
 const UNIT: UnitId = UnitId(0);

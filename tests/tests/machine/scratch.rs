@@ -10,15 +10,13 @@ use pviommu_hypervisor::{
     },
 };
 use pviommu_testbed::{
-    iommu::{
-        Direction, FaultReason,
-        handmade::{HandMade, RW},
-    },
+    iommu::{Direction, FaultReason, Rights, handmade::HandMade},
     machine::{
         Board, Break, Config, DeviceConfig, DomainConfig, Harshness, Platform, Reach, Violation,
-        run,
     },
 };
+
+use crate::{hand_made, run};
 
 const DOMAIN: DomId = DomId(1);
 const OTHER: DomId = DomId(2);
@@ -58,7 +56,7 @@ fn with_broken(sabotage: Option<Break>, body: impl FnOnce(&Rig<'_>)) {
         let board = bed.board();
         let platform = Platform::new(board, &[]);
         let scratch = platform.alloc_scratch(DOMAIN).unwrap();
-        let table = HandMade::new(board.memory(), 4);
+        let table = hand_made(board.memory(), 4);
         table.map(7, 1, scratch);
         table.map(8, 1, scratch);
         let rig = Rig { board, platform, table, scratch };
@@ -103,7 +101,7 @@ fn what_a_device_writes_to_a_scratch_page_is_what_its_words_show() {
         let scratch = platform.alloc_scratch(DOMAIN).unwrap();
         assert_eq!(platform.table(scratch).len(), TABLE_ENTRIES);
         assert!(platform.table(scratch).iter().all(|word| word.load(Ordering::Relaxed) == 0));
-        let table = HandMade::new(bed.board().memory(), 4);
+        let table = hand_made(bed.board().memory(), 4);
         table.map(7, 1, scratch);
         table.map(8, 1, scratch);
         platform.attach(UNIT, SourceId(DEVICES[0]), table.root(), TAG).unwrap();
@@ -161,7 +159,7 @@ fn another_domain_s_device_does_not_reach_a_scratch_page() {
 fn two_tables_do_not_share_a_scratch_page() {
     with_scratch(|rig| {
         assert!(rig.probe(DEVICES[0], 7).is_ok());
-        let second = HandMade::new(rig.board.memory(), 4);
+        let second = hand_made(rig.board.memory(), 4);
         second.map(7, 1, rig.scratch);
         rig.attach(DEVICES[0], second.root(), Tag(4));
         assert_eq!(rig.probe(DEVICES[0], 7), Err(FaultReason::Stopped));
@@ -215,7 +213,7 @@ fn a_scratch_page_that_is_unlinked_flushed_and_freed_is_in_order() {
 #[test]
 fn a_scratch_page_is_no_table() {
     with_scratch(|rig| {
-        rig.table.set(0x200, 2, rig.scratch.0 << 12 | RW);
+        rig.table.set(0x200, 2, rig.table.link(2, rig.scratch, Rights::ALL));
         assert_eq!(rig.probe(DEVICES[0], 0x200), Err(FaultReason::BadTable));
         let (unit, tag, address, frame) = (UNIT, TAG, 0x200 << 12, rig.scratch);
         let walked = Violation::WalkedScratch { unit, tag, address, frame };
@@ -231,11 +229,12 @@ fn replace_shared_table(rig: &Rig<'_>) -> Result<(Mfn, Reach), FaultReason> {
     let memory = rig.board.memory();
     let shared = rig.table.table(0x200, 1);
     (0x200..0x400).for_each(|bfn| rig.table.map(bfn, 1, rig.scratch));
-    rig.table.set(0x400, 2, shared.0 << 12 | RW);
+    rig.table.set(0x400, 2, rig.table.link(2, shared, Rights::ALL));
     assert_eq!(rig.probe(DEVICES[0], 0x405), Ok((rig.scratch, Reach::Scratch)));
-    let other = HandMade::new(memory, 4);
+    let other = hand_made(memory, 4);
     other.map(0x405, 1, rig.registers());
-    rig.table.set(0x400, 2, other.table(0x405, 1).0 << 12 | RW);
+    let below = other.table(0x405, 1);
+    rig.table.set(0x400, 2, rig.table.link(2, below, Rights::ALL));
     let what = Invalidation::Tables(BfnRange::of_pages(Bfn(0x400), 0x200).unwrap());
     rig.platform.invalidate(UNIT, TAG, what).unwrap();
     rig.probe(DEVICES[0], 0x405)

@@ -6,8 +6,10 @@ use pviommu_abi::{AllocFlags, Bfn, ContextId, DomId, Gfn, MapFlags, PciDevice};
 use pviommu_guest::IommuClient;
 use pviommu_hypervisor::{Background, addr::GfnRange, platform::UnitFeatures};
 use pviommu_testbed::machine::{
-    Bed, Break, Config, Direction, FaultReason, Guest, Reach, Step, Violation, When, run,
+    Bed, Break, Config, Direction, FaultReason, Guest, Reach, Step, Violation, When,
 };
+
+use crate::run;
 
 const DOMAIN: DomId = DomId(1);
 const DEVICE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 3 << 3 };

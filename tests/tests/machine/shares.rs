@@ -5,9 +5,9 @@ use pviommu_hypervisor::{
     addr::{GfnRange, Mfn, MfnRange},
     platform::{Access, AcquireError, ForeignHandle, PageKind, PageOwnership, Run, Runs, Wanted},
 };
-use pviommu_testbed::machine::{
-    Bed, Config, DomainConfig, FrameKind, Platform, Reach, Violation, run,
-};
+use pviommu_testbed::machine::{Bed, Config, DomainConfig, FrameKind, Platform, Reach, Violation};
+
+use crate::run;
 
 const GRANTER: DomId = DomId(1);
 const TAKER: DomId = DomId(2);

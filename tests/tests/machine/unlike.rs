@@ -4,8 +4,10 @@ use pviommu_abi::{AllocFlags, Bfn, ContextId, DomId, Gfn, MapFlags, PciDevice};
 use pviommu_guest::IommuClient;
 use pviommu_hypervisor::Background;
 use pviommu_testbed::machine::{
-    Bed, Break, Busy, Config, Direction, FaultReason, Guest, Reach, Violation, run,
+    Bed, Break, Busy, Config, Direction, FaultReason, Guest, Reach, Violation,
 };
+
+use crate::run;
 
 const DOMAIN: DomId = DomId(1);
 /// One behind each unit of [`Config::unlike_pair`].
