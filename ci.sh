@@ -143,38 +143,49 @@ step_bench() {
         cargo run --locked --quiet -p pviommu-testbed --example check_json
 }
 
-# Replays a trace on each unit, over each background, in batches and not, flushed at once and lazily.
+# One replay: its last line, or all it says if it fails.
+replay() {
+    local said status=0
+    said=$("$pviommu" replay "$@") || status=$?
+    if [ "$status" != 0 ]; then
+        printf '%s\nci: replay %s ended with status %s\n' "$said" "$*" "$status" >&2
+        return 1
+    fi
+    echo "$*: ${said##*$'\n'}"
+}
+
+# The arguments of replays on these units, over each background, in batches and not, flushed at once
+# and lazily.
 every_way() {
-    local unit background batch mode said status=0
-    for unit in vtd vtd-coherent vtd-plain; do
+    local unit background batch mode
+    for unit in $1; do
         for background in scratch fault; do
             for batch in 1 16 128; do
                 for mode in --strict --lazy; do
-                    local how=(--unit "$unit" --background "$background" --batch "$batch" "$mode")
-                    said=$("$pviommu" replay "$@" "${how[@]}") || status=$?
-                    if [ "$status" != 0 ]; then
-                        echo "$said"
-                        echo "ci: replay $* ${how[*]} ended with status $status" >&2
-                        return 1
-                    fi
-                    echo "$* ${how[*]}: ${said##*$'\n'}"
+                    echo "${*:2} --unit $unit --background $background --batch $batch $mode"
                 done
             done
         done
     done
 }
 
+every_replay() {
+    local units='vtd vtd-coherent vtd-plain amdvi amdvi-npcache' trace
+    for trace in tests/traces/*.trace.gz; do
+        every_way "$units" "$trace"
+    done
+    every_way 'vtd-3level vtd-5level' tests/traces/d0-small-strict.trace.gz
+    # With stale write buffers too, which is slow.
+    every_way "$units" tests/traces/d0-small-strict.trace.gz --harsh
+}
+
 step_replay() {
     need_c
     cargo build --locked --release -p pviommu-testbed --bin pviommu
-    local pviommu trace how status found
-    pviommu="${CARGO_TARGET_DIR:-target}/release/pviommu"
-    # A failure has to be returned: the loops stand where `set -e` does not reach.
-    for trace in tests/traces/*.trace.gz; do
-        every_way "$trace" || return
-    done
-    # With stale write buffers too, which is slow.
-    every_way tests/traces/d0-small-strict.trace.gz --harsh || return
+    local how status found
+    export pviommu="${CARGO_TARGET_DIR:-target}/release/pviommu"
+    export -f replay
+    every_replay | xargs -P "$(nproc)" -L 1 bash -c 'replay "$@"' replay
     "$pviommu" show tests/traces/d1-nvme-strict.trace.gz --at 9000 \
         --svg "${CARGO_TARGET_DIR:-target}/show.svg" > /dev/null
     for how in skip-flush early-release first-page-only keep-stale-scratch leaf-only-on-scratch; do
