@@ -1,35 +1,35 @@
 #!/usr/bin/env bash
-# Breaks the service one patch at a time, in a copy of the tree, and fails unless each breakage
+# Breaks the service one patch at a time, in copies of the tree, and fails unless each breakage
 # makes the test fall that its header names. `run.sh NAME...` runs some of the patches only.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly LIMIT=300
 target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
-tree=$target/sabotage/tree
-log=$target/sabotage/log
+readonly place=$target/sabotage
 patches=(tests/sabotage/*.patch)
 [ $# = 0 ] || patches=("${@/#/tests/sabotage/}") patches=("${patches[@]/%/.patch}")
-
-# What git knows or would add, with fresh times: cargo goes by them. One place for all runs, so
-# that dependencies are compiled once.
-rm -rf "$tree"
-mkdir -p "$tree"
-git ls-files -z --cached --others --exclude-standard |
-    while IFS= read -r -d '' file; do
-        [ ! -e "$file" ] || printf '%s\0' "$file"
-    done | tar --create --null --files-from=- | tar --extract --touch --directory "$tree"
-
 patches=("${patches[@]/#/$PWD/}")
-cd "$tree"
-export CARGO_TARGET_DIR=$target/sabotage/build
-# Each patch is compiled once and one test of it run once.
-export CARGO_PROFILE_TEST_OPT_LEVEL=0 CARGO_PROFILE_TEST_DEBUG=0
-# The copy lies in the repository's own directory, and is no part of it.
-export GIT_CEILING_DIRECTORIES=$target/sabotage
+# Two keep two CPUs busy; each has all dependencies compiled for itself.
+workers=2
+[ ${#patches[@]} -gt 1 ] || workers=1
+
+# Each patch is compiled once and one test of it run once, and what others compiled is kept.
+export CARGO_PROFILE_TEST_OPT_LEVEL=0 CARGO_PROFILE_TEST_DEBUG=0 CARGO_INCREMENTAL=1
+# The copies lie in the repository's own directory, and are no part of it.
+export GIT_CEILING_DIRECTORIES=$place
 
 header() {
     sed -n "s/^# $1: //p" "$2"
+}
+
+# What git knows or would add, with fresh times: cargo goes by them.
+copy_tree() {
+    mkdir -p "$1"
+    git ls-files -z --cached --others --exclude-standard |
+        while IFS= read -r -d '' file; do
+            [ ! -e "$file" ] || printf '%s\0' "$file"
+        done | tar --create --null --files-from=- | tar --extract --touch --directory "$1"
 }
 
 # The test alone, with the build apart: what does not compile has not fallen.
@@ -45,39 +45,54 @@ die() {
     exit 1
 }
 
-declare -A passed
-for patch in "${patches[@]}"; do
-    falls=$(header Falls "$patch")
-    test=${falls##* }
-    [ -n "$falls" ] || die "$patch does not say what falls"
-    [ -z "${passed[$falls]:-}" ] || continue
-    build "$falls" || die "without a patch, '$falls' does not build"
-    run "$falls" || die "without a patch, $test fails"
-    grep -q "^test $test \.\.\. ok$" "$log" || die "there is no test $test"
-    passed[$falls]=yes
-done
-echo "sabotage: ${#passed[@]} tests pass without a patch"
+# Does every so many-th patch, from this one on, in a tree and a target directory of its own.
+worker() {
+    local log=$place/log$1 tree=$place/tree$1 patch name falls test status
+    local -A passed
+    copy_tree "$tree"
+    cd "$tree"
+    export CARGO_TARGET_DIR=$place/build$1
+    for ((i = $1; i < ${#patches[@]}; i += workers)); do
+        patch=${patches[i]}
+        name=$(basename "$patch" .patch)
+        falls=$(header Falls "$patch")
+        test=${falls##* }
+        [ -n "$falls" ] || die "$name does not say what falls"
+        if [ -z "${passed[$falls]:-}" ]; then
+            build "$falls" || die "without a patch, '$falls' does not build"
+            run "$falls" || die "without a patch, $test fails"
+            grep -q "^test $test \.\.\. ok$" "$log" || die "there is no test $test"
+            passed[$falls]=yes
+        fi
+        git apply "$patch" > "$log" 2>&1 || die "$name does not apply"
+        build "$falls" || die "$name does not compile"
+        status=0
+        run "$falls" || status=$?
+        if [ "$status" = 101 ] && grep -q "^test $test \.\.\. FAILED$" "$log"; then
+            echo "sabotage: $name: $test falls"
+        else
+            echo "$name" >> "$place/survivors"
+            echo "sabotage: $name: $test ends with status $status: $(header Breaks "$patch")" >&2
+        fi
+        git apply --reverse "$patch"
+    done
+}
 
-survivors=()
-for patch in "${patches[@]}"; do
-    name=$(basename "$patch" .patch)
-    falls=$(header Falls "$patch")
-    test=${falls##* }
-    git apply "$patch" > "$log" 2>&1 || die "$name does not apply"
-    build "$falls" || die "$name does not compile"
-    status=0
-    run "$falls" || status=$?
-    if [ "$status" = 101 ] && grep -q "^test $test \.\.\. FAILED$" "$log"; then
-        echo "sabotage: $name: $test falls"
-    else
-        survivors+=("$name")
-        echo "sabotage: $name: $test ends with status $status: $(header Breaks "$patch")" >&2
-    fi
-    git apply --reverse "$patch"
+rm -rf "$place"/{tree,log}* "$place/survivors"
+pids=()
+for ((n = 0; n < workers; n++)); do
+    worker "$n" &
+    pids+=($!)
 done
-
-if [ ${#survivors[@]} -gt 0 ]; then
-    echo "sabotage: not noticed: ${survivors[*]}" >&2
+failed=0
+for pid in "${pids[@]}"; do
+    wait "$pid" || failed=1
+done
+# As large as all other checks together, and of use to nobody else.
+[ -z "${CI:-}" ] || rm -rf "$place"/{tree,build}*
+[ "$failed" = 0 ]
+if [ -e "$place/survivors" ]; then
+    echo "sabotage: not noticed: $(tr '\n' ' ' < "$place/survivors")" >&2
     exit 1
 fi
 echo "sabotage: all ${#patches[@]} breakages are noticed"
