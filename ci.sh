@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 exec < /dev/null
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+# On a machine that compiles everything once, it is room that is never used again.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 
 readonly CARGO_FUZZ=0.13.2 CARGO_DENY=0.20.2
 readonly NO_STD=(-p pviommu-abi -p pviommu-hypervisor -p pviommu-guest)
@@ -137,9 +139,11 @@ step_loom() {
     grep -qE '^test result: ok\. [1-9]' "$log"
 }
 
+# Whether it runs and what it prints; figures are worth something from a whole build on a quiet machine only.
 step_bench() {
     need_c
-    cargo bench --locked -p pviommu-testbed --bench side_by_side -- --quick --json |
+    CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 \
+        cargo bench --locked -p pviommu-testbed --bench side_by_side -- --quick --json |
         cargo run --locked --quiet -p pviommu-testbed --example check_json
 }
 
