@@ -111,9 +111,9 @@ impl<'a, P: Platform> Iommu<'a, P> {
     /// # Errors
     /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner. `-EBADF`: it is broken.
     /// `-EXDEV`: its unit cannot walk this machine's tables. `-EPERM`: it needs an opt-in that `domain`
-    /// does not have. `-EADDRINUSE`: what its firmware
-    /// needs is mapped otherwise. `-ENOMEM`, `-ENOSPC`: no table frame, no tag, no room. `-ESRCH`: the
-    /// domain is dying. `-EIO`: a unit has failed. `-EINVAL`: no such CPU.
+    /// does not have. `-EADDRINUSE`: what its firmware needs is mapped otherwise. `-ENOMEM`, `-ENOSPC`:
+    /// no table frame, no tag, no room. `-ESRCH`: the domain is dying. `-EIO`: a unit has failed.
+    /// `-EINVAL`: no such CPU.
     pub fn assign(
         &self,
         domain: &DomainIommu<'_>,

@@ -58,6 +58,13 @@ impl<'a, P: Platform> Iommu<'a, P> {
         let geometry = Geometry::common(machine.units, machine.tables)?;
         let iommu = Self { platform, machine, geometry };
         machine.devices.iter().try_for_each(|device| iommu.check_device(device))?;
+        for (id, unit) in (0..=u16::MAX).zip(machine.units) {
+            if !unit.facts().walks(geometry.shape) {
+                log::warn!(
+                    "pviommu: unit {id} cannot walk this machine's tables; it serves no device"
+                );
+            }
+        }
         Ok(iommu)
     }
 
