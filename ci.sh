@@ -256,8 +256,9 @@ if [ "${1:-}" = --list ]; then
 fi
 wanted=("$@")
 [ $# -gt 0 ] || mapfile -t wanted < <(names)
+known=" $(names | tr '\n' ' ')"
 for name in "${wanted[@]}"; do
-    if ! names | grep -qx -e "$name"; then
+    if [[ $known != *" $name "* ]]; then
         echo "ci: there is no step '$name'; ./ci.sh --list names them" >&2
         exit 2
     fi
