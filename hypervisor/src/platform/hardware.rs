@@ -162,7 +162,8 @@ pub unsafe trait IommuHw {
     /// [`UnitError`]: anything may still be cached.
     fn invalidate(&self, unit: UnitId, tag: Tag, what: Invalidation) -> Result<(), UnitError>;
 
-    /// Makes entries of `range` that turned from not present to present visible to the unit.
+    /// Makes entries of `range` that turned from not present to present visible to the unit; also ones
+    /// above the leaves.
     ///
     /// Called for units with [`UnitFeatures::CACHES_NOT_PRESENT`] or
     /// [`UnitFeatures::WRITE_BUFFER`] only.
