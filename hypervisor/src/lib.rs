@@ -138,7 +138,7 @@
 //! | what is kept for a domain, and what may it use? | [`domain`] |
 //! | how do several CPUs work in one table? | [`table`] |
 //! | what does an entry mean to hardware? | [`format`](mod@format) |
-//! | what is a unit told? | [`unit`] |
+//! | what is a unit told? | [`unit`](mod@unit) |
 //! | when is something given back? | [`flush`] |
 //!
 //! # Invariants
