@@ -10,7 +10,7 @@ use super::{
     amdvi::{Words, device_entry},
     device_table::{DeviceEntry, DeviceTable, Stored},
     unit::{State, UnitModel},
-    walker::{self, Place, Rights},
+    walker::{self, Rights},
 };
 use crate::machine::{frames::lock, memory::Memory, violation::Violation};
 
@@ -74,13 +74,14 @@ impl UnitModel {
             DeviceEntry::Illegal(entry) => {
                 violations.record(Violation::IllegalDeviceEntry { unit, device, entry });
             }
-            entry @ DeviceEntry::Translated { root, rights, .. } => {
+            entry @ DeviceEntry::Translated { .. } => {
                 self.check_table(&state, memory, device, entry);
                 // What was stored before is in force for a device that comes.
                 let State { buffer, .. } = &mut *state;
                 buffer.flush(&memory.tables, &self.facts);
-                let top = Place { table: root.frame, level: root.levels, rights };
-                buffer.copy(&memory.tables, &self.facts, top);
+                if let Some(top) = entry.top() {
+                    buffer.copy(&memory.tables, &self.facts, top);
+                }
             }
         }
         Self::replace(&mut state, device, stored, forget);

@@ -172,6 +172,9 @@ impl UnitModel {
             (DeviceEntry::Illegal(_), _) => return Err(FaultReason::IllegalEntry),
             _ => return Err(FaultReason::Blocked),
         };
+        if !walker::supports_levels(&self.facts, top.level) {
+            return Err(FaultReason::IllegalEntry);
+        }
         if !walker::in_width(&self.facts, top.level, bfn) {
             return Err(FaultReason::AddressWidth);
         }

@@ -219,5 +219,9 @@ fn entries_with_a_wrong_tag_or_root_are_seen() {
         let before = violations(&memory).len();
         unit.write_device_entry(&memory, OTHER, words);
         assert_eq!(violations(&memory)[before..], [violation]);
+        unit.execute(&memory, command::forget_device(OTHER));
+        let walked = read_by(&unit, &memory, OTHER);
+        let levels = matches!(violation, Violation::BadRoot { levels: 6, .. });
+        assert_eq!(walked == Err(FaultReason::IllegalEntry), levels, "{walked:?}");
     }
 }

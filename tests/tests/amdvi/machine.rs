@@ -101,6 +101,20 @@ fn every_depth_is_walked() {
     }
 }
 
+/// V = 0 passes, so the platform fills the device table before anybody is attached.
+#[test]
+fn a_device_that_was_never_given_a_table_is_blocked() {
+    let mut config = Config::one_guest(16).on(UnitKind::AmdVi);
+    config.devices[0].unowned = true;
+    run(&config, |bed| {
+        assert_eq!(bed.board().device_entries(DEVICES[0]), [DeviceEntry::Blocked]);
+        let frame = bed.board().machine_frame(DOMAIN, Gfn(5)).unwrap();
+        let fault = bed.dma_probe(DEVICES[0], frame.0 << 12, Direction::Read).unwrap_err();
+        assert_eq!(fault.reason, FaultReason::Blocked);
+        bed.assert_clean();
+    });
+}
+
 /// INV-30: what no unit translates is nobody's to map, and not backed by scratch.
 #[test]
 fn nothing_is_mapped_in_the_hole_of_hypertransport() {
