@@ -4,6 +4,7 @@
 //! A new format is one more line at the end of this file. Whether its bits are those of the
 //! specification is not asked here, but by its own golden words and by a walker of the testbed.
 
+#![cfg(not(loom))]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
