@@ -86,3 +86,15 @@ impl<P: Platform> Session<'_, P> {
         context.deferred.lock().take_frame(self.platform())
     }
 }
+
+impl Context {
+    /// True if the table belongs to who frees or builds it. False stays so under the administration
+    /// lock.
+    pub(super) fn may_be_swept(&self) -> bool {
+        match self.state() {
+            State::Free => true,
+            State::Dying => self.users.is_empty(),
+            State::Building | State::Live => false,
+        }
+    }
+}

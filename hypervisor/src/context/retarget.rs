@@ -58,6 +58,10 @@ impl<P: Platform> Session<'_, P> {
             edit.whole_leaves = whole_leaves;
             let taken = {
                 let _admin = self.domain.administer();
+                if context.may_be_swept() {
+                    // It was closed meanwhile: another CPU may be taking it apart, and so will we.
+                    break End::Yield;
+                }
                 // All that was acquired before is in the table now, or is acquired again.
                 context.exclusively(self.gate, || {
                     with_format!(self.iommu.format(), F => {
