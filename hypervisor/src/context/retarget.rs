@@ -59,7 +59,7 @@ impl<P: Platform> Session<'_, P> {
             let taken = {
                 let _admin = self.domain.administer();
                 if context.may_be_swept() {
-                    // It was closed meanwhile: another CPU may be taking it apart, and so will we.
+                    // Closed meanwhile: another CPU may be taking it apart, as the next call will.
                     break End::Yield;
                 }
                 // All that was acquired before is in the table now, or is acquired again.

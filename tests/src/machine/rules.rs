@@ -12,7 +12,7 @@ use pviommu_hypervisor::{
 };
 
 use super::{
-    frames::{FrameKind, Reach},
+    frames::{FrameInfo, FrameKind, Reach},
     memory::Memory,
     p2m::P2m,
 };
@@ -194,12 +194,20 @@ impl Memory {
 
     /// True if `frame` is RAM of `domain` and stays so.
     fn is_owned(&self, domain: DomId, frame: Mfn) -> bool {
-        let Some(info) = self.frames.info(frame) else { return false };
-        let ram = matches!(info.kind, FrameKind::Ram | FrameKind::GuestTable);
-        if info.touched {
-            return ram && info.owner == domain && !info.leaving;
+        if self.frames.info(frame).is_none() {
+            return false;
         }
-        self.rules.domain(domain).is_some_and(|rule| rule.p2m.gfn_of(frame).is_some())
+        let noted = || self.frames.info(frame).filter(|info| info.touched);
+        let own = |info: FrameInfo| {
+            let ram = matches!(info.kind, FrameKind::Ram | FrameKind::GuestTable);
+            ram && info.owner == domain && !info.leaving
+        };
+        if let Some(info) = noted() {
+            return own(info);
+        }
+        let behind = self.rules.domain(domain).is_some_and(|rule| rule.p2m.gfn_of(frame).is_some());
+        // It is noted as the domain's own before it is taken out of the P2M, which may be meanwhile.
+        behind || noted().is_some_and(own)
     }
 
     /// True if the scratch page in `frame`, which `charged` pays for, is one for the device behind
