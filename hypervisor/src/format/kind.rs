@@ -2,7 +2,6 @@
 
 /// A page-table format. Chosen once for a machine, and dispatched on once a call, never once a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum FormatKind {
     /// VT-d second stage: [`VtdSecondStage`](super::VtdSecondStage).
     VtdSecondStage,

@@ -18,7 +18,7 @@ use crate::machine::{frames::lock, memory::Memory, violation::Violation};
 fn blocked(facts: &UnitFacts) -> Stored {
     match facts.format {
         FormatKind::AmdV1 => Stored::Words(device_entry::BLOCKED),
-        _ => Stored::Plain(DeviceEntry::Blocked),
+        FormatKind::VtdSecondStage => Stored::Plain(DeviceEntry::Blocked),
     }
 }
 
@@ -48,7 +48,9 @@ impl UnitModel {
         let rights = Rights::ALL;
         let stored = match self.facts.format {
             FormatKind::AmdV1 => Stored::Words(device_entry::encode(root, tag, rights)),
-            _ => Stored::Plain(DeviceEntry::Translated { root, tag, rights }),
+            FormatKind::VtdSecondStage => {
+                Stored::Plain(DeviceEntry::Translated { root, tag, rights })
+            }
         };
         self.store(memory, device, stored, forget);
     }

@@ -95,7 +95,7 @@ impl<'m> HandMade<'m> {
         let access = u64::from(rights.read) | u64::from(rights.write) << 1;
         let own = match self.format {
             FormatKind::AmdV1 => PRESENT | access << 61 | amd,
-            _ => access | vtd,
+            FormatKind::VtdSecondStage => access | vtd,
         };
         frame.0 << 12 | own
     }
@@ -121,7 +121,7 @@ impl<'m> HandMade<'m> {
     const fn is_present(&self, entry: u64) -> bool {
         let any = match self.format {
             FormatKind::AmdV1 => PRESENT,
-            _ => RW,
+            FormatKind::VtdSecondStage => RW,
         };
         entry & any != 0
     }

@@ -18,7 +18,7 @@ use pviommu_hypervisor::format::FormatKind;
 const fn fields(format: FormatKind) -> &'static [(u32, u32)] {
     match format {
         FormatKind::AmdV1 => &[(4, 1), (2, 7), (1, 63)],
-        _ => &[(7, 52)],
+        FormatKind::VtdSecondStage => &[(7, 52)],
     }
 }
 

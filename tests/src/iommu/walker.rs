@@ -160,15 +160,11 @@ pub const fn index(bfn: u64, level: u8) -> usize {
 }
 
 /// Where an entry of the table at `place` leads.
-///
-/// # Panics
-/// If there is no walker for the format.
 #[must_use]
 pub fn follow(facts: &UnitFacts, place: Place, entry: u64) -> Step {
     match facts.format {
         FormatKind::VtdSecondStage => vtd::follow(facts, place, entry),
         FormatKind::AmdV1 => amd::follow(facts, place, entry),
-        other => unimplemented!("a walker for {other:?}"),
     }
 }
 
@@ -183,7 +179,7 @@ pub const fn frame_of(entry: u64) -> Mfn {
 pub const fn snoops(format: FormatKind, leaf: u64) -> bool {
     match format {
         FormatKind::AmdV1 => leaf & amd::FORCE_COHERENT != 0,
-        _ => leaf & vtd::SNOOP != 0,
+        FormatKind::VtdSecondStage => leaf & vtd::SNOOP != 0,
     }
 }
 

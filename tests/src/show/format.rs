@@ -19,7 +19,7 @@ impl From<FormatKind> for Format {
     fn from(kind: FormatKind) -> Self {
         match kind {
             FormatKind::AmdV1 => Self::Amd,
-            _ => Self::Vtd,
+            FormatKind::VtdSecondStage => Self::Vtd,
         }
     }
 }
