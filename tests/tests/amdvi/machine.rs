@@ -37,37 +37,6 @@ fn is_background(bed: &Bed<'_>, background: Background, device: PciDevice, bfn: 
 }
 
 #[test]
-fn devices_of_an_unlike_pair_reach_what_is_mapped_and_no_longer() {
-    for background in BACKGROUNDS {
-        run(&pair(background), |bed| {
-            let guest = bed.guest(DOMAIN, 0);
-            let client = IommuClient::new(&guest);
-            let context = context(&client);
-            for round in 0..4_u64 {
-                // Small and large, known absent before.
-                for (bfn, pages) in [(0x1000, 3), (0x20_0000, 600), (0x4_0000, 1)] {
-                    let bfn = bfn + round;
-                    assert!(DEVICES.iter().all(|it| is_background(bed, background, *it, bfn)));
-                    client.map(context, Bfn(bfn), Gfn(16), pages, RW).unwrap();
-                    for (device, mark) in DEVICES.into_iter().zip([round, !round]) {
-                        for page in [0, pages / 2, pages - 1].map(u64::from) {
-                            bed.dma_write(device, (bfn + page) << 12, &mark.to_le_bytes()).unwrap();
-                            let mut bytes = [0; 8];
-                            bed.guest_read(DOMAIN, (16 + page) << 12, &mut bytes);
-                            assert_eq!(u64::from_le_bytes(bytes), mark);
-                        }
-                    }
-                    client.unmap(context, Bfn(bfn), pages).unwrap();
-                    assert!(DEVICES.iter().all(|it| is_background(bed, background, *it, bfn)));
-                }
-            }
-            assert_eq!(bed.teardown(DOMAIN, 0), 0);
-            bed.assert_clean();
-        });
-    }
-}
-
-#[test]
 fn every_depth_is_walked() {
     let depths = [
         (UnitFeatures::LEVELS_3, 39, 3),

@@ -19,3 +19,12 @@ fn stderr(output: &Output) -> String {
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
+
+/// Checks that the program ended with status 2, and said why in one line.
+fn is_refused(output: &Output, arguments: &[&str], expected: &str) {
+    let message = stderr(output);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+    assert!(message.contains(expected), "{arguments:?}: {message}");
+    assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
+    assert_eq!(stdout(output), "", "{arguments:?}");
+}

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::{stderr, stdout, trace};
+use crate::{is_refused, stderr, stdout, trace};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pviommu")).arg("show").args(arguments).output().unwrap()
@@ -90,12 +90,7 @@ fn what_cannot_be_done_ends_in_status_2_and_one_line() {
         (&[&file, "--svg", folder], "cannot be written"),
     ];
     for (arguments, expected) in cases {
-        let output = run(arguments);
-        let message = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
-        assert!(message.contains(expected), "{arguments:?}: {message}");
-        assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
-        assert_eq!(stdout(&output), "", "{arguments:?}");
+        is_refused(&run(arguments), arguments, expected);
     }
 }
 

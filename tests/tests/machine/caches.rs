@@ -6,9 +6,11 @@ use pviommu_hypervisor::{
     platform::{Invalidation, Tag, UnitFacts, UnitFeatures, UnitId},
 };
 use pviommu_testbed::{
-    iommu::{Direction, FaultReason, UnitModel, handmade::HandMade},
-    machine::{Violation, memory::Memory, vtd_facts},
+    iommu::{Direction, FaultReason, Rights, UnitModel, handmade::HandMade},
+    machine::{Violation, memory::Memory},
 };
+
+use crate::{hand_made, kinds};
 
 const DEVICE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 8 };
 const TAG: Tag = Tag(3);
@@ -44,9 +46,9 @@ fn write(unit: &UnitModel, memory: &Memory, bfn: u64) -> Result<u64, FaultReason
 #[test]
 fn a_translation_stays_until_it_is_invalidated() {
     let memory = memory();
-    let table = HandMade::new(&memory, 4);
+    let table = hand_made(&memory, 4);
     table.map(7, 1, Mfn(RAM));
-    let unit = unit(vtd_facts(), &memory, &table);
+    let unit = unit(kinds::unit().facts(), &memory, &table);
     assert_eq!(write(&unit, &memory, 7), Ok(RAM));
     table.set(7, 1, 0);
     assert_eq!(write(&unit, &memory, 7), Ok(RAM));
@@ -62,9 +64,9 @@ fn a_translation_stays_until_it_is_invalidated() {
 #[test]
 fn a_prefetched_translation_is_as_stale_as_a_used_one() {
     let memory = memory();
-    let table = HandMade::new(&memory, 4);
+    let table = hand_made(&memory, 4);
     table.map(7, 1, Mfn(RAM));
-    let unit = unit(vtd_facts(), &memory, &table);
+    let unit = unit(kinds::unit().facts(), &memory, &table);
     assert!(unit.prefetch(&memory, DEVICE, 7 << 12));
     assert!(!unit.prefetch(&memory, DEVICE, 9 << 12));
     assert_eq!(unit.faults(), []);
@@ -75,16 +77,16 @@ fn a_prefetched_translation_is_as_stale_as_a_used_one() {
 #[test]
 fn a_leaf_only_invalidation_leaves_the_way_to_the_old_table() {
     let memory = memory();
-    let table = HandMade::new(&memory, 4);
+    let table = hand_made(&memory, 4);
     table.map(7, 1, Mfn(RAM));
-    let unit = unit(vtd_facts(), &memory, &table);
+    let unit = unit(kinds::unit().facts(), &memory, &table);
     assert_eq!(write(&unit, &memory, 7), Ok(RAM));
     assert_eq!(unit.cached(TAG), (1, 3));
 
     // Another leaf table takes the place of the first.
-    let other = HandMade::new(&memory, 4);
+    let other = hand_made(&memory, 4);
     other.map(7, 1, Mfn(RAM + 1));
-    table.set(7, 2, other.table(7, 1).0 << 12 | 3);
+    table.set(7, 2, table.link(2, other.table(7, 1), Rights::ALL));
     unit.invalidate(&memory, TAG, Invalidation::Leaves(bfns(7, 1)));
     assert_eq!(unit.cached(TAG), (0, 3));
     assert_eq!(write(&unit, &memory, 7), Ok(RAM));
@@ -97,25 +99,25 @@ fn a_leaf_only_invalidation_leaves_the_way_to_the_old_table() {
 #[test]
 fn the_permissions_of_the_way_are_cached_with_it() {
     let memory = memory();
-    let table = HandMade::new(&memory, 4);
+    let table = hand_made(&memory, 4);
     table.map(7, 1, Mfn(RAM));
     table.map(8, 1, Mfn(RAM + 1));
     let leaves = table.table(7, 1);
-    table.set(7, 2, leaves.0 << 12 | 1);
-    let unit = unit(vtd_facts(), &memory, &table);
+    table.set(7, 2, table.link(2, leaves, Rights { read: true, write: false }));
+    let unit = unit(kinds::unit().facts(), &memory, &table);
     assert_eq!(write(&unit, &memory, 7), Err(FaultReason::NotWritable));
-    table.set(7, 2, leaves.0 << 12 | 3);
+    table.set(7, 2, table.link(2, leaves, Rights::ALL));
     assert_eq!(write(&unit, &memory, 8), Err(FaultReason::NotWritable));
-    unit.invalidate(&memory, TAG, Invalidation::Everything);
+    unit.invalidate(&memory, TAG, Invalidation::Tables(bfns(8, 1)));
     assert_eq!(write(&unit, &memory, 8), Ok(RAM + 1));
 }
 
 #[test]
 fn one_page_invalidated_evicts_the_whole_large_page() {
     let memory = memory();
-    let table = HandMade::new(&memory, 4);
+    let table = hand_made(&memory, 4);
     table.map(0x200, 2, Mfn(RAM));
-    let unit = unit(vtd_facts(), &memory, &table);
+    let unit = unit(kinds::unit().facts(), &memory, &table);
     assert_eq!(write(&unit, &memory, 0x3ff), Ok(RAM + 0x1ff));
     table.set(0x200, 2, 0);
     assert_eq!(write(&unit, &memory, 0x200), Ok(RAM));
@@ -127,9 +129,9 @@ fn one_page_invalidated_evicts_the_whole_large_page() {
 fn what_was_not_present_is_cached_only_where_the_unit_says_so() {
     for caching in [false, true] {
         let memory = memory();
-        let mut facts = vtd_facts();
+        let mut facts = kinds::unit().facts();
         facts.features.set(UnitFeatures::CACHES_NOT_PRESENT, caching);
-        let table = HandMade::new(&memory, 4);
+        let table = hand_made(&memory, 4);
         let unit = unit(facts, &memory, &table);
         assert_eq!(write(&unit, &memory, 7), Err(FaultReason::NotPresent));
         table.map(7, 1, Mfn(RAM));
@@ -143,9 +145,9 @@ fn what_was_not_present_is_cached_only_where_the_unit_says_so() {
 #[test]
 fn a_unit_that_does_not_snoop_sees_what_was_published() {
     let memory = memory();
-    let mut facts = vtd_facts();
+    let mut facts = kinds::unit().facts();
     facts.features.remove(UnitFeatures::COHERENT);
-    let table = HandMade::new(&memory, 3);
+    let table = hand_made(&memory, 3);
     facts.features.insert(UnitFeatures::LEVELS_3);
     table.map(7, 1, Mfn(RAM));
     let unit = unit(facts, &memory, &table);
@@ -159,10 +161,10 @@ fn a_unit_that_does_not_snoop_sees_what_was_published() {
 #[test]
 fn a_device_entry_stays_cached_until_it_is_told_to_be_forgotten() {
     let memory = memory();
-    let (old, new) = (HandMade::new(&memory, 4), HandMade::new(&memory, 4));
+    let (old, new) = (hand_made(&memory, 4), hand_made(&memory, 4));
     old.map(7, 1, Mfn(RAM));
     new.map(7, 1, Mfn(RAM + 1));
-    let unit = unit(vtd_facts(), &memory, &old);
+    let unit = unit(kinds::unit().facts(), &memory, &old);
     assert_eq!(write(&unit, &memory, 7), Ok(RAM));
     unit.attach(&memory, DEVICE, new.root(), Tag(4), false);
     assert_eq!(write(&unit, &memory, 7), Ok(RAM));
@@ -176,8 +178,8 @@ fn a_device_entry_stays_cached_until_it_is_told_to_be_forgotten() {
 #[test]
 fn addresses_out_of_range_fault_and_interrupts_are_no_dma() {
     let memory = memory();
-    let table = HandMade::new(&memory, 4);
-    let unit = unit(vtd_facts(), &memory, &table);
+    let table = hand_made(&memory, 4);
+    let unit = unit(kinds::unit().facts(), &memory, &table);
     assert_eq!(write(&unit, &memory, 1 << 36), Err(FaultReason::AddressWidth));
     assert_eq!(write(&unit, &memory, 0xfee00), Err(FaultReason::Interrupt));
     assert_eq!(unit.counters().faults, 1);
