@@ -119,7 +119,7 @@
 #define PVIOMMU_ENODEV                            19
 /* An argument is not valid. */
 #define PVIOMMU_EINVAL                            22
-/* No free context, or no hardware tag left. */
+/* No free context, no hardware tag left, or as many pages are held as may be. */
 #define PVIOMMU_ENOSPC                            28
 /* The page can only be read. */
 #define PVIOMMU_EROFS                             30
@@ -309,6 +309,11 @@
 #define PVIOMMU_DEVICE_SHARING_RISK               (1U << 3)
 /* Its DMA is coherent with the caches of the processors. */
 #define PVIOMMU_DEVICE_COHERENT                   (1U << 4)
+/*
+ * It was stopped because it faulted without end: it does no DMA until whoever drives the
+ * machine starts it again.
+ */
+#define PVIOMMU_DEVICE_STOPPED                    (1U << 5)
 
 /* What an element of a batch does. Pages are of 4 KiB. */
 /* Maps nr guest frames from page on at nr BFNs from bfn on. */
@@ -543,7 +548,8 @@ struct pviommu_free_context {
  * Errors: -ENODEV: not a device of the domain. -ENOENT: no such context. -EINVAL: the
  * context is being freed. -EADDRINUSE: a direct range of the device is mapped to something
  * else there. -EPERM: the device is not isolated well enough, and nobody opted in. -ENOSPC:
- * the hardware has no tag left. -EIO: the hardware did not answer.
+ * the hardware has no tag left, or the domain has as many as it may. -EIO: the hardware did
+ * not answer.
  *
  * PVIOMMU_SUBOP_REATTACH_DEVICE; 12 bytes.
  */
@@ -586,8 +592,8 @@ struct pviommu_remote_cmd {
  * Errors: -EINVAL: context 0 or unknown, no permission bit, bad pgsize, or the range wraps
  * or leaves the aperture. -EADDRNOTAVAIL: a BFN is reserved. -EADDRINUSE: a BFN is mapped.
  * -ENOENT: no page behind a GFN. -EPERM: not the caller's page, or its type forbids the
- * access. -ENOMEM: no memory for tables. -EBUSY: the page is mapped too often. -EIO: the
- * hardware did not answer.
+ * access. -ENOMEM: no memory for tables. -ENOSPC: as many pages are held as the domain may
+ * hold. -EBUSY: the page is mapped too often. -EIO: the hardware did not answer.
  *
  * PVIOMMU_SUBOP_MAP_PAGES; 40 bytes.
  */
@@ -878,9 +884,9 @@ struct pviommu_batch {
  * is behind the guest frame or the grant. -EPERM: not a page or a grant that owner lets the
  * caller map so: another owner with MAP or MAP_LIST and not for the hardware domain, a grant
  * to another domain, WRITE for what may only be read. -EAGAIN: the page is paged out or
- * shared; repeat. -ENOMEM: no memory for tables. -ENOSPC: as many grants and foreign
- * mappings as QUERY_LIMITS allows. -EBUSY: the page is mapped too often. -EFAULT: a bad
- * list. -EIO: the hardware did not answer; what the element was for may be in any state.
+ * shared; repeat. -ENOMEM: no memory for tables. -ENOSPC: as many pages held, or grants and
+ * foreign mappings, as QUERY_LIMITS allows. -EBUSY: the page is mapped too often. -EFAULT: a
+ * bad list. -EIO: the hardware did not answer; what the element was for may be in any state.
  *
  * 32 bytes.
  */
@@ -1106,9 +1112,12 @@ struct pviommu_query_limits {
     uint64_t table_frames_used;
     /* @64: Out: 4 KiB frames allowed for tables. */
     uint64_t table_frames_allowed;
-    /* @72: Out: pages held by mappings; all ones if they are not counted. */
+    /*
+     * @72: Out: pages held by mappings, each as often as it is mapped; while other calls go
+     * on it may be a little more than that.
+     */
     uint64_t pinned_pages_used;
-    /* @80: Out: pages that may be held by mappings; all ones: as many as the guest has. */
+    /* @80: Out: pages that may be held so; all ones: there is no bound. One more is -ENOSPC. */
     uint64_t pinned_pages_allowed;
     /*
      * @88: Out: pages unmapped with NO_FLUSH that wait for a flush, or to be given back
@@ -1128,8 +1137,13 @@ struct pviommu_query_limits {
     uint32_t max_batch_ops;
     /* @116: Out: the most pages of one element of a batch. */
     uint32_t max_element_pages;
-    /* @120: Must be 0. */
-    uint64_t reserved1;
+    /*
+     * @120: Out: contexts beside the default one that have devices behind the same unit, of
+     * the unit where it is most of them.
+     */
+    uint32_t tags_used;
+    /* @124: Out: how many may. Moving a device to one more is -ENOSPC. */
+    uint32_t tags_allowed;
 };
 
 /*

@@ -82,7 +82,7 @@ errno! {
     EXDEV = 18, "The device cannot be assigned: the domain's state or the device's unit does not allow it.";
     ENODEV = 19, "No such device, or no IOMMU for this domain.";
     EINVAL = 22, "An argument is not valid.";
-    ENOSPC = 28, "No free context, or no hardware tag left.";
+    ENOSPC = 28, "No free context, no hardware tag left, or as many pages are held as may be.";
     EROFS = 30, "The page can only be read.";
     EDOM = 33, "A number is outside the domain of the operation.";
     ERANGE = 34, "A number is out of range.";

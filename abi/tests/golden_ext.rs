@@ -307,7 +307,8 @@ fn query_limits() {
             foreign_allowed: 0x706f_6e6d,
             max_batch_ops: 0x7473_7271,
             max_element_pages: 0x7877_7675,
-            reserved1: 0x807f_7e7d_7c7b_7a79,
+            tags_used: 0x7c7b_7a79,
+            tags_allowed: 0x807f_7e7d,
         },
         &[
             0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod device;
+mod faults;
 mod reserved;
 
 use pviommu_abi::{
@@ -15,6 +16,7 @@ use pviommu_abi::{
 };
 
 pub use self::device::{DeviceInfo, DevicePlace};
+pub use self::faults::Faults;
 pub use self::reserved::{MAX_RESERVED_RANGES, ReservedError, ReservedOf};
 
 use crate::client::IommuClient;
@@ -79,8 +81,8 @@ impl<H: Hypercall> ForDomain<'_, H> {
         self.client.call(&mut arg)?;
         check_limits(&arg)?;
         // What only goes in is not the hypervisor's to change.
-        let QueryLimits { size, flags, ctx_id, domid, reserved0, reserved1, .. } = asked;
-        Ok(QueryLimits { size, flags, ctx_id, domid, reserved0, reserved1, ..arg })
+        let QueryLimits { size, flags, ctx_id, domid, reserved0, .. } = asked;
+        Ok(QueryLimits { size, flags, ctx_id, domid, reserved0, ..arg })
     }
 
     /// Allocates a context with nothing mapped. `background` is what its unmapped bus frames do;

@@ -67,7 +67,8 @@ pub use bfn::{BfnAllocator, BfnError};
 pub use client::{IommuClient, Remote};
 pub use error::{BadReply, Error, MapError};
 pub use extensions::{
-    DeviceInfo, DevicePlace, ForDomain, MAX_RESERVED_RANGES, Mapping, ReservedError, ReservedOf,
+    DeviceInfo, DevicePlace, Faults, ForDomain, MAX_RESERVED_RANGES, Mapping, ReservedError,
+    ReservedOf,
 };
 pub use hypercall::Hypercall;
 #[cfg(target_arch = "x86_64")]

@@ -49,8 +49,8 @@ fn what_is_told_of_a_device_is_checked() {
     let last = told(|call| call.ctx_id = 0xffff).unwrap().place.unwrap();
     assert_eq!(last, DevicePlace { context: ContextId(0xffff), ..place });
     assert_eq!(told(|call| call.ctx_id = 0x1_0000), lie("ctx_id", 0x1_0000));
-    let state = told(|call| call.state |= DeviceFlags::from_bits_retain(1 << 5));
-    assert_eq!(state, lie("state", 0x31));
+    let state = told(|call| call.state |= DeviceFlags::from_bits_retain(1 << 6));
+    assert_eq!(state, lie("state", 0x51));
 }
 
 #[test]

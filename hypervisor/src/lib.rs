@@ -29,8 +29,8 @@
 //! ```
 //! use core::sync::atomic::{AtomicU64, Ordering};
 //! use pviommu_hypervisor::{
-//!     Caller, Context, Cpu, Device, DomainIommu, Iommu, Limits, Machine, Outcome, Role, Unit,
-//!     Width,
+//!     Caller, Context, Cpu, Device, DomainIommu, FaultRule, Iommu, Limits, Machine, Outcome, Role,
+//!     Unit, Width,
 //!     abi::{DomId, GuestPtr, PciDevice, Subop},
 //!     addr::{BfnRange, Mfn, MfnRange},
 //!     format::FormatKind,
@@ -88,6 +88,8 @@
 //!     fn block(&self, _: UnitId, _: SourceId) -> Result<(), UnitError> { Ok(()) }
 //!     fn invalidate(&self, _: UnitId, _: Tag, _: Invalidation) -> Result<(), UnitError> { Ok(()) }
 //!     fn sync_map(&self, _: UnitId, _: Tag, _: BfnRange) -> Result<(), UnitError> { Ok(()) }
+//!     fn stop(&self, _: UnitId, _: SourceId) {}
+//!     fn restart(&self, _: UnitId, _: SourceId) {}
 //! }
 //! impl Devices for Hypervisor {
 //!     fn resolve(&self, _: DomId, name: PciDevice) -> Option<PciDevice> { Some(name) }
@@ -109,7 +111,7 @@
 //! let cpus = [Cpu::new()];
 //! let machine = Machine {
 //!     units: &units, tables: None, devices: &devices, quarantine: None, cpus: &cpus,
-//!     reserved: &[], unreachable: &[],
+//!     reserved: &[], unreachable: &[], faults: FaultRule::default(),
 //! };
 //! let zeroed = || core::array::from_fn(|_| AtomicU64::new(0));
 //! let tables = (0..64).map(|_| zeroed()).collect();
@@ -176,7 +178,7 @@ pub use domain::{
 };
 pub use hypercall::{Caller, Width};
 pub use machine::{
-    Cpu, Device, DeviceFacts, Iommu, Machine, Outcome, Reserved, ReservedKind, SetupError, Sweep,
-    Unit,
+    Cpu, Device, DeviceFacts, Fault, FaultRule, Iommu, Machine, Outcome, Reported, Reserved,
+    ReservedKind, SetupError, Sweep, Unit,
 };
 pub use pviommu_abi as abi;

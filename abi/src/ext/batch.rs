@@ -112,8 +112,8 @@ wire! {
     /// nothing is behind the guest frame or the grant. `-EPERM`: not a page or a grant that `owner`
     /// lets the caller map so: another owner with MAP or MAP_LIST and not for the hardware domain,
     /// a grant to another domain, WRITE for what may only be read. `-EAGAIN`: the page is paged out
-    /// or shared; repeat. `-ENOMEM`: no memory for tables. `-ENOSPC`: as many grants and foreign
-    /// mappings as QUERY_LIMITS allows. `-EBUSY`: the page is mapped too often. `-EFAULT`: a bad
+    /// or shared; repeat. `-ENOMEM`: no memory for tables. `-ENOSPC`: as many pages held, or
+    /// grants and foreign mappings, as QUERY_LIMITS allows. `-EBUSY`: the page is mapped too often. `-EFAULT`: a bad
     /// list. `-EIO`: the hardware did not answer; what the element was for may be in any state.
     struct BatchElement as "batch_element", size 32, align 8, Default {
         /// In: what to do.

@@ -58,6 +58,9 @@ flags! {
         SHARING_RISK = 1 << 3,
         /// Its DMA is coherent with the caches of the processors.
         COHERENT = 1 << 4,
+        /// It was stopped because it faulted without end: it does no DMA until whoever drives the
+        /// machine starts it again.
+        STOPPED = 1 << 5,
     }
 }
 

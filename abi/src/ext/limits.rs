@@ -58,9 +58,10 @@ wire! {
         56 => table_frames_used: u64,
         /// Out: 4 KiB frames allowed for tables.
         64 => table_frames_allowed: u64,
-        /// Out: pages held by mappings; all ones if they are not counted.
+        /// Out: pages held by mappings, each as often as it is mapped; while other calls go on it may be a
+        /// little more than that.
         72 => pinned_pages_used: u64,
-        /// Out: pages that may be held by mappings; all ones: as many as the guest has.
+        /// Out: pages that may be held so; all ones: there is no bound. One more is `-ENOSPC`.
         80 => pinned_pages_allowed: u64,
         /// Out: pages unmapped with NO_FLUSH that wait for a flush, or to be given back after it.
         88 => deferred_pages_used: u64,
@@ -75,8 +76,11 @@ wire! {
         112 => max_batch_ops: u32,
         /// Out: the most pages of one element of a batch.
         116 => max_element_pages: u32,
-        /// Must be 0.
-        120 => reserved1: u64,
+        /// Out: contexts beside the default one that have devices behind the same unit, of the unit
+        /// where it is most of them.
+        120 => tags_used: u32,
+        /// Out: how many may. Moving a device to one more is `-ENOSPC`.
+        124 => tags_allowed: u32,
     }
 }
 

@@ -76,7 +76,7 @@ wire! {
     /// `-ENODEV`: not a device of the domain. `-ENOENT`: no such context. `-EINVAL`: the context is
     /// being freed. `-EADDRINUSE`: a direct range of the device is mapped to something else there.
     /// `-EPERM`: the device is not isolated well enough, and nobody opted in. `-ENOSPC`: the
-    /// hardware has no tag left. `-EIO`: the hardware did not answer.
+    /// hardware has no tag left, or the domain has as many as it may. `-EIO`: the hardware did not answer.
     struct ReattachDevice as "reattach_device", size 12, align 4, Default {
         /// In: the context to move to; 0 is the default context.
         0 => ctx_no: ContextId,

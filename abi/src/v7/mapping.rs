@@ -13,8 +13,8 @@ wire! {
     /// `-EINVAL`: context 0 or unknown, no permission bit, bad `pgsize`, or the range wraps or
     /// leaves the aperture. `-EADDRNOTAVAIL`: a BFN is reserved. `-EADDRINUSE`: a BFN is mapped.
     /// `-ENOENT`: no page behind a GFN. `-EPERM`: not the caller's page, or its type forbids the
-    /// access. `-ENOMEM`: no memory for tables. `-EBUSY`: the page is mapped too often. `-EIO`: the
-    /// hardware did not answer.
+    /// access. `-ENOMEM`: no memory for tables. `-ENOSPC`: as many pages are held as the domain
+    /// may hold. `-EBUSY`: the page is mapped too often. `-EIO`: the hardware did not answer.
     struct MapPages as "map_pages", size 40, align 8, Default {
         /// In: the context, not 0.
         0 => ctx_no: ContextId,

@@ -62,44 +62,6 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         pages
     }
 
-    /// Charges the domain for the pages of others among the first `wanted` acquired: how many pages
-    /// may be mapped, and what was charged.
-    pub(super) fn charge_foreign(&self, wanted: u64) -> (u64, u32) {
-        let quota = self.session.domain.foreign();
-        let mut left = u64::from(quota.left());
-        let (mut pages, mut charged) = (0u64, 0u64);
-        for run in self.acquired.as_slice() {
-            let run_pages = run.frames.pages().min(wanted.saturating_sub(pages));
-            let foreign = matches!(run.kind, PageKind::Foreign(_));
-            let may = if foreign { run_pages.min(left) } else { run_pages };
-            pages = pages.saturating_add(may);
-            if foreign {
-                charged = charged.saturating_add(may);
-                left = left.saturating_sub(may);
-            }
-            if may < run_pages || pages >= wanted {
-                break;
-            }
-        }
-        let charged = u32::try_from(charged).unwrap_or(u32::MAX);
-        // Others may have been quicker.
-        if charged > 0 && !quota.take(charged) { (0, 0) } else { (pages, charged) }
-    }
-
-    /// How many of the first `pages` pages acquired are another domain's.
-    pub(super) fn foreign_among(&self, pages: u64) -> u32 {
-        let mut left = pages;
-        let mut foreign = 0u64;
-        for run in self.acquired.as_slice() {
-            let of_run = run.frames.pages().min(left);
-            left = left.saturating_sub(of_run);
-            if let PageKind::Foreign(_) = run.kind {
-                foreign = foreign.saturating_add(of_run);
-            }
-        }
-        u32::try_from(foreign).unwrap_or(u32::MAX)
-    }
-
     /// Acquires more until the first run holds `size` pages that a leaf of that size can map.
     pub(super) fn extend(&mut self, from: From, size: u64, how: MapHow) -> bool {
         loop {

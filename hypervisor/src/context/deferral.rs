@@ -188,6 +188,7 @@ impl<P: Platform> Session<'_, P> {
             self.platform().release(self.domain.id(), run);
         }
         self.domain.waiting().give(in_u32(room.pages()));
+        self.uncharge(room.pages(), 0);
         room.clear();
         for frame in &emptied {
             self.free(*frame, Pool::Open);

@@ -2,14 +2,16 @@
 
 use pviommu_abi::Errno;
 
-use super::Context;
+use super::{Context, User};
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
     domain::DomainIommu,
     flush::{FlushRoom, PendingFlush, Released},
     format::Format,
     machine::{Gate, Iommu},
-    platform::{Invalidation, PageKind, Platform, Pool, Run, Runs, UnitError, UnitFeatures},
+    platform::{
+        Invalidation, PageKind, Platform, Pool, Run, Runs, UnitError, UnitFeatures, UnitId,
+    },
     sync::full_fence,
     table::{Stash, Table},
 };
@@ -98,22 +100,39 @@ impl<'s, P: Platform> Session<'s, P> {
         for user in context.users.iter() {
             let unit = self.iommu.unit(user.unit).ok_or(UnitError)?;
             if let Some(range) = added.filter(|_| unit.facts().features.intersects(needs_sync)) {
+                self.note_command(user.unit);
                 self.iommu.on_unit(user.unit, |hw| hw.sync_map(user.unit, user.tag, range))?;
             }
             if let Some(what) = what {
-                self.iommu.on_unit(user.unit, |hw| hw.invalidate(user.unit, user.tag, what))?;
+                self.invalidate(user, what)?;
             }
         }
         Ok(())
     }
 
+    /// Has a unit forget what it has cached for a context, and finish what is under way.
+    pub(crate) fn invalidate(&self, user: User, what: Invalidation) -> Result<(), UnitError> {
+        self.note_command(user.unit);
+        self.iommu.on_unit(user.unit, |hw| hw.invalidate(user.unit, user.tag, what))
+    }
+
+    fn note_command(&self, unit: UnitId) {
+        self.domain.note_invalidation();
+        if let Some(unit) = self.iommu.unit(unit) {
+            unit.note_command();
+        }
+    }
+
     fn release(&self, released: Released<'_>) {
+        let (mut held, mut foreign) = (0u64, 0u64);
         for run in released.runs {
             self.platform().release(self.domain.id(), run);
+            held = held.saturating_add(run.frames.pages());
             if let PageKind::Foreign(_) = run.kind {
-                self.domain.foreign().give(u32::try_from(run.frames.pages()).unwrap_or(u32::MAX));
+                foreign = foreign.saturating_add(run.frames.pages());
             }
         }
+        self.uncharge(held, foreign);
         if !released.tables.is_empty() {
             // Units are done with them; a CPU may still be reading one.
             self.gate.wait_for_others();

@@ -64,7 +64,8 @@ impl<'e, P: Platform, F: Format> Editor<'e, P, F> {
             return false;
         }
         self.since_look = 0;
-        self.yielding = self.session.platform().should_yield();
+        let waits = self.session.domain.has_flushed_enough();
+        self.yielding = self.session.platform().should_yield() || waits;
         self.yielding
     }
 

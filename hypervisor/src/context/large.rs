@@ -38,9 +38,16 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         }
         let cost = split_cost::<F>(level);
         let split = self.pay_for_split(target.maker, cost)?;
-        let stored = self.store_large(target, level, &run, split);
-        if stored.is_err() && split == SplitPaid::Yes {
-            self.session.unreserve(cost);
+        let charged = self.charge_leaf(target, &run);
+        let stored = match charged {
+            Some(_) => self.store_large(target, level, &run, split),
+            None => Err(None),
+        };
+        if stored.is_err() {
+            if split == SplitPaid::Yes {
+                self.session.unreserve(cost);
+            }
+            self.session.uncharge(charged.unwrap_or(0), 0);
         }
         match stored {
             Ok(()) => Some(Piece { pages: size, stop: None }),

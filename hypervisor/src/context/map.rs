@@ -165,7 +165,8 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     fn small_leaves(&mut self, target: Target, asked: u64, refused: Option<Errno>) -> Piece {
         let acquired = self.acquired.pages().min(asked);
         let usable = self.usable(target.how, asked);
-        let (wanted, charged) = self.charge_foreign(usable);
+        let charge = self.charge(target, usable);
+        let wanted = charge.pages;
         let after = match () {
             () if wanted < usable => Some(Errno::ENOSPC),
             () if usable < acquired => Some(Errno::EPERM),
@@ -176,10 +177,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
             return Piece::stopped(End::Failed(after.unwrap_or(Errno::EAGAIN)));
         }
         let piece = self.store_small(target, wanted);
-        if charged > 0 {
-            let mapped = self.foreign_among(piece.pages);
-            self.session.domain.foreign().give(charged.saturating_sub(mapped));
-        }
+        self.settle(charge, piece.pages);
         let all = piece.pages == wanted && piece.stop.is_none();
         Piece { stop: if all { after.map(End::Failed) } else { piece.stop }, ..piece }
     }

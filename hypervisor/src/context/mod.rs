@@ -10,6 +10,7 @@
 //! are inside have left ([`Context::exclusively`]).
 
 mod acquire;
+mod charge;
 mod deferral;
 mod edit;
 mod editor;
@@ -34,6 +35,7 @@ pub(crate) use edit::{End, Progress, Session};
 pub(crate) use editor::{Editor, WORK_UNIT};
 pub(crate) use lookup::Mapping;
 pub(crate) use reserved::MAX_RESERVED;
+pub(crate) use scratch::Told;
 pub(crate) use switch::Wish;
 pub(crate) use users::{User, Users};
 pub(crate) use waiting::Deferred;
@@ -81,7 +83,7 @@ pub struct Context {
     sweeping: AtomicU32,
     aperture_first: AtomicU64,
     aperture_last: AtomicU64,
-    /// Somebody was told that the scratch page was written.
+    /// Who was told that the scratch page was written.
     scratch_told: AtomicU32,
     pub(crate) beside: Beside,
     pub(crate) deferred: Deferred,

@@ -19,29 +19,19 @@ impl<P: Platform> Session<'_, P> {
         sweep: &mut Sweep,
         room: &mut EditRoom,
     ) -> End {
-        let next = sweep.next;
-        for (slot, context) in self.domain.slots().filter(|(slot, _)| next <= Some(*slot)) {
-            sweep.next = Some(slot);
+        self.in_every_context(sweep, |context, from| {
             let end = match context.state() {
                 State::Free => End::Finished,
                 State::Dying if context.users.is_empty() => self.sweep(context, room),
                 _ if self.is_frozen(context) => End::Failed(Errno::EIO),
-                _ => self.retarget_in(context, selection, &mut sweep.from, room),
+                _ => self.retarget_in(context, selection, from, room),
             };
             // What waits for its flush holds frames, too.
-            let end = match end {
+            match end {
                 End::Finished => self.end_wait(context, &mut room.acquired),
                 end => end,
-            };
-            match end {
-                End::Finished => {}
-                End::Yield => return End::Yield,
-                // The others are behind units that are well.
-                End::Failed(errno) => sweep.error = sweep.error.or(Some(errno)),
             }
-            sweep.from = Cursor::default();
-        }
-        sweep.error.take().map_or(End::Finished, End::Failed)
+        })
     }
 
     fn retarget_in(

@@ -14,6 +14,22 @@ use crate::{
     table::{Edit, MAX_LEVELS, Paint, Stash, Stop},
 };
 
+/// Who is told that a scratch page was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Told {
+    Embedder,
+    Guest,
+}
+
+impl Told {
+    fn bit(self) -> u32 {
+        match self {
+            Self::Embedder => 1 << 0,
+            Self::Guest => 1 << 1,
+        }
+    }
+}
+
 type Frames = heapless::Vec<Mfn, MAX_LEVELS>;
 
 impl<P: Platform> Session<'_, P> {
@@ -170,15 +186,18 @@ impl<P: Platform> Session<'_, P> {
         }
     }
 
-    /// True, once for each context, if a device has written its scratch page.
-    pub(crate) fn scratch_written<F: Format>(&self, context: &Context) -> bool {
+    /// True, once for each context and each of who is told, if a device has written its scratch page.
+    pub(crate) fn scratch_written<F: Format>(&self, context: &Context, told: Told) -> bool {
+        if context.scratch_told.load(Ordering::Acquire) & told.bit() != 0 {
+            return false;
+        }
         let facts = context.facts();
         let Ok(_inside) = context.enter(self.gate, facts.epoch) else { return false };
         let live = facts.state == State::Live;
         let Some(page) = context.beside.vacancy.page::<F>().filter(|_| live) else { return false };
         let words = self.platform().table(page);
         let written = words.iter().any(|word| word.load(Ordering::Relaxed) != 0);
-        written && context.scratch_told.swap(1, Ordering::AcqRel) == 0
+        written && context.scratch_told.fetch_or(told.bit(), Ordering::AcqRel) & told.bit() == 0
     }
 }
 

@@ -22,17 +22,19 @@ struct Piece {
 }
 
 impl<P: Platform> Session<'_, P> {
-    /// Gives back every table of `context` that has no entries. Calls that map or unmap wait for
-    /// the length of a piece.
-    ///
-    /// # Errors
-    /// `-EIO` if a unit did not complete.
-    pub(crate) fn trim(&self, context: &Context, room: &mut FlushRoom) -> Result<(), Errno> {
-        let mut from = Cursor::default();
-        while let Pruned::More(at) = self.trim_piece(context, from, room)?.pruned {
-            from = at;
+    /// Does a piece of giving back every table of `context` that has no entries. Calls that map or unmap
+    /// wait for the length of a piece.
+    pub(crate) fn trim(&self, context: &Context, from: &mut Cursor, room: &mut FlushRoom) -> End {
+        loop {
+            match self.trim_piece(context, *from, room) {
+                Err(errno) => return End::Failed(errno),
+                Ok(Piece { pruned: Pruned::Finished, .. }) => return End::Finished,
+                Ok(Piece { pruned: Pruned::More(at), .. }) => *from = at,
+            }
+            if self.platform().should_yield() {
+                return End::Yield;
+            }
         }
-        Ok(())
     }
 
     /// Gives back some tables without entries, because table frames have run out. A search that

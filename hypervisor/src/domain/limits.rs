@@ -15,6 +15,16 @@ pub struct Limits {
     pub max_deferred_pages: u32,
     /// Most mappings of grants and of other domains' pages.
     pub max_foreign_pages: u32,
+    /// Most pages that mappings hold, a page as often as it is mapped: the domain's own and others'.
+    pub max_pinned_pages: u64,
+    /// Most tags of one unit that the contexts besides the default one may have, and so how many of
+    /// them may have devices behind it at a time.
+    pub max_tags: u16,
+    /// Most invalidations, on all units together, until
+    /// [`DomainIommu::renew_invalidations`](super::DomainIommu::renew_invalidations) is called. A guest
+    /// that has used them up is told to make its call again, until then. `u32::MAX`: no bound, and
+    /// nothing to be called.
+    pub max_invalidations: u32,
     /// Most elements of a batch.
     pub max_batch: u32,
     /// What to do with v7 flag bits that mean nothing.
@@ -33,7 +43,7 @@ pub enum UnknownFlags {
 impl Default for Limits {
     /// What the Linux driver asks for: 128 contexts, 4096 table frames. As many pages may wait for a
     /// flush, and a batch may be eight pages of elements. 512 frames for the default context are
-    /// enough for a map of some TiB in large pages.
+    /// enough for a map of some TiB in large pages. Pages held, tags and invalidations are not bounded.
     fn default() -> Self {
         Self {
             max_contexts: 128,
@@ -41,6 +51,9 @@ impl Default for Limits {
             default_map_frames: 512,
             max_deferred_pages: 4096,
             max_foreign_pages: 65536,
+            max_pinned_pages: u64::MAX,
+            max_tags: u16::MAX,
+            max_invalidations: u32::MAX,
             max_batch: 1024,
             unknown_flags: UnknownFlags::Ignore,
         }

@@ -2,19 +2,24 @@
 
 mod default;
 mod limits;
+mod pinned;
 mod slots;
+mod stats;
 
 pub use default::{Backing, DefaultMap, P2mChange};
 pub(crate) use default::{DefaultState, Switch};
 pub(crate) use limits::Quota;
 pub use limits::{Limits, UnknownFlags};
+pub(crate) use pinned::{Drawer, Pinned};
 pub(crate) use slots::Slot;
+use stats::Counters;
+pub use stats::DomainStats;
 
 use pviommu_abi::DomId;
 
 use crate::{
     context::Context,
-    sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering},
+    sync::{AtomicU32, Mutex, MutexGuard, Ordering},
 };
 
 /// What a domain is to the machine.
@@ -67,36 +72,12 @@ pub struct DomainIommu<'a> {
     waiting: Quota,
     /// Pages of other domains that are mapped.
     foreign: Quota,
+    /// Pages that mappings hold.
+    pinned: Pinned,
     dying: AtomicU32,
     /// One CPU at a time opens, closes and attaches.
     admin: Mutex<()>,
     counters: Counters,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    unknown_flags: AtomicU64,
-    leaked_pages: AtomicU64,
-    leaked_tables: AtomicU64,
-}
-
-/// What has happened to a domain, for an operator to see.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DomainStats {
-    /// Table frames charged to the domain now, reserved ones included.
-    pub table_frames: u32,
-    /// Most it may have.
-    pub table_frames_allowed: u32,
-    /// Pages unmapped that wait for a flush now, or to be given back after it.
-    pub deferred_pages: u32,
-    /// Pages of other domains that are mapped now.
-    pub foreign_pages: u32,
-    /// Calls with flag bits that mean nothing.
-    pub unknown_flags: u64,
-    /// Pages never given back because a unit did not complete a flush.
-    pub leaked_pages: u64,
-    /// Table frames never given back for the same reason.
-    pub leaked_tables: u64,
 }
 
 impl<'a> DomainIommu<'a> {
@@ -121,6 +102,7 @@ impl<'a> DomainIommu<'a> {
             tables,
             waiting,
             foreign,
+            pinned: Pinned::new(limits.max_pinned_pages),
             dying: AtomicU32::new(0),
             admin: Mutex::new(()),
             counters: Counters::default(),
@@ -167,20 +149,6 @@ impl<'a> DomainIommu<'a> {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    /// A snapshot of its counters.
-    #[must_use]
-    pub fn stats(&self) -> DomainStats {
-        DomainStats {
-            table_frames: self.tables.used(),
-            table_frames_allowed: self.tables.allowed(),
-            deferred_pages: self.waiting.used(),
-            foreign_pages: self.foreign.used(),
-            unknown_flags: self.counters.unknown_flags.load(Ordering::Relaxed),
-            leaked_pages: self.counters.leaked_pages.load(Ordering::Relaxed),
-            leaked_tables: self.counters.leaked_tables.load(Ordering::Relaxed),
-        }
     }
 
     /// The administration lock: opening, closing and attaching, one at a time.
@@ -244,12 +212,7 @@ impl<'a> DomainIommu<'a> {
         &self.foreign
     }
 
-    pub(crate) fn note_unknown_flags(&self) {
-        self.counters.unknown_flags.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn note_leak(&self, pages: u64, tables: u64) {
-        self.counters.leaked_pages.fetch_add(pages, Ordering::Relaxed);
-        self.counters.leaked_tables.fetch_add(tables, Ordering::Relaxed);
+    pub(crate) fn pinned(&self) -> &Pinned {
+        &self.pinned
     }
 }

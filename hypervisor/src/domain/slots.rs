@@ -3,7 +3,7 @@
 use pviommu_abi::ContextId;
 
 use super::DomainIommu;
-use crate::context::Context;
+use crate::{context::Context, platform::UnitId};
 
 /// Which of a domain's contexts: a place in the memory lent, or the spare one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -13,6 +13,16 @@ impl Slot {
     pub(crate) const FIRST: Self = Self(0);
     /// Beyond all ids a guest can have: there are at most 65535 contexts, the default one included.
     pub(crate) const SPARE: Self = Self(u16::MAX);
+
+    /// A number that tells it from others.
+    pub(crate) fn number(self) -> u32 {
+        u32::from(self.0)
+    }
+
+    /// The slot with this number.
+    pub(crate) fn of_number(number: u32) -> Option<Self> {
+        u16::try_from(number).ok().map(Self)
+    }
 }
 
 impl DomainIommu<'_> {
@@ -67,6 +77,12 @@ impl DomainIommu<'_> {
     pub(crate) fn granted_contexts(&self) -> impl Iterator<Item = &Context> {
         let granted = usize::try_from(self.granted()).unwrap_or(0);
         self.contexts.iter().skip(1).take(granted)
+    }
+
+    /// How many tags of `unit` the contexts besides the default one have.
+    pub(crate) fn tags_of(&self, unit: UnitId) -> u32 {
+        let with_tag = |context: &&Context| context.users.find(unit).is_some();
+        self.granted_contexts().filter(with_tag).fold(0, |sum: u32, _| sum.saturating_add(1))
     }
 
     /// True while the guest may edit the context it calls `id`.

@@ -48,6 +48,7 @@ pub(crate) enum Command {
     },
     QueryReserved(ReservedRequest),
     QueryDevice(PciDevice),
+    ReadFaults(FaultsRequest),
     /// The default context changes hands.
     Switch(Wish),
     Batch(BatchRequest),
@@ -62,6 +63,28 @@ impl Command {
                 Some(*device)
             }
             _ => None,
+        }
+    }
+
+    /// True if it may have a unit invalidate something.
+    pub(crate) fn may_flush(&self) -> bool {
+        match self {
+            Self::Noop
+            | Self::QueryCapabilities
+            | Self::Init { .. }
+            | Self::AllocContext { .. }
+            | Self::Lookup { .. }
+            | Self::QueryLimits { .. }
+            | Self::QueryReserved(_)
+            | Self::QueryDevice(_)
+            | Self::ReadFaults(_) => false,
+            Self::FreeContext { .. }
+            | Self::Reattach { .. }
+            | Self::Map(_)
+            | Self::Unmap(_)
+            | Self::Flush { .. }
+            | Self::Switch(_)
+            | Self::Batch(_) => true,
         }
     }
 
@@ -80,6 +103,15 @@ pub(crate) struct ReservedRequest {
     pub(crate) of: ReservedOf,
     /// An array in the caller's memory.
     pub(crate) entries: GuestPtr,
+    /// How many it holds.
+    pub(crate) room: u32,
+}
+
+/// Where fault records go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FaultsRequest {
+    /// An array in the caller's memory.
+    pub(crate) records: GuestPtr,
     /// How many it holds.
     pub(crate) room: u32,
 }
@@ -135,6 +167,8 @@ pub(crate) enum Effect {
     Reserved { count: u32, end: End },
     /// What is known of a device.
     Device(QueryDevice),
+    /// This many fault records were told, and this many before them were lost.
+    Faults { told: u32, lost: u64 },
     /// This many elements of a batch are finished.
     Elements { done: u32, end: End },
 }
@@ -148,7 +182,8 @@ impl Effect {
             | Self::Capabilities(_)
             | Self::Found(_)
             | Self::Limits(_)
-            | Self::Device(_) => End::Finished,
+            | Self::Device(_)
+            | Self::Faults { .. } => End::Finished,
         }
     }
 

@@ -108,9 +108,15 @@ impl<P: Platform> Session<'_, P> {
     /// Takes back what a guest was never told of, because its memory could not be written
     /// (INV-53).
     pub(crate) fn undo(&self, effect: &Effect, room: &mut EditRoom) {
-        if let Effect::Opened(context) = effect {
+        match effect {
             // It has neither devices nor mappings, so this is short.
-            while self.free_context(*context, OnFree::Refuse, room) == End::Yield {}
+            Effect::Opened(context) => {
+                while self.free_context(*context, OnFree::Refuse, room) == End::Yield {}
+            }
+            Effect::Faults { told, lost } => {
+                self.untell_faults(*told, *lost);
+            }
+            _ => {}
         }
     }
 }

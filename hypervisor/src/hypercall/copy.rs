@@ -3,8 +3,8 @@
 use pviommu_abi::{
     AccessFlags, AllocContext, AllocContextExt, Batch, Capabilities, DomId, Errno, FlushPages,
     FreeContext, Gfn, GuestPtr, Init, Lookup, LookupResult, MapPages, Origin as WireOrigin,
-    QueryDevice, QueryLimits, QueryReserved, ReattachDevice, RemoteCmd, Subop, TakeOwnership,
-    UnmapPages,
+    QueryDevice, QueryLimits, QueryReserved, ReadFaults, ReattachDevice, RemoteCmd, Subop,
+    TakeOwnership, UnmapPages,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -36,6 +36,7 @@ pub(crate) enum Argument {
     TakeOwnership(Extensible<TakeOwnership>),
     Lookup(Extensible<Lookup>),
     QueryDevice(Extensible<QueryDevice>),
+    ReadFaults(Extensible<ReadFaults>),
     QueryLimits(Extensible<QueryLimits>),
     AllocContextExt(Extensible<AllocContextExt>),
 }
@@ -94,6 +95,7 @@ impl Argument {
             Subop::TAKE_OWNERSHIP => Self::TakeOwnership(Extensible::read(memory, domain, from)?),
             Subop::QUERY_DEVICE => Self::QueryDevice(Extensible::read(memory, domain, from)?),
             Subop::LOOKUP => Self::Lookup(Extensible::read(memory, domain, from)?),
+            Subop::READ_FAULTS => Self::ReadFaults(Extensible::read(memory, domain, from)?),
             Subop::QUERY_LIMITS => Self::QueryLimits(Extensible::read(memory, domain, from)?),
             Subop::ALLOC_CONTEXT_EXT => {
                 Self::AllocContextExt(Extensible::read(memory, domain, from)?)
@@ -110,6 +112,7 @@ impl Argument {
             Self::TakeOwnership(take) => take.value.domid,
             Self::QueryDevice(query) => query.value.domid,
             Self::Lookup(lookup) => lookup.value.domid,
+            Self::ReadFaults(read) => read.value.domid,
             Self::QueryLimits(query) => query.value.domid,
             Self::AllocContextExt(alloc) => alloc.value.domid,
             _ => DomId::SELF,
@@ -152,6 +155,9 @@ impl Argument {
                     ..*device
                 };
             }
+            (Self::ReadFaults(out), Effect::Faults { told, lost }) => {
+                (out.value.nr_records, out.value.lost) = (*told, *lost);
+            }
             (Self::MapPages(out), Effect::Pages(progress)) => {
                 // Never more than the `nr_pages` that was asked for, so it fits.
                 let pages = u32::try_from(progress.pages).unwrap_or(u32::MAX);
@@ -193,6 +199,7 @@ impl Argument {
             Self::Lookup(out) => out.write(memory, domain, to),
             Self::QueryReserved(out) => out.write(memory, domain, to),
             Self::QueryDevice(out) => out.write(memory, domain, to),
+            Self::ReadFaults(out) => out.write(memory, domain, to),
             Self::QueryLimits(out) => out.write(memory, domain, to),
             Self::AllocContextExt(out) => out.write(memory, domain, to),
             // The rest of it is input.

@@ -9,11 +9,11 @@ use pviommu_abi::{
     AllocContextExt, AllocFlags, Background as WireBackground, Batch, BatchFlags, Bfn, ContextId,
     DeviceHandle, DomId, Errno, FreeFlags, Lookup, MapFlags, MapPages, OwnershipMode,
     PAGE_SIZE_U32, PciDevice, QueryDevice, QueryLimits, QueryReserved, QueryReservedFlags,
-    TakeOwnership,
+    ReadFaults, TakeOwnership,
 };
 
 use super::{
-    command::{BatchRequest, Command, OnFree, ReservedOf, ReservedRequest},
+    command::{BatchRequest, Command, FaultsRequest, OnFree, ReservedOf, ReservedRequest},
     copy::Argument,
 };
 use crate::{
@@ -75,6 +75,7 @@ pub(crate) fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Co
         Argument::Batch(batch) => Command::Batch(decode_batch(&batch.value, domain)?),
         Argument::QueryReserved(query) => decode_query_reserved(&query.value)?,
         Argument::TakeOwnership(take) => decode_take_ownership(&take.value, domain)?,
+        Argument::ReadFaults(read) => decode_read_faults(&read.value)?,
         Argument::QueryDevice(query) => decode_query_device(&query.value)?,
         Argument::Lookup(lookup) => decode_lookup(&lookup.value)?,
         Argument::QueryLimits(query) => decode_query_limits(&query.value)?,
@@ -150,6 +151,12 @@ fn decode_query_device(query: &QueryDevice) -> Result<Command, Errno> {
     decode_device(&query.device).map(Command::QueryDevice)
 }
 
+fn decode_read_faults(read: &ReadFaults) -> Result<Command, Errno> {
+    let zero = read.reserved0 == 0 && read.reserved1 == 0;
+    strict(read.flags.unknown_bits() == 0 && zero && read.elem_size == ReadFaults::ELEM_SIZE)?;
+    Ok(Command::ReadFaults(FaultsRequest { records: read.records, room: read.nr_records }))
+}
+
 fn decode_device(handle: &DeviceHandle) -> Result<PciDevice, Errno> {
     strict(handle.pasid == 0)?;
     handle.as_pci().ok_or(Errno::ENODEV)
@@ -172,7 +179,7 @@ fn decode_lookup(lookup: &Lookup) -> Result<Command, Errno> {
 }
 
 fn decode_query_limits(query: &QueryLimits) -> Result<Command, Errno> {
-    strict(query.flags.unknown_bits() == 0 && query.reserved0 == 0 && query.reserved1 == 0)?;
+    strict(query.flags.unknown_bits() == 0 && query.reserved0 == 0)?;
     Ok(Command::QueryLimits { context: context_id(query.ctx_id, Errno::ENOENT)? })
 }
 

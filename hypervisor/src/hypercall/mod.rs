@@ -17,6 +17,7 @@ mod copy;
 mod decode;
 mod element;
 mod extensible;
+mod faults;
 mod query;
 mod remote;
 mod reserved;
@@ -81,6 +82,9 @@ fn serve<P: Platform>(
     remote::with_target(session, argument.target(), |session| {
         let command = decode(&argument, session.domain)?;
         allowed(session, caller, subop, &command)?;
+        if session.has_to_wait(&command) {
+            return Ok(End::Yield);
+        }
         let effect = session.run(command, caller, room);
         if argument.record(&effect)
             && let Err(fault) = argument.copy_out(session.platform(), caller, arg)

@@ -16,9 +16,6 @@ use crate::{
     policy,
 };
 
-/// A quota that is not counted.
-const NOT_COUNTED: u64 = u64::MAX;
-
 impl<P: Platform> Session<'_, P> {
     pub(super) fn capabilities(&self) -> Capabilities {
         let last = self.iommu.aperture().last().0;
@@ -28,6 +25,7 @@ impl<P: Platform> Session<'_, P> {
             | CapabilityFlags::TAKE_OWNERSHIP
             | CapabilityFlags::QUERY_DEVICE
             | CapabilityFlags::LOOKUP
+            | CapabilityFlags::READ_FAULTS
             | CapabilityFlags::QUERY_LIMITS
             | CapabilityFlags::ALLOC_CONTEXT_EXT;
         let snooped = self.iommu.style().attributes.contains(LeafAttributes::SNOOP);
@@ -75,16 +73,24 @@ impl<P: Platform> Session<'_, P> {
             contexts_allowed: self.domain.granted(),
             table_frames_used: u64::from(tables.used()),
             table_frames_allowed: u64::from(tables.allowed()),
-            pinned_pages_used: NOT_COUNTED,
-            pinned_pages_allowed: NOT_COUNTED,
+            pinned_pages_used: self.domain.pinned().used(),
+            pinned_pages_allowed: self.domain.pinned().allowed(),
             deferred_pages_used: u64::from(waiting.used()),
             deferred_pages_allowed: u64::from(waiting.allowed()),
             foreign_used: self.domain.foreign().used(),
             foreign_allowed: self.domain.foreign().allowed(),
             max_batch_ops: self.domain.limits().max_batch,
             max_element_pages: u32::MAX,
+            tags_used: self.most_tags(),
+            tags_allowed: u32::from(self.domain.limits().max_tags),
             ..QueryLimits::default()
         }))
+    }
+
+    /// How many tags its own contexts have of the unit of which they have most.
+    fn most_tags(&self) -> u32 {
+        let units = self.iommu.units().map(|(unit, _)| self.domain.tags_of(unit));
+        units.max().unwrap_or(0)
     }
 
     /// What a guest may know of one of its devices.
@@ -109,18 +115,27 @@ impl<P: Platform> Session<'_, P> {
         state.set(DeviceFlags::SHARING_RISK, !facts.contains(DeviceFacts::UNSHARED));
         let snooped = self.iommu.style().attributes.contains(LeafAttributes::SNOOP);
         state.set(DeviceFlags::COHERENT, snooped);
-        let number = self.iommu.number_of(device);
+        state.set(DeviceFlags::STOPPED, device.faults.is_stopped());
+        state.set(DeviceFlags::HIDDEN_MEMBERS, self.has_hidden_beside(device));
         let context = match home {
             Home::In(slot) => self.domain.id_of(slot),
             Home::Blocked | Home::Quarantine => ContextId::DEFAULT,
         };
         QueryDevice {
-            group: number,
-            moves_with: number,
+            group: self.iommu.number_of_group(device),
+            moves_with: self.iommu.number_of(device),
             state,
             ctx_id: u32::from(context.0),
             ..QueryDevice::default()
         }
+    }
+
+    /// True if the group of `device` has members that the guest does not see.
+    fn has_hidden_beside(&self, device: &Device<'_>) -> bool {
+        let group = device.group();
+        let all = self.iommu.devices().iter();
+        let mut members = all.filter(|other| group.is_some() && other.group() == group);
+        members.any(|other| other.state.lock().owner != Some(self.domain.id()))
     }
 
     fn background_of(&self, context: &Context) -> Background {

@@ -47,6 +47,7 @@ impl<P: Platform> Session<'_, P> {
             }
             Command::QueryReserved(request) => self.reserved(&request, caller),
             Command::QueryDevice(device) => self.describe(device),
+            Command::ReadFaults(request) => self.read_faults(&request, caller, &mut room.faults),
             Command::Switch(wish) => Effect::Ended(self.switch_default(wish, edit)),
             Command::Batch(request) => {
                 let (done, end) = with_format!(self.iommu.format(), F => {
@@ -55,6 +56,16 @@ impl<P: Platform> Session<'_, P> {
                 Effect::Elements { done, end }
             }
         }
+    }
+
+    /// True if the call is to be made again later, because it may have units invalidate and its domain has
+    /// used up what it may cause of that.
+    pub(super) fn has_to_wait(&self, command: &Command) -> bool {
+        let waits = command.may_flush() && self.domain.has_flushed_enough();
+        if waits {
+            self.domain.note_put_off();
+        }
+        waits
     }
 
     fn map_pages(&self, request: &MapRequest, room: &mut EditRoom) -> Progress {

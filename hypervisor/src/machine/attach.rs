@@ -140,8 +140,11 @@ impl<P: Platform> Session<'_, P> {
             if self.domain.is_dying() {
                 return Err(Errno::ESRCH);
             }
+            // One device of a group at a time.
+            let _grouping = self.iommu.grouping.lock();
+            policy::may_have_one_of_group(self.domain.id(), self.iommu.owners_beside(device))?;
             let mut state = device.state.lock();
-            policy::may_be_given(state.owner, state.broken)?;
+            policy::may_be_given(state.owner, state.broken || device.faults.is_stopped())?;
             let direct = device.direct().next().is_some();
             let unit = self.iommu.unit(device.unit()).ok_or(Errno::ENODEV)?;
             policy::may_walk(unit.facts(), self.iommu.shape())?;
@@ -151,7 +154,7 @@ impl<P: Platform> Session<'_, P> {
                 self.go(device, Home::Quarantine)?;
                 self.wipe_quarantine(device);
             }
-            state.owner = Some(self.domain.id());
+            device.give_to(&mut state, Some(self.domain.id()));
         }
         let moved = loop {
             let moved = self.transfer(device, Move::default(), room, |state| {
@@ -213,7 +216,7 @@ impl<P: Platform> Session<'_, P> {
             // No room for its entry: blocked, it needs none.
             switched = self.switch(device, state, Home::Blocked);
         }
-        state.owner = None;
+        device.give_to(state, None);
         switched
     }
 }

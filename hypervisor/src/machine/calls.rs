@@ -5,7 +5,7 @@ use pviommu_abi::{ContextId, Errno, PciDevice};
 use super::{CallRoom, Iommu, Outcome, Sweep};
 use crate::{
     addr::MfnRange,
-    context::{Session, Wish},
+    context::{Session, Told, Wish},
     domain::{DefaultMap, DomainIommu, P2mChange},
     format::with_format,
     platform::Platform,
@@ -19,7 +19,8 @@ impl<'a, P: Platform> Iommu<'a, P> {
     ///
     /// [`Outcome::Continue`] asks to be called again with the same map. Errors: `-EPERM`: a host map
     /// for a domain that is not the hardware domain. `-EBUSY`: it has another default map.
-    /// `-ENOMEM`: the domain's share of table frames is too small; then nothing has changed.
+    /// `-ENOMEM`: the domain's share of table frames is too small, `-ENOSPC`: or of pages to hold; then
+    /// nothing has changed.
     /// `-EIO`: a unit has failed. `-EINVAL`: no such CPU.
     pub fn set_default(&self, domain: &DomainIommu<'_>, cpu: usize, map: DefaultMap) -> Outcome {
         self.as_domain(domain, cpu, |session, room| {
@@ -109,7 +110,8 @@ impl<'a, P: Platform> Iommu<'a, P> {
     /// Gives the device `function` to `domain`, in its default context.
     ///
     /// # Errors
-    /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner. `-EBADF`: it is broken.
+    /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner, or one of its group has another.
+    /// `-EBADF`: it is broken, or was stopped because of its faults.
     /// `-EXDEV`: its unit cannot walk this machine's tables. `-EPERM`: it needs an opt-in that `domain`
     /// does not have. `-EADDRINUSE`: what its firmware needs is mapped otherwise. `-ENOMEM`, `-ENOSPC`:
     /// no table frame, no tag, no room. `-ESRCH`: the domain is dying. `-EIO`: a unit has failed.
@@ -145,18 +147,16 @@ impl<'a, P: Platform> Iommu<'a, P> {
         self.session(domain, own).take_away(device, &mut room.edit)
     }
 
-    /// Gives back every table of `domain` that has no entries.
-    ///
-    /// # Errors
-    /// `-EINVAL`: no such CPU. `-EIO`: a unit has failed.
-    pub fn trim(&self, domain: &DomainIommu<'_>, cpu: usize) -> Result<(), Errno> {
-        let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
-        let mut room = own.claim();
-        let session = self.session(domain, own);
-        for (_, context) in domain.slots() {
-            session.trim(context, &mut room.edit.flush)?;
-        }
-        Ok(())
+    /// Gives back every table of `domain` that has no entries. `sweep` starts as `Sweep::default()`;
+    /// [`Outcome::Continue`] asks to be called again with it. Errors: `-EIO`: a unit has failed; what is
+    /// behind others is trimmed. `-EINVAL`: no such CPU.
+    pub fn trim(&self, domain: &DomainIommu<'_>, cpu: usize, sweep: &mut Sweep) -> Outcome {
+        self.as_domain(domain, cpu, |session, room| {
+            let room = &mut room.edit.flush;
+            session
+                .in_every_context(sweep, |context, from| session.trim(context, from, room))
+                .into()
+        })
     }
 
     /// Does a piece of taking everything from a dying domain: devices, contexts, pages, tables.
@@ -185,7 +185,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
         let _claimed = own.claim();
         let session = self.session(domain, own);
         let written = domain.slots().find(
-            |(_, context)| with_format!(self.format(), F => session.scratch_written::<F>(context)),
+            |(_, context)| with_format!(self.format(), F => session.scratch_written::<F>(context, Told::Embedder)),
         );
         written.map(|(slot, _)| domain.id_of(slot))
     }

@@ -8,9 +8,12 @@
 
 use core::fmt;
 
-use pviommu_abi::{BatchElement, Gfn};
+use pviommu_abi::{BatchElement, Gfn, PciDevice};
+
+use super::fault_log::Record;
 
 use crate::{
+    domain::Drawer,
     flush::FlushRoom,
     platform::Runs,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, announce, full_fence, relax},
@@ -34,7 +37,15 @@ pub(crate) struct CallRoom {
     pub(crate) elements: [BatchElement; BATCH_ROOM],
     /// Guest frames of a list.
     pub(crate) list: [Gfn; LIST_ROOM],
+    /// Faults on their way to a guest.
+    pub(crate) faults: FaultRoom,
 }
+
+/// Fault records that are told at once, with the device that each is of.
+pub(crate) type FaultRoom = heapless::Vec<(Option<PciDevice>, Record), FAULT_ROOM>;
+
+/// Most fault records that one call tells.
+const FAULT_ROOM: usize = 32;
 
 /// Elements of a batch that one CPU holds at a time: a page of them.
 pub(crate) const BATCH_ROOM: usize = 128;
@@ -59,7 +70,7 @@ impl Cpu {
         let edit =
             EditRoom { acquired: Runs::new(), flush: FlushRoom::new(), aside: FlushRoom::new() };
         let elements = core::array::from_fn(|_| BatchElement::default());
-        let room = CallRoom { edit, elements, list: [Gfn(0); LIST_ROOM] };
+        let room = CallRoom { edit, elements, list: [Gfn(0); LIST_ROOM], faults: FaultRoom::new() };
         Self { inside: AtomicU64::new(0), room: Mutex::new(room) }
     }
 
@@ -103,6 +114,12 @@ impl<'g> Gate<'g> {
         let now = word.load(Ordering::Relaxed);
         announce(word, now.wrapping_add(1));
         Inside { word, outside: now.wrapping_add(2) }
+    }
+
+    /// Where this CPU keeps what it has at hand of a quota: CPUs that stand side by side differ.
+    pub(crate) fn drawer(self) -> Drawer {
+        let address = core::ptr::from_ref(self.own).addr();
+        Drawer(address.checked_div(size_of::<Cpu>()).unwrap_or(0))
     }
 
     /// Waits until every other CPU that is inside now has left once.

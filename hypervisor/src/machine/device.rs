@@ -2,6 +2,7 @@
 
 use pviommu_abi::{DomId, PciDevice};
 
+use super::FaultLog;
 use crate::{
     addr::BfnRange,
     domain::Slot,
@@ -65,6 +66,8 @@ pub struct Device<'a> {
     reserved: &'a [Reserved],
     aliases: &'a [SourceId],
     facts: DeviceFacts,
+    group: Option<u32>,
+    pub(crate) faults: FaultLog,
     pub(crate) state: Mutex<DeviceState>,
 }
 
@@ -75,6 +78,8 @@ pub(crate) struct DeviceState {
     pub(crate) home: Home,
     /// It could not be put where it belongs: nobody gets it any more.
     pub(crate) broken: bool,
+    /// How often it changed hands.
+    pub(crate) tenure: u32,
 }
 
 /// What a device entry names.
@@ -93,9 +98,10 @@ impl<'a> Device<'a> {
     /// touch.
     #[must_use]
     pub fn new(function: PciDevice, unit: UnitId, reserved: &'a [Reserved]) -> Self {
-        let state = DeviceState { owner: None, home: Home::Blocked, broken: false };
+        let state = DeviceState { owner: None, home: Home::Blocked, broken: false, tenure: 0 };
         let facts = DeviceFacts::empty();
-        Self { function, unit, reserved, aliases: &[], facts, state: Mutex::new(state) }
+        let (faults, state) = (FaultLog::new(), Mutex::new(state));
+        Self { function, unit, reserved, aliases: &[], facts, group: None, faults, state }
     }
 
     /// The same, for which the embedder vouches.
@@ -115,6 +121,33 @@ impl<'a> Device<'a> {
     #[must_use]
     pub fn with_aliases(self, aliases: &'a [SourceId]) -> Self {
         Self { aliases, ..self }
+    }
+
+    /// The same, one of those with this number: they can reach each other without the IOMMU, or it cannot
+    /// tell them apart, so that one domain gets all of them or none.
+    #[must_use]
+    pub fn with_group(self, group: u32) -> Self {
+        Self { group: Some(group), ..self }
+    }
+
+    /// The number of its group; `None` if it is alone.
+    #[must_use]
+    pub fn group(&self) -> Option<u32> {
+        self.group
+    }
+
+    /// Gives it to `owner`, or to nobody. `state` is its own, locked.
+    pub(super) fn give_to(&self, state: &mut DeviceState, owner: Option<DomId>) {
+        state.owner = owner;
+        state.tenure = state.tenure.wrapping_add(1);
+        self.faults.changed_hands();
+        self.faults.moved(state.tenure, state.home);
+    }
+
+    /// Notes that it is at `home` now. `state` is its own, locked.
+    pub(super) fn settle(&self, state: &mut DeviceState, home: Home) {
+        state.home = home;
+        self.faults.moved(state.tenure, home);
     }
 
     /// The function.

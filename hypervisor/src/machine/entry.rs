@@ -1,12 +1,13 @@
 //! Switching the entries of a device: all of them, or none.
 
-use pviommu_abi::Errno;
+use pviommu_abi::{ContextId, Errno};
 
 use super::{Device, DeviceState, Home, Place};
 use crate::{
     context::{Context, Session},
     domain::Slot,
     platform::{AttachError, Platform, SourceId, TableRoot, Tag, UnitError},
+    policy,
     sync::full_fence,
 };
 
@@ -56,7 +57,7 @@ impl<P: Platform> Session<'_, P> {
         });
         match switched {
             Ok(()) => {
-                state.home = to;
+                device.settle(state, to);
                 let left = self.left(from);
                 let end = self.go(device, from).inspect_err(|_| state.broken = true);
                 Switched { left, end }
@@ -94,7 +95,7 @@ impl<P: Platform> Session<'_, P> {
         if blocked.is_err() {
             return Switched::failed(Errno::EIO);
         }
-        state.home = Home::Blocked;
+        device.settle(state, Home::Blocked);
         let left = self.left(from);
         let end = self.go(device, to).and(self.go(device, from)).and(Err(Errno::EIO));
         Switched { left, end }
@@ -136,6 +137,12 @@ impl<P: Platform> Session<'_, P> {
             }
             Home::In(slot) => {
                 let context = self.domain.at(slot).ok_or(Errno::ENOENT)?;
+                if self.domain.id_of(slot) != ContextId::DEFAULT
+                    && context.users.find(device.unit()).is_none()
+                {
+                    let tags = self.domain.tags_of(device.unit());
+                    policy::may_take_tag(self.domain.limits(), tags)?;
+                }
                 let tag = self.add_user(context, device, self.spare_tags(slot))?;
                 Ok(Some((context.root(), tag)))
             }

@@ -206,9 +206,7 @@ impl<P: Platform> Session<'_, P> {
 
     /// Has a unit forget all that it has cached for a context, and finish what is under way.
     pub(super) fn drain(&self, user: User) -> Result<(), Errno> {
-        let User { unit, tag, .. } = user;
-        let drained = |hw: &P| hw.invalidate(unit, tag, Invalidation::Everything);
-        self.iommu.on_unit(unit, drained).map_err(|_| Errno::EIO)
+        self.invalidate(user, Invalidation::Everything).map_err(|_| Errno::EIO)
     }
 }
 

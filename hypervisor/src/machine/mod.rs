@@ -5,6 +5,8 @@ mod calls;
 mod cpu;
 mod device;
 mod entry;
+mod fault_log;
+mod faults;
 mod geometry;
 mod holes;
 mod membership;
@@ -17,10 +19,13 @@ mod unit;
 
 pub(crate) use attach::{Move, parked};
 pub use cpu::Cpu;
-pub(crate) use cpu::{BATCH_ROOM, CallRoom, EditRoom, Gate, Inside, LIST_ROOM};
+pub(crate) use cpu::{BATCH_ROOM, CallRoom, EditRoom, FaultRoom, Gate, Inside, LIST_ROOM};
 pub use device::{Device, DeviceFacts, Reserved, ReservedKind};
 pub(crate) use device::{DeviceState, Home};
 pub(crate) use entry::Switched;
+pub use fault_log::FaultRule;
+pub(crate) use fault_log::{FaultLog, Record};
+pub use faults::{Fault, Reported};
 pub(crate) use membership::Place;
 pub use outcome::Outcome;
 pub use setup::{Machine, SetupError};
@@ -29,7 +34,7 @@ pub use unit::Unit;
 
 use core::fmt;
 
-use pviommu_abi::PciDevice;
+use pviommu_abi::{DomId, PciDevice};
 
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
@@ -37,6 +42,7 @@ use crate::{
     domain::DomainIommu,
     format::FormatKind,
     platform::{Platform, TableShape, UnitError, UnitFeatures, UnitId},
+    sync::Mutex,
     table::TableStyle,
 };
 use geometry::Geometry;
@@ -46,6 +52,8 @@ pub struct Iommu<'a, P> {
     platform: P,
     machine: Machine<'a>,
     geometry: Geometry,
+    /// Held while a device is given away: those of a group go to one domain.
+    grouping: Mutex<()>,
 }
 
 impl<'a, P: Platform> Iommu<'a, P> {
@@ -56,9 +64,9 @@ impl<'a, P: Platform> Iommu<'a, P> {
     pub fn new(platform: P, machine: Machine<'a>) -> Result<Self, SetupError> {
         setup::check_list(&machine)?;
         let geometry = Geometry::common(machine.units, machine.tables)?;
-        let iommu = Self { platform, machine, geometry };
+        let iommu = Self { platform, machine, geometry, grouping: Mutex::new(()) };
         machine.devices.iter().try_for_each(|device| iommu.check_device(device))?;
-        for (id, unit) in (0..=u16::MAX).zip(machine.units) {
+        for (UnitId(id), unit) in iommu.units() {
             if !unit.facts().walks(geometry.shape) {
                 log::warn!(
                     "pviommu: unit {id} cannot walk this machine's tables; it serves no device"
@@ -96,16 +104,35 @@ impl<'a, P: Platform> Iommu<'a, P> {
 
     /// A number for a device, only good for comparing.
     pub(crate) fn number_of(&self, device: &Device<'_>) -> u64 {
-        let index = self.index_of(device).and_then(|index| u64::try_from(index).ok());
+        let index = self.index(device.function()).and_then(|index| u64::try_from(index).ok());
         index.map_or(0, |index| index.saturating_add(1))
     }
 
-    fn index_of(&self, device: &Device<'_>) -> Option<usize> {
-        self.index(device.function())
+    /// A number for the group of a device, only good for comparing.
+    pub(crate) fn number_of_group(&self, device: &Device<'_>) -> u64 {
+        let listed = device.group().map(|group| u64::from(group).saturating_add(1) << 32);
+        listed.unwrap_or_else(|| self.number_of(device))
+    }
+
+    /// Who has the devices of the same group as `device`, itself not counted.
+    fn owners_beside(&self, device: &Device<'_>) -> impl Iterator<Item = DomId> {
+        let (function, group) = (device.function(), device.group());
+        let beside = self.machine.devices.iter().filter(move |other| {
+            group.is_some() && other.group() == group && other.function() != function
+        });
+        beside.filter_map(|other| other.state.lock().owner)
     }
 
     pub(crate) fn devices(&self) -> &'a [Device<'a>] {
         self.machine.devices
+    }
+
+    pub(crate) fn fault_rule(&self) -> FaultRule {
+        self.machine.faults
+    }
+
+    pub(crate) fn units(&self) -> impl Iterator<Item = (UnitId, &Unit<'a>)> {
+        (0..=u16::MAX).map(UnitId).zip(self.machine.units)
     }
 
     pub(crate) fn unit(&self, id: UnitId) -> Option<&Unit<'a>> {

@@ -22,7 +22,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
         let domain = self.machine.quarantine?;
         let scratch = domain.background() == Background::Scratch;
         let wanted = scratch || device.direct().next().is_some();
-        domain.lent(self.index_of(device)?).filter(|_| wanted)
+        domain.lent(self.index(device.function())?).filter(|_| wanted)
     }
 
     /// Where a device goes that is taken from its owner.

@@ -4,7 +4,7 @@ use core::fmt;
 
 use pviommu_abi::PciDevice;
 
-use super::{Cpu, Device, Iommu, Reserved, Unit};
+use super::{Cpu, Device, FaultRule, Iommu, Reserved, Unit};
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
     context::MAX_RESERVED,
@@ -29,6 +29,8 @@ pub struct Machine<'a> {
     pub quarantine: Option<&'a DomainIommu<'a>>,
     /// One for each CPU that may call.
     pub cpus: &'a [Cpu],
+    /// How many faults of a device are recorded, and how many stop it.
+    pub faults: FaultRule,
     /// Bus frames that no guest may map in any context, besides the x86 interrupt range and with
     /// AMD's units the HyperTransport range.
     pub reserved: &'a [Reserved],

@@ -1,10 +1,16 @@
-//! How far a search for frames has come, in all contexts of a domain.
+//! A pass over all contexts of a domain, and how far it has come.
 
 use pviommu_abi::Errno;
 
-use crate::{domain::Slot, table::Cursor};
+use crate::{
+    context::{Context, End, Session},
+    domain::Slot,
+    platform::Platform,
+    table::Cursor,
+};
 
-/// The state of [`Iommu::retarget`](crate::Iommu::retarget), kept by the embedder between calls.
+/// The state of a pass over all contexts of a domain, [`Iommu::retarget`](crate::Iommu::retarget) or
+/// [`Iommu::trim`](crate::Iommu::trim), kept by the embedder between calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sweep {
     /// The context that is next; `None` at the start.
@@ -13,4 +19,27 @@ pub struct Sweep {
     pub(crate) from: Cursor,
     /// What went wrong in a context before.
     pub(crate) error: Option<Errno>,
+}
+
+impl<P: Platform> Session<'_, P> {
+    /// Has `act` do a piece after the other in each context, from where `sweep` is on. A context in which
+    /// it fails is passed over; the first error is told at the end.
+    pub(crate) fn in_every_context(
+        &self,
+        sweep: &mut Sweep,
+        mut act: impl FnMut(&Context, &mut Cursor) -> End,
+    ) -> End {
+        let next = sweep.next;
+        for (slot, context) in self.domain.slots().filter(|(slot, _)| next <= Some(*slot)) {
+            sweep.next = Some(slot);
+            match act(context, &mut sweep.from) {
+                End::Finished => {}
+                End::Yield => return End::Yield,
+                // The others are behind units that are well.
+                End::Failed(errno) => sweep.error = sweep.error.or(Some(errno)),
+            }
+            sweep.from = Cursor::default();
+        }
+        sweep.error.take().map_or(End::Finished, End::Failed)
+    }
 }

@@ -9,29 +9,42 @@ use crate::{
 };
 
 impl<P: Platform> Session<'_, P> {
-    /// Takes all devices away and lets nobody use a context any more; the first error.
-    fn let_everything_go(&self) -> Option<Errno> {
-        let _admin = self.domain.administer();
-        self.domain.set_dying();
-        let mut first_error = None;
+    /// Takes all devices away, one at a time, and lets nobody use a context any more. False if it is time
+    /// to give way before that is done.
+    fn let_everything_go(&self, first_error: &mut Option<Errno>) -> bool {
+        {
+            let _admin = self.domain.administer();
+            self.domain.set_dying();
+        }
         for device in self.iommu.devices() {
-            let mut state = device.state.lock();
-            if state.owner == Some(self.domain.id()) {
-                first_error = first_error.or(self.let_go(device, &mut state).end.err());
+            let gone = {
+                let _admin = self.domain.administer();
+                let mut state = device.state.lock();
+                let own = state.owner == Some(self.domain.id());
+                own.then(|| self.let_go(device, &mut state).end)
+            };
+            let Some(gone) = gone else { continue };
+            *first_error = first_error.or(gone.err());
+            // It is nobody's: the next call goes on behind it.
+            if self.platform().should_yield() {
+                return false;
             }
         }
-        let contexts = self.domain.slots();
-        for (_, context) in
-            contexts.filter(|(_, context)| matches!(context.state(), State::Live | State::Building))
-        {
-            context.close(self.gate);
+        let _admin = self.domain.administer();
+        for (_, context) in self.domain.slots() {
+            if matches!(context.state(), State::Live | State::Building) {
+                context.close(self.gate);
+            }
         }
-        first_error
+        true
     }
 
     /// A piece of taking everything from the domain.
     pub(super) fn tear_down(&self, room: &mut EditRoom) -> End {
-        let mut first_error = self.let_everything_go();
+        let mut first_error = None;
+        if !self.let_everything_go(&mut first_error) {
+            return End::Yield;
+        }
         for (_, context) in self.domain.slots() {
             if !context.users.is_empty() {
                 // Behind a failed unit: what it may still reach is never given back.

@@ -11,6 +11,8 @@ pub struct Unit<'a> {
     facts: UnitFacts,
     tags: &'a [AtomicU64],
     failed: AtomicU32,
+    commands: AtomicU64,
+    faults: AtomicU64,
 }
 
 impl<'a> Unit<'a> {
@@ -18,7 +20,8 @@ impl<'a> Unit<'a> {
     /// uses no more than those.
     #[must_use]
     pub fn new(facts: UnitFacts, tags: &'a [AtomicU64]) -> Self {
-        Self { facts, tags, failed: AtomicU32::new(0) }
+        let (commands, faults) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { facts, tags, failed: AtomicU32::new(0), commands, faults }
     }
 
     /// What the unit can do.
@@ -36,6 +39,26 @@ impl<'a> Unit<'a> {
     /// Marks the unit failed; true for the first to do so.
     pub(crate) fn fail(&self) -> bool {
         self.failed.swap(1, Ordering::AcqRel) == 0
+    }
+
+    /// Invalidations and syncs it was asked for so far.
+    #[must_use]
+    pub fn commands(&self) -> u64 {
+        self.commands.load(Ordering::Relaxed)
+    }
+
+    /// Faults reported of it so far, also those of no device.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_command(&self) {
+        self.commands.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes a tag, or `None` if all but `spare` are in use. Tag 0 is never given out: it is reserved on

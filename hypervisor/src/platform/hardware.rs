@@ -158,6 +158,10 @@ pub unsafe trait IommuHw {
 
     /// Forgets translations cached under `tag`, drains, and waits (bounded) until it is done.
     ///
+    /// The service asks for one range at a time, and between two looks at
+    /// [`should_yield`](super::Preempt::should_yield) for a few at most: so the longest that a call holds a
+    /// unit's queue is what this takes once.
+    ///
     /// # Errors
     /// [`UnitError`]: anything may still be cached.
     fn invalidate(&self, unit: UnitId, tag: Tag, what: Invalidation) -> Result<(), UnitError>;
@@ -171,6 +175,16 @@ pub unsafe trait IommuHw {
     /// # Errors
     /// [`UnitError`]: the device may not see the new entries.
     fn sync_map(&self, unit: UnitId, tag: Tag, range: BfnRange) -> Result<(), UnitError>;
+
+    /// Stops the device behind `source`: it does no DMA, and no fault of it is recorded any more, whatever
+    /// its entry says from now on (VT-d: FPD; AMD: SE and SA; and bus mastering off).
+    ///
+    /// Called from [`Iommu::report_fault`](crate::Iommu::report_fault) only, so perhaps in an interrupt, and
+    /// while any other method runs, also for the same device.
+    fn stop(&self, unit: UnitId, source: SourceId);
+
+    /// Undoes [`stop`](Self::stop), after the device was reset.
+    fn restart(&self, unit: UnitId, source: SourceId);
 
     /// Told once when the service gives up on a unit: nothing behind it is edited any more.
     fn unit_failed(&self, unit: UnitId) {

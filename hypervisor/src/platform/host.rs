@@ -32,6 +32,12 @@ pub trait GuestMemory {
 pub trait Devices {
     /// The machine's function that `domain` means by `name`, or `None` if it has no such device.
     fn resolve(&self, domain: DomId, name: PciDevice) -> Option<PciDevice>;
+
+    /// What `domain` calls the machine's function, or `None` if it does not know it. As it stands here:
+    /// its own number, if the domain means itself by that.
+    fn name_of(&self, domain: DomId, function: PciDevice) -> Option<PciDevice> {
+        self.resolve(domain, function).filter(|meant| *meant == function)
+    }
 }
 
 /// The domains of the machine, for calls on another one's behalf.

@@ -4,7 +4,7 @@ use pviommu_abi::{ContextId, DomId, Errno};
 
 use crate::{
     context::State,
-    domain::{OptIns, Role},
+    domain::{Limits, OptIns, Role},
     platform::{TableShape, UnitFacts},
 };
 
@@ -20,12 +20,32 @@ pub(crate) fn may_be_given(owner: Option<DomId>, broken: bool) -> Result<(), Err
     }
 }
 
+/// Checks that `domain` may have a device of a group whose other devices have these `owners`.
+///
+/// # Errors
+/// `-EBUSY`: another domain has one of them (INV-46).
+pub(crate) fn may_have_one_of_group(
+    domain: DomId,
+    mut owners: impl Iterator<Item = DomId>,
+) -> Result<(), Errno> {
+    if owners.any(|owner| owner != domain) { Err(Errno::EBUSY) } else { Ok(()) }
+}
+
 /// Checks that a unit may be pointed at a table of this shape.
 ///
 /// # Errors
 /// `-EXDEV`: it cannot walk it.
 pub(crate) fn may_walk(unit: &UnitFacts, table: TableShape) -> Result<(), Errno> {
     if unit.walks(table) { Ok(()) } else { Err(Errno::EXDEV) }
+}
+
+/// Checks that one more of a domain's contexts may take a tag of a unit, of which they have `tags`. The
+/// default context is not counted: what is in it can always be there.
+///
+/// # Errors
+/// `-ENOSPC`: they have as many as they may.
+pub(crate) fn may_take_tag(limits: &Limits, tags: u32) -> Result<(), Errno> {
+    if tags < u32::from(limits.max_tags) { Ok(()) } else { Err(Errno::ENOSPC) }
 }
 
 /// Checks that a domain may have a device whose firmware needs memory of its own, if this one's does.

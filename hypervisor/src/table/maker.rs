@@ -28,7 +28,9 @@ impl Maker {
         }
     }
 
-    fn holds_pages(self) -> bool {
+    /// True if what it maps is held until the mapping has gone.
+    #[must_use]
+    pub fn holds_pages(self) -> bool {
         matches!(self, Self::Guest | Self::GuestMap)
     }
 

@@ -4,9 +4,9 @@
 use core::sync::atomic::AtomicU64;
 
 use pviommu_hypervisor::{
-    Backing, Caller, Context, Cpu, DefaultMap, Device, DomainIommu, Iommu, Limits, Machine, OptIns,
-    Outcome, P2mChange, Reserved, Role, Sweep, Unit, Width,
-    abi::{Bfn, DomId, Gfn, PciDevice},
+    Backing, Caller, Context, Cpu, DefaultMap, Device, DomainIommu, Fault, Iommu, Limits, Machine,
+    OptIns, Outcome, P2mChange, Reserved, Role, Sweep, Unit, Width,
+    abi::{Bfn, DomId, FaultReason, Gfn, PciDevice},
     addr::{BfnRange, GfnRange, Mfn, MfnRange},
     platform::{Access, Invalidation, SourceId, TableRoot, Tag, UnitFacts, UnitId},
     unit::amdvi::{command, device_entry},
@@ -42,12 +42,13 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         show(&hypercall(world));
         give(world);
         take(world);
-        trim(world);
+        show(&trim(world));
         show(&set_default(world));
         show(&change(world));
         show(&retarget(world));
         show(&revoke(world));
         quarantine(world);
+        fault(world);
         show(&tear_down(world));
         show(&words());
         look(world);
@@ -97,8 +98,11 @@ fn take(world: &World<'_>) -> bool {
 }
 
 #[inline(never)]
-fn trim(world: &World<'_>) -> bool {
-    world.iommu.trim(world.domain, any() as usize).is_ok()
+fn trim(world: &World<'_>) -> Outcome {
+    let mut sweep = Sweep::default();
+    let cpu = any() as usize;
+    show(&world.iommu.trim(world.domain, cpu, &mut sweep));
+    world.iommu.trim(world.domain, cpu, &mut sweep)
 }
 
 #[inline(never)]
@@ -124,6 +128,16 @@ fn change(world: &World<'_>) -> Outcome {
     let Some(gfns) = GfnRange::of_pages(Gfn(any()), any()) else { return Outcome::Continue };
     let mut change = P2mChange::new(gfns, frame(), frame().map(backing));
     world.iommu.p2m_changed(world.domain, any() as usize, &mut change)
+}
+
+#[inline(never)]
+fn fault(world: &World<'_>) -> bool {
+    let access = Access::from_bits_truncate(any() as u8);
+    let (address, reason) = (any(), FaultReason(any() as u32));
+    let fault = Fault { source: SourceId(device()), address, access, reason };
+    show(&world.iommu.report_fault(UnitId(any() as u16), &fault, any()));
+    world.domain.renew_invalidations();
+    world.iommu.restart(device()).is_ok()
 }
 
 #[inline(never)]

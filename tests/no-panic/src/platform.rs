@@ -154,6 +154,14 @@ unsafe impl IommuHw for Opaque<'_> {
         done(show(&range) && yes(u64::from(unit.0), u64::from(tag.0)))
     }
 
+    fn stop(&self, unit: UnitId, source: SourceId) {
+        number(u64::from(unit.0), u64::from(source.0.sbdf()));
+    }
+
+    fn restart(&self, unit: UnitId, source: SourceId) {
+        number(u64::from(unit.0), u64::from(source.0.sbdf()));
+    }
+
     fn unit_failed(&self, unit: UnitId) {
         number(u64::from(unit.0), 0);
     }

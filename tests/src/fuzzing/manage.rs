@@ -47,7 +47,7 @@ impl World<'_> {
                 let outcome = bed.iommu().flush_deferred(bed.domain(domain), cpu);
                 format!("a piece of the timer's flush: {outcome:?}")
             }
-            4 => format!("trim: {:?}", bed.iommu().trim(bed.domain(domain), cpu)),
+            4 => format!("trim: {:?}", bed.trim(domain, cpu)),
             5 => format!("assign: {:?}", bed.assign(domain, DEVICES[device])),
             6 => {
                 let result = bed.unassign(domain, cpu, DEVICES[device]);

@@ -1,6 +1,6 @@
 //! What a unit records when it refuses an access.
 
-use pviommu_abi::PciDevice;
+use pviommu_abi::{FaultReason as Told, PciDevice};
 use pviommu_hypervisor::platform::UnitId;
 
 /// Which way data goes, from the device's view.
@@ -41,6 +41,25 @@ pub enum FaultReason {
     Hole,
     /// The machine has no such device.
     NoDevice,
+    /// The device is switched off: it sent no request, and no unit recorded one.
+    Off,
+}
+
+impl FaultReason {
+    /// What a guest is told of it.
+    #[must_use]
+    pub const fn told(self) -> Told {
+        match self {
+            Self::Blocked | Self::IllegalEntry => Told::BLOCKED,
+            Self::AddressWidth => Told::ABOVE_APERTURE,
+            Self::NotPresent => Told::NOT_MAPPED,
+            Self::NotReadable => Told::READ_DENIED,
+            Self::NotWritable => Told::WRITE_DENIED,
+            Self::ReservedBits | Self::BadTable => Told::TABLE_ERROR,
+            Self::Interrupt => Told::INTERRUPT_DENIED,
+            Self::Stopped | Self::Hole | Self::NoDevice | Self::Off => Told::OTHER,
+        }
+    }
 }
 
 /// One refused access.

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pviommu_abi::{DomId, Errno, PciDevice};
-use pviommu_hypervisor::{Caller, DomainIommu, Iommu, Outcome, Width, platform::UnitId};
+use pviommu_hypervisor::{
+    Caller, DomainIommu, Fault, Iommu, Outcome, Reported, Sweep, Width,
+    platform::{Access, SourceId, UnitId},
+};
 
 use super::{
     board::Board,
@@ -120,6 +123,19 @@ impl<'a> Bed<'a> {
         Ok(())
     }
 
+    /// Has all tables of a domain without entries given back.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub fn trim(&self, domain: DomId, cpu: usize) -> Result<(), Errno> {
+        let mut sweep = Sweep::default();
+        loop {
+            if let Outcome::Done(status) = self.iommu.trim(self.domain(domain), cpu, &mut sweep) {
+                return Errno::from_ret(status).map_or(Ok(()), Err);
+            }
+        }
+    }
+
     /// Marks a domain as dying and frees all it has; the status of the last call.
     pub fn teardown(&self, domain: DomId, cpu: usize) -> i64 {
         self.slot(domain).dying.store(true, Ordering::Release);
@@ -195,6 +211,20 @@ impl<'a> Bed<'a> {
     /// Takes the fault records of all units.
     pub fn take_faults(&self) -> Vec<FaultRecord> {
         self.board.units.iter().flat_map(|unit| unit.take_faults()).collect()
+    }
+
+    /// Has the units' fault interrupt: reports what they have recorded, `now` in milliseconds.
+    pub fn report_faults(&self, now: u64) -> Vec<Reported> {
+        let report = |fault: &FaultRecord| {
+            let access = match fault.direction {
+                Direction::Read => Access::READ,
+                Direction::Write => Access::WRITE,
+            };
+            let (source, reason) = (SourceId(fault.device), fault.reason.told());
+            let told = Fault { source, address: fault.address, access, reason };
+            self.iommu.report_fault(fault.unit, &told, now)
+        };
+        self.take_faults().iter().map(report).collect()
     }
 
     /// What must never have happened and did; the first few thousand.

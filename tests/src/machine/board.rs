@@ -22,6 +22,7 @@ use super::{
     memory::Memory,
     orders,
     p2m::P2m,
+    pause::{Pause, PausePoint},
     sabotage::Sabotage,
     schedule::Schedule,
     shares::Shares,
@@ -58,6 +59,7 @@ pub struct Board {
     pub(crate) lock: PlatformLock,
     pub(crate) failed: Mutex<Vec<UnitId>>,
     pub(crate) spare: Mutex<Vec<Mfn>>,
+    pub(crate) invalidation: PausePoint,
     recording: AtomicBool,
     copies: Mutex<Vec<Copied>>,
 }
@@ -85,6 +87,7 @@ impl Board {
             lock: PlatformLock::default(),
             failed: Mutex::default(),
             spare: Mutex::new(layout.spare),
+            invalidation: PausePoint::default(),
             recording: AtomicBool::new(false),
             copies: Mutex::default(),
         }
@@ -106,6 +109,12 @@ impl Board {
     #[must_use]
     pub fn unit(&self, unit: UnitId) -> Option<&UnitModel> {
         self.units.get(usize::from(unit.0))
+    }
+
+    /// Holds up the next call that has a unit invalidate something.
+    #[must_use]
+    pub fn pause_invalidation(&self) -> Pause {
+        self.invalidation.arm()
     }
 
     /// The units that the service has given up, in order.

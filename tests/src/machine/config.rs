@@ -2,7 +2,7 @@
 
 use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
-    Background, DefaultMap, Limits, OptIns, Reserved, ReservedKind, Role,
+    Background, DefaultMap, FaultRule, Limits, OptIns, Reserved, ReservedKind, Role,
     addr::{BfnRange, GfnRange, Mfn, MfnRange},
     platform::{Access, TableShape, UnitFacts, UnitId},
 };
@@ -42,6 +42,8 @@ pub struct Config {
     pub quarantine: Option<Background>,
     /// References a frame can hold before an acquire is refused (INV-24).
     pub max_references: u32,
+    /// How many faults of a device are recorded, and how many stop it.
+    pub faults: FaultRule,
 }
 
 /// A PCI function.
@@ -59,6 +61,8 @@ pub struct DeviceConfig {
     pub unowned: bool,
     /// What its requests may be known by besides its own number.
     pub aliases: Vec<PciDevice>,
+    /// Those with the same number are given to one domain or to none.
+    pub group: Option<u32>,
 }
 
 /// A domain.
@@ -107,6 +111,7 @@ impl Default for Config {
             reserved: vec![reserved(window, ReservedKind::Msi)],
             quarantine: None,
             max_references: 1 << 26,
+            faults: FaultRule::default(),
         }
     }
 }
@@ -205,6 +210,7 @@ impl Default for DeviceConfig {
             owner: DomId(1),
             unowned: false,
             aliases: Vec::new(),
+            group: None,
         }
     }
 }

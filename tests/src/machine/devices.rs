@@ -29,6 +29,8 @@ pub(crate) struct DeviceRecord {
     guarded: AtomicBool,
     /// Some change of its entry was refused by schedule.
     refused: AtomicBool,
+    /// It does no DMA.
+    stopped: AtomicBool,
 }
 
 impl DeviceRecord {
@@ -42,6 +44,7 @@ impl DeviceRecord {
             owner: AtomicU32::new(NOBODY),
             guarded: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
         }
     }
 
@@ -146,6 +149,19 @@ impl Board {
                 self.memory.violations.record(violation);
             }
         }
+    }
+
+    /// The device behind `source` does DMA, or none from now on.
+    pub(crate) fn set_stopped(&self, source: PciDevice, stopped: bool) {
+        if let Some(device) = self.device(source) {
+            device.stopped.store(stopped, Ordering::Release);
+        }
+    }
+
+    /// True while the device behind `source` does no DMA.
+    #[must_use]
+    pub fn is_stopped(&self, source: PciDevice) -> bool {
+        self.device(source).is_some_and(|device| device.stopped.load(Ordering::Acquire))
     }
 
     /// A change of the entry of `source` was refused by schedule.

@@ -7,7 +7,7 @@ use super::{
     board::Board,
     frames::{PAGE_SIZE, Reach},
 };
-use crate::iommu::{Direction, FaultReason, Landing};
+use crate::iommu::{Direction, FaultReason, Landing, UnitModel};
 
 /// A transfer was stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,10 +87,17 @@ impl Board {
         direction: Direction,
     ) -> Result<Hit, DmaFault> {
         let fault = |reason| DmaFault { address, direction, reason, done: 0 };
-        let unit = self.device(function).and_then(|d| self.unit(d.unit));
-        let unit = unit.ok_or_else(|| fault(FaultReason::NoDevice))?;
+        let unit = self.way_of(function).map_err(fault)?;
         let hit = |at: &Landing| Hit { frame: at.frame, reach: at.reach };
         unit.access_at(&self.memory, function, address, direction, hit).map_err(fault)
+    }
+
+    /// The unit that the requests of `function` go through, if it sends any.
+    fn way_of(&self, function: PciDevice) -> Result<&UnitModel, FaultReason> {
+        if self.is_stopped(function) {
+            return Err(FaultReason::Off);
+        }
+        self.device(function).and_then(|device| self.unit(device.unit)).ok_or(FaultReason::NoDevice)
     }
 
     fn transfer(
@@ -105,8 +112,7 @@ impl Board {
         while done < bytes {
             let at = address.wrapping_add(done as u64);
             let fault = |reason| DmaFault { address: at, direction, reason, done };
-            let unit = self.device(function).and_then(|d| self.unit(d.unit));
-            let unit = unit.ok_or_else(|| fault(FaultReason::NoDevice))?;
+            let unit = self.way_of(function).map_err(fault)?;
             let offset = (at & 0xfff) as usize;
             let now = (PAGE_SIZE - offset).min(bytes - done);
             unit.access_at(&self.memory, function, at, direction, |landing| {

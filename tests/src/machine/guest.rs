@@ -51,6 +51,12 @@ impl<'b> Guest<'b> {
         Self { port, domain, cpu, calls: zero(), entries: zero(), nanoseconds: zero() }
     }
 
+    /// The domain it is.
+    #[must_use]
+    pub const fn domain(&self) -> DomId {
+        self.domain
+    }
+
     /// Hypercalls made, each counted once however often it was continued.
     #[must_use]
     pub fn hypercalls(&self) -> u64 {

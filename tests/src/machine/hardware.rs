@@ -48,6 +48,7 @@ unsafe impl IommuHw for Platform<'_> {
     fn invalidate(&self, unit: UnitId, tag: Tag, what: Invalidation) -> Result<(), UnitError> {
         let model = self.unit(unit)?;
         let board = self.board;
+        board.invalidation.pass();
         board.meanwhile();
         let fails = board.schedule.hit(Step::Invalidate);
         if board.sabotage.is(Break::EarlyRelease) {
@@ -67,6 +68,15 @@ unsafe impl IommuHw for Platform<'_> {
             orders::sync_map(model, &self.board.memory, tag, range);
         }
         if fails { Err(UnitError) } else { Ok(()) }
+    }
+
+    fn stop(&self, _: UnitId, source: SourceId) {
+        self.board.meanwhile();
+        self.board.set_stopped(source.0, true);
+    }
+
+    fn restart(&self, _: UnitId, source: SourceId) {
+        self.board.set_stopped(source.0, false);
     }
 
     fn unit_failed(&self, unit: UnitId) {

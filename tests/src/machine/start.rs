@@ -87,7 +87,13 @@ fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupErr
     let devices: Vec<Device<'_>> = sorted
         .iter()
         .zip(&aliases)
-        .map(|(d, aliases)| Device::new(d.function, d.unit, &d.reserved).with_aliases(aliases))
+        .map(|(d, aliases)| {
+            let device = Device::new(d.function, d.unit, &d.reserved).with_aliases(aliases);
+            match d.group {
+                Some(group) => device.with_group(group),
+                None => device,
+            }
+        })
         .collect();
 
     // One more for what the hypervisor does of its own accord.
@@ -119,6 +125,7 @@ fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupErr
         cpus: &cpus,
         reserved: &config.reserved,
         unreachable: &unreachable,
+        faults: config.faults,
     };
     let iommu = Iommu::new(Platform::new(&board, &domains), machine)?;
     body(&Bed::new(&board, &domains, iommu, config.cpus));

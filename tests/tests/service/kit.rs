@@ -191,7 +191,8 @@ impl<'b> Vm<'b> {
         assert_eq!(self.bed.teardown(GUEST, 0), 0);
         assert_eq!(self.bed.teardown(GUEST, 0), 0, "a second teardown does nothing");
         self.bed.assert_clean();
-        assert_eq!(self.bed.domain(GUEST).stats().table_frames, 0);
+        let left = self.bed.domain(GUEST).stats();
+        assert_eq!((left.table_frames, left.pinned_pages, left.foreign_pages), (0, 0, 0));
     }
 }
 

@@ -8,13 +8,17 @@
 
 mod batch;
 mod busy;
+mod death;
 mod deferred;
 mod devices;
 mod failures;
+mod faults;
 mod flush_order;
+mod groups;
 #[path = "../kinds/mod.rs"]
 mod kinds;
 mod kit;
+mod limits;
 mod model;
 mod ownership;
 mod preemption;

@@ -241,7 +241,7 @@ fn a_device_that_cannot_be_made_room_for_leaves_the_background_as_it_was() {
                 (0x9_01ef..0x9_0211)
                     .all(|bfn| { vm.hits(SECOND, bfn, Direction::Read) == Some(Reach::Scratch) })
             );
-            assert_eq!(vm.bed.iommu().trim(vm.bed.domain(GUEST), 0), Ok(()));
+            assert_eq!(vm.bed.trim(GUEST, 0), Ok(()));
         }
         assert_eq!(vm.attach(DEVICE, context), 0);
         assert!(is_blocked(vm, SECOND, 0x9_0200));

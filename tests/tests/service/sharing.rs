@@ -94,7 +94,7 @@ fn a_trim_and_a_reattach_may_come_at_any_moment() {
                 assert_eq!(vm.map(context, bfn, 3, 2, RW), (0, 2));
                 assert_eq!(vm.unmap(context, bfn, 2), (0, 2));
             } else {
-                vm.bed.iommu().trim(vm.bed.domain(GUEST), 2).unwrap();
+                vm.bed.trim(GUEST, 2).unwrap();
                 assert_eq!(vm.attach(DEVICE, ContextId::DEFAULT), 0);
                 assert_eq!(vm.attach(DEVICE, context), 0);
             }

@@ -22,7 +22,7 @@ fn up_to_eight_empty_leaf_tables_stay_until_a_trim() {
             assert_eq!(vm.unmap(context, i * 512, 1), (0, 1));
         }
         assert_eq!(vm.bed.counters().table_frames_live, upper() + 8);
-        assert_eq!(vm.bed.iommu().trim(vm.bed.domain(GUEST), 0), Ok(()));
+        assert_eq!(vm.bed.trim(GUEST, 0), Ok(()));
         assert_eq!(vm.bed.counters().table_frames_live, empty);
         assert_eq!(vm.map(context, 7, 3, 1, RW), (0, 1));
         assert!(vm.lands_in(DEVICE, 7, 3));
@@ -52,7 +52,7 @@ fn a_trim_keeps_what_is_mapped() {
         for i in [1, 3, 5] {
             assert_eq!(vm.unmap(context, i * 512 * 512, 1), (0, 1));
         }
-        assert_eq!(vm.bed.iommu().trim(vm.bed.domain(GUEST), 0), Ok(()));
+        assert_eq!(vm.bed.trim(GUEST, 0), Ok(()));
         assert!([0, 2, 4].iter().all(|i| vm.lands_in(DEVICE, i * 512 * 512, *i)));
         // A table of each level below 2 for each of the three.
         assert_eq!(vm.bed.counters().table_frames_live, upper() - 1 + 3 + 3);

@@ -98,7 +98,7 @@ fn a_device_that_is_refused_at_any_of_its_ids_stays_where_it_was() {
                 assert_eq!(vm.map(to, 0x8000, 3, 2, RW), (0, 2));
                 assert_eq!(vm.unmap(to, 0x8000, 2), (0, 2));
             }
-            assert_eq!(vm.bed.iommu().trim(vm.bed.domain(GUEST), 0), Ok(()));
+            assert_eq!(vm.bed.trim(GUEST, 0), Ok(()));
             assert_eq!(vm.bed.domain(GUEST).stats().table_frames, frames);
             assert_eq!(vm.attach(DEVICE, to), 0);
             assert!(all_land(vm, 10, 2));

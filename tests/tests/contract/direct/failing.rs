@@ -16,7 +16,7 @@ fn ranges() -> [pviommu_hypervisor::Reserved; 3] {
 
 /// Checks that nothing of the ranges is left in `context`, where the second device is.
 fn check_nothing_stays(vm: &Vm<'_>, context: ContextId, frames: u32) {
-    assert_eq!(vm.bed.iommu().trim(vm.bed.domain(GUEST), 0), Ok(()));
+    assert_eq!(vm.bed.trim(GUEST, 0), Ok(()));
     assert_eq!(vm.bed.domain(GUEST).stats().table_frames, frames);
     for range in ranges().map(|range| range.range) {
         for bfn in [range.first().0, range.last().0] {

@@ -126,8 +126,7 @@ impl<'b> Run<'b> {
                 assert_eq!(gone, self.world.unassign(dom, device));
             }
             Op::Trim { dom } => {
-                let domain = self.bed.domain(self.id(dom));
-                assert_eq!(self.bed.iommu().trim(domain, 0), Ok(()));
+                assert_eq!(self.bed.trim(self.id(dom), 0), Ok(()));
             }
             Op::Kill { dom } => self.kill(dom),
         }

@@ -163,7 +163,7 @@ fn nothing_waits_for_a_lock_that_somebody_holds_who_waits_for_it() {
                     while !done.load(Ordering::Relaxed) {
                         let _ = vm.attach(SECOND, context);
                         let _ = vm.attach(SECOND, ZERO);
-                        assert_eq!(vm.bed.iommu().trim(vm.bed.domain(GUEST), 2), Ok(()));
+                        assert_eq!(vm.bed.trim(GUEST, 2), Ok(()));
                     }
                 });
                 for gfn in 0..60 {

@@ -226,7 +226,7 @@ fn run(calls: &[Call], yields: u64) {
                     while flush() != Outcome::Done(0) {}
                     model.nothing_waits();
                 }
-                Call::Trim => vm.bed.iommu().trim(vm.bed.domain(GUEST), 0).unwrap(),
+                Call::Trim => vm.bed.trim(GUEST, 0).unwrap(),
             }
             model.check_references(vm);
             assert_eq!(vm.bed.violations(), []);

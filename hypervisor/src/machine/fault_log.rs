@@ -1,0 +1,299 @@
+//! What one device was refused: a few records, how often, and whether there is an end of it.
+//!
+//! Written where faults are reported, which may be in an interrupt that stopped a reader of these very
+//! records. So who reports never waits: while the records are being read it counts a lost one.
+
+use pviommu_abi::FaultReason;
+
+use super::Home;
+use crate::{
+    domain::Slot,
+    platform::Access,
+    sync::{AtomicU32, AtomicU64, Mutex, Ordering},
+};
+
+/// Records that are kept for a device until they are read.
+pub(crate) const RECORDS_KEPT: usize = 8;
+
+/// How many faults of one device are taken for what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FaultRule {
+    /// Milliseconds in which they are counted; then counting begins again.
+    pub window_ms: u32,
+    /// Most that are recorded in a window. The others are only counted.
+    pub recorded: u32,
+    /// A device with more than these in a window is stopped. `u32::MAX`: none is.
+    pub storm: u32,
+}
+
+impl Default for FaultRule {
+    /// 32 a second are recorded, and a device with more than 1024 is stopped.
+    fn default() -> Self {
+        Self { window_ms: 1000, recorded: 32, storm: 1024 }
+    }
+}
+
+/// A fault, or several alike.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Record {
+    /// Of whose time with the device it is.
+    tenure: u32,
+    /// Where the device was.
+    pub(crate) context: Option<Slot>,
+    /// The first byte asked for.
+    pub(crate) address: u64,
+    pub(crate) access: Access,
+    pub(crate) reason: FaultReason,
+    pub(crate) count: u32,
+}
+
+impl Record {
+    /// The scratch page of `context` was written, by one of the devices there.
+    pub(crate) fn of_scratch(context: Slot) -> Self {
+        let (reason, access) = (FaultReason::SCRATCH_WRITTEN, Access::WRITE);
+        Self { tenure: 0, context: Some(context), address: 0, access, reason, count: 1 }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        let page = |record: &Self| record.address >> 12;
+        page(self) == page(other)
+            && (self.tenure, self.context) == (other.tenure, other.context)
+            && (self.access, self.reason) == (other.access, other.reason)
+    }
+}
+
+/// What is to be done about one more fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rate {
+    /// It is recorded.
+    Usual,
+    /// It is counted only.
+    TooMany,
+    /// The device is to be stopped, now and by who is told this.
+    Storm,
+}
+
+type Records = heapless::Vec<Record, RECORDS_KEPT>;
+
+/// The faults of a device.
+#[derive(Debug)]
+pub(crate) struct FaultLog {
+    seen: AtomicU64,
+    /// Faults that nobody can read of any more, and was told that.
+    lost: AtomicU64,
+    /// When this window began (milliseconds, 32 bits) and how many there were since (32 bits).
+    window: AtomicU64,
+    stopped: AtomicU32,
+    /// Not 0 if there may be records, or lost ones.
+    news: AtomicU32,
+    /// Who has the device (a number for each time that it changed hands) and in which context.
+    place: AtomicU64,
+    records: Mutex<Records>,
+}
+
+impl FaultLog {
+    pub(super) fn new() -> Self {
+        Self {
+            seen: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            window: AtomicU64::new(0),
+            stopped: AtomicU32::new(0),
+            news: AtomicU32::new(0),
+            place: AtomicU64::new(0),
+            records: Mutex::new(Records::new()),
+        }
+    }
+
+    /// Faults reported so far.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// True after a storm, until the device is started again.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire) != 0
+    }
+
+    /// The device may fault again.
+    pub(super) fn restart(&self) {
+        self.window.store(0, Ordering::Relaxed);
+        self.stopped.store(0, Ordering::Release);
+    }
+
+    /// Notes where the device is. Under the lock of its state.
+    pub(super) fn moved(&self, tenure: u32, home: Home) {
+        let context = match home {
+            Home::In(slot) => slot.number().wrapping_add(1),
+            Home::Blocked | Home::Quarantine => 0,
+        };
+        self.place.store(u64::from(tenure) << 32 | u64::from(context), Ordering::Release);
+    }
+
+    /// Notes that somebody else has the device, or nobody: what was lost is not for them to know.
+    pub(super) fn changed_hands(&self) {
+        self.lost.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts a fault at `now`, in milliseconds of any clock that does not go back.
+    pub(super) fn count(&self, rule: FaultRule, now: u64) -> Rate {
+        self.seen.fetch_add(1, Ordering::Relaxed);
+        let now = u32::try_from(now & u64::from(u32::MAX)).unwrap_or(0);
+        let mut count = 0;
+        let _ = self.window.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            let (began, before) = halves(word);
+            let same = before > 0 && now.wrapping_sub(began) < rule.window_ms;
+            let began = if same { began } else { now };
+            count = if same { before.saturating_add(1) } else { 1 };
+            Some(u64::from(began) << 32 | u64::from(count))
+        });
+        let storm = rule.storm != u32::MAX && count > rule.storm;
+        if storm && self.stopped.swap(1, Ordering::AcqRel) == 0 {
+            return Rate::Storm;
+        }
+        if count > rule.recorded || self.is_stopped() { Rate::TooMany } else { Rate::Usual }
+    }
+
+    /// Records a fault; false if it is lost, because there is no room, or the records are being read.
+    pub(super) fn record(&self, address: u64, access: Access, reason: FaultReason) -> bool {
+        let Some(mut records) = self.records.try_lock() else { return false };
+        let (tenure, context) = halves(self.place.load(Ordering::Acquire));
+        let context = context.checked_sub(1).and_then(Slot::of_number);
+        let record = Record { tenure, context, address, access, reason, count: 1 };
+        // What was left for others is in the way.
+        if records.last().is_some_and(|last| last.tenure != tenure) {
+            records.clear();
+        }
+        let recorded = match records.last_mut().filter(|last| last.is_like(&record)) {
+            Some(last) => {
+                last.count = last.count.saturating_add(1);
+                true
+            }
+            None => records.push(record).is_ok(),
+        };
+        self.news.store(1, Ordering::Release);
+        recorded
+    }
+
+    pub(super) fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.news.store(1, Ordering::Release);
+    }
+
+    /// True if there may be something to read.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news.load(Ordering::Acquire) != 0
+    }
+
+    /// Moves what was recorded in this `tenure` to `to`, which says no from where it has no room on, and
+    /// says how much was lost.
+    pub(crate) fn read(&self, tenure: u32, mut to: impl FnMut(Record) -> bool) -> u64 {
+        // Before the records: of what comes meanwhile there is news again.
+        self.news.store(0, Ordering::Release);
+        let mut records = self.records.lock();
+        let mut left = Records::new();
+        for record in records.iter().filter(|record| record.tenure == tenure) {
+            if !to(*record) {
+                let _ = left.push(*record);
+                self.news.store(1, Ordering::Release);
+            }
+        }
+        *records = left;
+        self.lost.swap(0, Ordering::Relaxed)
+    }
+}
+
+fn halves(word: u64) -> (u32, u32) {
+    let half = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
+    (half(word >> 32), half(word))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const RULE: FaultRule = FaultRule { window_ms: 100, recorded: 3, storm: 5 };
+
+    fn drain(log: &FaultLog, tenure: u32) -> (Vec<(u64, u32)>, u64) {
+        let mut records = Vec::new();
+        let lost = log.read(tenure, |record| {
+            records.push((record.address, record.count));
+            true
+        });
+        (records, lost)
+    }
+
+    fn record(log: &FaultLog, address: u64) -> bool {
+        log.record(address, Access::READ, FaultReason::NOT_MAPPED)
+    }
+
+    #[test]
+    fn faults_that_are_alike_are_one_record_and_the_others_keep_their_order() {
+        let log = FaultLog::new();
+        for address in [0x1000, 0x1ff8, 0x2000, 0x1000] {
+            assert!(record(&log, address));
+        }
+        assert!(log.has_news());
+        assert_eq!(drain(&log, 0), (vec![(0x1000, 2), (0x2000, 1), (0x1000, 1)], 0));
+        assert!(!log.has_news());
+    }
+
+    #[test]
+    fn the_oldest_records_stay_when_there_is_no_room() {
+        let log = FaultLog::new();
+        let kept = (0..20u64).filter(|page| record(&log, page << 12)).count();
+        assert_eq!(kept, RECORDS_KEPT);
+        let (records, _) = drain(&log, 0);
+        assert_eq!(records.last(), Some(&((RECORDS_KEPT as u64 - 1) << 12, 1)));
+    }
+
+    /// INV-52: what a device did for another is not told.
+    #[test]
+    fn records_of_another_time_are_dropped() {
+        let log = FaultLog::new();
+        assert!(record(&log, 0x1000));
+        log.lose();
+        log.moved(1, Home::Blocked);
+        log.changed_hands();
+        assert!((0..RECORDS_KEPT as u64).all(|page| record(&log, (page + 8) << 12)), "in the way");
+        let (records, lost) = drain(&log, 1);
+        assert_eq!((records.len(), records[0].0, lost), (RECORDS_KEPT, 0x8000, 0));
+    }
+
+    /// INV-48: a storm is told once, and ends with the window only for a device that is started again.
+    #[test]
+    fn too_many_faults_in_a_window_are_not_recorded_and_far_too_many_are_a_storm() {
+        let log = FaultLog::new();
+        let mut rates = (0..8).map(|_| log.count(RULE, 1000));
+        assert!(rates.by_ref().take(3).all(|rate| rate == Rate::Usual));
+        assert!(rates.by_ref().take(2).all(|rate| rate == Rate::TooMany));
+        assert_eq!(rates.next(), Some(Rate::Storm));
+        assert!(rates.all(|rate| rate == Rate::TooMany));
+        assert_eq!(log.count(RULE, 1100), Rate::TooMany, "it is stopped");
+        log.restart();
+        assert_eq!(log.count(RULE, 1100), Rate::Usual);
+        assert_eq!(log.seen(), 10);
+    }
+
+    #[test]
+    fn a_window_ends_also_where_the_clock_is_cut_off() {
+        let log = FaultLog::new();
+        let late = u64::from(u32::MAX) - 10;
+        assert!((0..3).all(|_| log.count(RULE, late) == Rate::Usual));
+        assert_eq!(log.count(RULE, late + 99), Rate::TooMany);
+        assert_eq!(log.count(RULE, late + 100), Rate::Usual);
+        assert_eq!(log.count(FaultRule { storm: u32::MAX, ..RULE }, late + 101), Rate::Usual);
+    }
+
+    /// A fault that is reported while they are read, by an interrupt on the same CPU, is lost and counted.
+    #[test]
+    fn who_reports_never_waits_for_who_reads() {
+        let log = FaultLog::new();
+        assert!(record(&log, 0x1000));
+        let lost = log.read(0, |_| {
+            assert!(!record(&log, 0x2000));
+            log.lose();
+            true
+        });
+        assert_eq!(lost, 1);
+    }
+}
