@@ -15,6 +15,10 @@ use crate::{
 /// Most table frames a flush can wait for.
 const MAX_TABLES: usize = 16;
 
+/// Pages that wait for one flush at most, but for those of one leaf more: an embedder may count them one
+/// by one when they are given back.
+const MAX_PAGES: u64 = 4096;
+
 /// Room for what changed in a table, and for what waits for the flush.
 ///
 /// Lent to one edit at a time: it is too large for a stack, and to be moved about.
@@ -27,6 +31,8 @@ pub struct FlushRoom {
     /// Present entries above the leaves changed, with the span they stand for.
     tables: Span,
     released: Runs,
+    /// Pages in them.
+    pages: u64,
     freed: heapless::Vec<Mfn, MAX_TABLES>,
     unreserved: u32,
     /// What is added now is made visible by a later call.
@@ -87,6 +93,7 @@ impl FlushRoom {
             leaves: Span::EMPTY,
             tables: Span::EMPTY,
             released: Runs::new(),
+            pages: 0,
             freed: heapless::Vec::new(),
             unreserved: 0,
             sync_later: false,
@@ -99,6 +106,7 @@ impl FlushRoom {
         self.leaves = Span::EMPTY;
         self.tables = Span::EMPTY;
         self.released.clear();
+        self.pages = 0;
         self.freed.clear();
         self.unreserved = 0;
         self.sync_later = false;
@@ -154,7 +162,7 @@ impl<'r> PendingFlush<'r> {
 
     /// True if no further run may be taken.
     pub(crate) fn runs_full(&self) -> bool {
-        self.0.released.is_full()
+        self.0.released.is_full() || self.0.pages >= MAX_PAGES
     }
 
     /// True if table frames wait.
@@ -169,6 +177,7 @@ impl<'r> PendingFlush<'r> {
 
     /// Takes the references of pages that left the table. Room was asked for.
     pub(crate) fn take_run(&mut self, run: Run) {
+        self.0.pages = self.0.pages.saturating_add(run.frames.pages());
         if self.0.released.push(run).is_err() {
             // Not reached: every caller asks `runs_full` first. Held for ever, if it were.
             log::error!("pviommu: references of {run:?} are never given back");
@@ -228,7 +237,7 @@ impl<'r> PendingFlush<'r> {
                 tables: &room.freed,
                 unreserved: room.unreserved,
             }),
-            Err(_) => leaked(room.released.pages(), u64::try_from(room.freed.len()).unwrap_or(0)),
+            Err(_) => leaked(room.pages, u64::try_from(room.freed.len()).unwrap_or(0)),
         }
         room.clear();
         flushed

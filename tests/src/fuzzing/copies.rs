@@ -1,6 +1,6 @@
 //! What the service may read and write of guest memory in one entry.
 
-use pviommu_abi::{Batch, DomId, QueryReserved, Subop};
+use pviommu_abi::{Batch, DomId, GuestPtr, QueryReserved, ReadFaults, Subop};
 
 use crate::machine::Copied;
 
@@ -38,12 +38,32 @@ pub(super) fn check(copies: &[Copied], subop: Subop, domain: DomId, at: u64) {
     }
 }
 
-/// The same for a query of reserved ranges that begins as `asked`: what is written is the number of
-/// them, and the array.
-pub(super) fn check_reserved(copies: &[Copied], asked: &QueryReserved, domain: DomId, at: u64) {
-    let bytes = u64::from(asked.nr_entries) * u64::from(QueryReserved::ELEM_SIZE);
-    let array = asked.entries.0..asked.entries.0.saturating_add(bytes);
-    let argument = at..at.wrapping_add(u64::from(QueryReserved::SIZE));
+/// A question whose answer is an array: where that is, and how long the argument.
+#[derive(Debug)]
+pub(super) struct Listing {
+    array: std::ops::Range<u64>,
+    argument: u32,
+}
+
+impl Listing {
+    pub(super) fn reserved(asked: &QueryReserved) -> Self {
+        Self::new(asked.entries, asked.nr_entries, QueryReserved::ELEM_SIZE, QueryReserved::SIZE)
+    }
+
+    pub(super) fn faults(asked: &ReadFaults) -> Self {
+        Self::new(asked.records, asked.nr_records, ReadFaults::ELEM_SIZE, ReadFaults::SIZE)
+    }
+
+    fn new(first: GuestPtr, count: u32, size: u32, argument: u32) -> Self {
+        let bytes = u64::from(count) * u64::from(size);
+        Self { array: first.0..first.0.saturating_add(bytes), argument }
+    }
+}
+
+/// The same for such a question: what is written is the argument and the array.
+pub(super) fn check_listing(copies: &[Copied], asked: &Listing, domain: DomId, at: u64) {
+    let Listing { array, argument } = asked;
+    let argument = at..at.wrapping_add(u64::from(*argument));
     let mut next = at;
     for copied in copies {
         let end = copied.address.wrapping_add(copied.bytes as u64);
@@ -51,7 +71,7 @@ pub(super) fn check_reserved(copies: &[Copied], asked: &QueryReserved, domain: D
             |outer: &std::ops::Range<u64>| outer.start <= copied.address && end <= outer.end;
         assert_eq!(copied.domain, domain, "in whose memory? {copied:?}");
         if copied.out {
-            let may = inside(&array) || inside(&argument) || copied.bytes == 0;
+            let may = inside(array) || inside(&argument) || copied.bytes == 0;
             assert!(may, "a query wrote elsewhere: {copied:?}");
         } else {
             assert_eq!(copied.address, next, "a query reads {copies:?}");

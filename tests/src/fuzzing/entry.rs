@@ -8,7 +8,7 @@ use pviommu_hypervisor::{Caller, Outcome, Width};
 use zerocopy::FromBytes;
 
 use super::{
-    copies,
+    copies::{self, Listing},
     input::{Call, Place},
     world::{self, DEVICES, DOMAINS, RAM, World},
 };
@@ -59,13 +59,17 @@ pub(super) fn call(world: &mut World<'_>, call: &Call) -> i64 {
         let outcome = bed.iommu().iommu_op(bed.domain(domain), caller, register, at);
         board.record_copies(false);
         let copies = board.take_copies();
-        if subop == Subop::QUERY_RESERVED {
-            copies::check_reserved(&copies, &read(&before), domain, at);
-        } else {
-            copies::check(&copies, subop, domain, at);
+        let listing = match subop {
+            Subop::QUERY_RESERVED => Some(Listing::reserved(&read(&before))),
+            Subop::READ_FAULTS => Some(Listing::faults(&read(&before))),
+            _ => None,
+        };
+        match listing {
+            Some(asked) => copies::check_listing(&copies, &asked, domain, at),
+            None => copies::check(&copies, subop, domain, at),
         }
         // An array may lie on top of what names it.
-        let arrays = [Subop::REMOTE_CMD, Subop::BATCH, Subop::QUERY_RESERVED];
+        let arrays = [Subop::REMOTE_CMD, Subop::BATCH, Subop::QUERY_RESERVED, Subop::READ_FAULTS];
         if !arrays.contains(&subop) {
             check_window(subop, &before, &window(board, domain, at));
         }
@@ -124,7 +128,7 @@ fn check_window(subop: Subop, before: &[u8; WINDOW], after: &[u8; WINDOW]) {
         Subop::ALLOC_CONTEXT_EXT => (32..36).contains(&i),
         Subop::QUERY_DEVICE => (32..64).contains(&i),
         Subop::LOOKUP => (24..56).contains(&i),
-        Subop::QUERY_LIMITS => (16..120).contains(&i),
+        Subop::QUERY_LIMITS => (16..128).contains(&i),
         Subop::MAP_PAGES => (8..24).contains(&i) || (32..40).contains(&i),
         Subop::UNMAP_PAGES => (8..16).contains(&i) || (20..28).contains(&i),
         _ => false,

@@ -3,7 +3,7 @@
 //! | number | what |
 //! |---|---|
 //! | 0 to 3 | pages come, go, change their owner or their type |
-//! | 4 to 7 | trim or timer, assign, unassign, a piece of teardown |
+//! | 4 to 7 | trim, timer, faults or a restart; assign, unassign, a piece of teardown |
 //! | 8 to 10 | pages go though they are held, are exchanged, or get another access |
 //! | 11, 12 | grants and foreign mappings come and go |
 //! | 13, 14 | pages or registers are taken out of all contexts |
@@ -46,6 +46,14 @@ impl World<'_> {
             4 if number & 0x8000 != 0 => {
                 let outcome = bed.iommu().flush_deferred(bed.domain(domain), cpu);
                 format!("a piece of the timer's flush: {outcome:?}")
+            }
+            4 if number & 0x4000 != 0 => {
+                let told = bed.report_faults(u64::from(number & 0xfff));
+                bed.domain(domain).renew_invalidations();
+                format!("faults are reported: {told:?}")
+            }
+            4 if number & 0x2000 != 0 => {
+                format!("started again: {:?}", bed.iommu().restart(DEVICES[device]))
             }
             4 => format!("trim: {:?}", bed.trim(domain, cpu)),
             5 => format!("assign: {:?}", bed.assign(domain, DEVICES[device])),

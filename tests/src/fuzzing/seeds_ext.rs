@@ -2,7 +2,7 @@
 
 use pviommu_abi::{
     AllocContextExt, Background, Bfn, ContextId, FlushPages, FreeFlags, GuestPtr, Lookup,
-    QueryLimits, Subop,
+    QueryLimits, ReadFaults, Subop,
 };
 use zerocopy::IntoBytes;
 
@@ -120,6 +120,14 @@ fn questions() -> Script {
         script.raw(Subop::QUERY_LIMITS.0, &argument.as_bytes()[..64])
     };
     let script = Script::attached().map(8, BFN, 2).call(Subop::LOOKUP, &lookup(BFN + 1));
+    let faults = |ops, nr_records| ReadFaults {
+        nr_records,
+        records: GuestPtr(ops),
+        ..ReadFaults::default()
+    };
+    let script = script.dma(1, true, 0xfee01, 64).dma(1, false, BFN + 5, 64).manage(4, 0x4000);
+    let script = script.call(Subop::READ_FAULTS, &faults(0x3000, 2));
+    let script = script.manage(4, 0x2000).call(Subop::READ_FAULTS, &faults(u64::MAX - 50, 9));
     let script = script.call(Subop::LOOKUP, &lookup(0x8001)).call(Subop::LOOKUP, &lookup(1 << 36));
     ask(ask(ask(script, 0), 1), 5)
 }

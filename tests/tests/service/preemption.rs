@@ -50,6 +50,20 @@ fn it_is_asked_at_least_every_256_pages_whether_to_give_way() {
     });
 }
 
+/// INV-54: an embedder that counts references page by page is not kept long by one call of `release`.
+#[test]
+fn a_long_unmap_gives_back_what_it_has_as_it_goes() {
+    let pages = 20_000;
+    with_guest(u64::from(pages), |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 5, 0, pages, RW), (0, pages));
+        let before = vm.bed.counters().iotlb_flushes;
+        assert_eq!(vm.unmap(context, 5, pages), (0, pages));
+        assert!(vm.bed.counters().iotlb_flushes - before >= u64::from(pages) / 4608);
+        vm.end();
+    });
+}
+
 #[test]
 fn a_1_gib_map_that_gives_way_is_mapped_all_the_same() {
     let pages = 512 * 512;
