@@ -54,6 +54,7 @@ fn nobody_is_told_of_anothers_device_nor_of_what_it_did_for_another() {
         assert_eq!(pages(vm), (vec![], 0), "it is not its device any more");
         fault(vm, OWN, 7, 0);
         assert_eq!(vm.bed.assign(OTHER, OWN), Ok(()));
+        assert_eq!(pages(&other), (vec![], 0));
         fault(vm, OWN, 9, 0);
         assert_eq!(pages(&other), (vec![9], 0));
         assert_eq!(vm.bed.teardown(OTHER, 0), 0);
