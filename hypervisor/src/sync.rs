@@ -14,6 +14,12 @@ pub(crate) use spin::{Mutex, MutexGuard};
 #[cfg(loom)]
 pub(crate) use model::{Mutex, MutexGuard};
 
+/// How much room there is where there is `usual` room: threads of a model have little stack, and fill
+/// none of it.
+pub(crate) const fn room(usual: usize) -> usize {
+    if cfg!(loom) { 4 } else { usual }
+}
+
 /// Tells the CPU that this is a wait for another one.
 pub(crate) fn relax() {
     #[cfg(not(loom))]

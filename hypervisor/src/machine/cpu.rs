@@ -16,7 +16,7 @@ use crate::{
     domain::Drawer,
     flush::FlushRoom,
     platform::Runs,
-    sync::{AtomicU64, Mutex, MutexGuard, Ordering, announce, full_fence, relax},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering, announce, full_fence, relax, room},
 };
 
 /// What the service needs for each CPU that may call it: memory lent by the embedder.
@@ -45,13 +45,13 @@ pub(crate) struct CallRoom {
 pub(crate) type FaultRoom = heapless::Vec<(Option<PciDevice>, Record), FAULT_ROOM>;
 
 /// Most fault records that one call tells.
-const FAULT_ROOM: usize = 32;
+const FAULT_ROOM: usize = room(32);
 
 /// Elements of a batch that one CPU holds at a time: a page of them.
-pub(crate) const BATCH_ROOM: usize = 128;
+pub(crate) const BATCH_ROOM: usize = room(128);
 
 /// Frames of a list that one CPU holds at a time.
-pub(crate) const LIST_ROOM: usize = 256;
+pub(crate) const LIST_ROOM: usize = room(256);
 
 /// Room for an edit of a table.
 pub(crate) struct EditRoom {

@@ -5,7 +5,10 @@ use core::fmt;
 
 use pviommu_abi::{Bfn, DomId, Gfn};
 
-use crate::addr::{BfnRange, GfnRange, Mfn, MfnRange};
+use crate::{
+    addr::{BfnRange, GfnRange, Mfn, MfnRange},
+    sync::room,
+};
 
 bitflags::bitflags! {
     /// What a device may do with a page.
@@ -99,7 +102,7 @@ impl Run {
 }
 
 /// Most runs that [`Runs`] holds: a call acquires and releases at most this many at a time.
-pub const MAX_RUNS: usize = 256;
+pub const MAX_RUNS: usize = room(256);
 
 /// The list of runs is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
