@@ -37,7 +37,7 @@ pub(crate) use lookup::Mapping;
 pub(crate) use reserved::MAX_RESERVED;
 pub(crate) use scratch::Told;
 pub(crate) use switch::Wish;
-pub(crate) use users::{User, Users};
+pub(crate) use users::{MAX_UNITS, User, Users};
 pub(crate) use waiting::Deferred;
 
 use core::fmt;

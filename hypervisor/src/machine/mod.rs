@@ -13,6 +13,7 @@ mod membership;
 mod outcome;
 mod quarantine;
 mod setup;
+mod stats;
 mod sweep;
 mod teardown;
 mod unit;
@@ -29,6 +30,9 @@ pub use faults::{Fault, Reported};
 pub(crate) use membership::Place;
 pub use outcome::Outcome;
 pub use setup::{Machine, SetupError};
+pub use stats::{
+    ContextState, ContextStats, ContextUnit, DeviceHome, DeviceStats, EditedBy, UnitStats,
+};
 pub use sweep::Sweep;
 pub use unit::Unit;
 

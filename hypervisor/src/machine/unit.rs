@@ -64,9 +64,7 @@ impl<'a> Unit<'a> {
     /// Takes a tag, or `None` if all but `spare` are in use. Tag 0 is never given out: it is reserved on
     /// units that cache entries that are not present (VT-d 4.1, section 9.1).
     pub(crate) fn take_tag(&self, spare: u32) -> Option<Tag> {
-        let words = u32::try_from(self.tags.len()).unwrap_or(u32::MAX);
-        let all = self.facts.tags.min(words.saturating_mul(64)).saturating_sub(1);
-        if self.tags_used().saturating_add(spare) >= all {
+        if self.tags_used().saturating_add(spare) >= self.tags_allowed() {
             return None;
         }
         for (index, word) in self.tags.iter().enumerate() {
@@ -94,6 +92,13 @@ impl<'a> Unit<'a> {
             let bit = 1u64.checked_shl(u32::from(tag.0) % 64).unwrap_or(0);
             word.fetch_and(!bit, Ordering::AcqRel);
         }
+    }
+
+    /// Most tags that can be in use.
+    #[must_use]
+    pub fn tags_allowed(&self) -> u32 {
+        let words = u32::try_from(self.tags.len()).unwrap_or(u32::MAX);
+        self.facts.tags.min(words.saturating_mul(64)).saturating_sub(1)
     }
 
     /// Number of tags in use.
