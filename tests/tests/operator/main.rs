@@ -3,9 +3,12 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
 
+mod dump;
+mod dump_bounds;
 #[path = "../kinds/mod.rs"]
 mod kinds;
 #[path = "../service/kit.rs"]
 #[expect(dead_code, reason = "what only the tests of `service` do")]
 mod kit;
+mod look;
 mod stats;
