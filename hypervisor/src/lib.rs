@@ -178,7 +178,7 @@ pub use domain::{
 };
 pub use hypercall::{Caller, Width};
 pub use machine::{
-    Cpu, Device, DeviceFacts, DumpLine, Fault, FaultRule, Iommu, Machine, Outcome, Reported,
-    Reserved, ReservedKind, SetupError, Sweep, Unit,
+    Cpu, Device, DeviceFacts, DumpLine, Explanation, Fault, FaultRule, Iommu, Machine, Outcome,
+    Reported, Reserved, ReservedKind, SetupError, Sweep, Unit,
 };
 pub use pviommu_abi as abi;

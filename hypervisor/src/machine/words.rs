@@ -1,7 +1,8 @@
-//! The words that an operator reads: of access, origin, bus frames.
+//! The words that an operator reads: of access, origin, reserved ranges, bus frames.
 
 use core::fmt;
 
+use super::ReservedKind;
 use crate::{addr::BfnRange, format::Origin, platform::Access};
 
 /// What a device may do, as one word of two letters.
@@ -14,6 +15,16 @@ pub(super) fn rights(access: Access) -> &'static str {
     }
 }
 
+/// What a device does.
+pub(super) fn act(access: Access) -> &'static str {
+    match (access.contains(Access::READ), access.contains(Access::WRITE)) {
+        (true, true) => "read and write",
+        (true, false) => "read",
+        (false, true) => "write",
+        (false, false) => "access",
+    }
+}
+
 /// Who made a mapping.
 pub(super) fn origin(origin: Origin) -> &'static str {
     match origin {
@@ -21,6 +32,18 @@ pub(super) fn origin(origin: Origin) -> &'static str {
         Origin::Maintained => "maintained",
         Origin::Guest => "guest",
         Origin::Reserved => "reserved",
+    }
+}
+
+/// Why bus frames are reserved.
+pub(super) fn kind(kind: ReservedKind) -> &'static str {
+    match kind {
+        ReservedKind::Direct => "needed by firmware",
+        ReservedKind::DirectRelaxable => "needed by firmware until a driver is there",
+        ReservedKind::Reserved => "not memory",
+        ReservedKind::Msi => "interrupts",
+        ReservedKind::SoftwareMsi => "a window for interrupts",
+        ReservedKind::BridgeWindow => "a bridge's window",
     }
 }
 

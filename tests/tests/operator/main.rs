@@ -5,6 +5,10 @@
 
 mod dump;
 mod dump_bounds;
+mod dump_busy;
+mod explain;
+mod explain_words;
+mod explain_wrong;
 #[path = "../kinds/mod.rs"]
 mod kinds;
 #[path = "../service/kit.rs"]
