@@ -14,14 +14,15 @@ use pviommu_hypervisor::{
 
 use crate::{
     opaque::{number, show},
+    operator,
     platform::Opaque,
 };
 
 /// What the embedder has: not known to the optimiser, because nobody in sight made it.
 pub(crate) struct World<'w> {
-    iommu: &'w Iommu<'w, Opaque<'w>>,
+    pub(crate) iommu: &'w Iommu<'w, Opaque<'w>>,
     machine: &'w Machine<'w>,
-    domain: &'w DomainIommu<'w>,
+    pub(crate) domain: &'w DomainIommu<'w>,
     domains: &'w [DomainIommu<'w>],
     contexts: &'w [Context],
     reserved: &'w [Reserved],
@@ -52,10 +53,11 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         show(&tear_down(world));
         show(&words());
         look(world);
+        operator::ask(world);
     }
 }
 
-fn any() -> u64 {
+pub(crate) fn any() -> u64 {
     number(0, 0)
 }
 

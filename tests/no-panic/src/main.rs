@@ -12,6 +12,7 @@
 
 mod entries;
 mod opaque;
+mod operator;
 mod platform;
 
 use core::panic::PanicInfo;
