@@ -180,7 +180,7 @@ impl<'r> PendingFlush<'r> {
         self.0.pages = self.0.pages.saturating_add(run.frames.pages());
         if self.0.released.push(run).is_err() {
             // Not reached: every caller asks `runs_full` first. Held for ever, if it were.
-            log::error!("pviommu: references of {run:?} are never given back");
+            crate::report::error!("pviommu: references of {run:?} are never given back");
         }
     }
 

@@ -130,6 +130,10 @@
 //! }
 //! ```
 //!
+//! # Features
+//!
+//! With `log`, which is on by default, what goes wrong with a unit is told to the `log` crate.
+//!
 //! # Where to look
 //!
 //! | question | module |
@@ -167,6 +171,7 @@ pub mod machine;
 mod model;
 pub mod platform;
 mod policy;
+mod report;
 pub mod sync;
 pub mod table;
 pub mod unit;

@@ -179,7 +179,7 @@ impl<P: Platform> Session<'_, P> {
                 if let Some(free) = BfnRange::new(first, last).filter(|_| end.is_none())
                     && self.table::<F>(context).paint(free, Paint::Vacant, edit).is_err()
                 {
-                    log::warn!("pviommu: {free:?} stays blocked for want of a table");
+                    crate::report::warn!("pviommu: {free:?} stays blocked for want of a table");
                 }
                 rest = last.checked_add(1).and_then(|at| BfnRange::new(at, part.last()));
             }

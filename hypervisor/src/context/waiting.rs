@@ -144,7 +144,7 @@ impl Waiting {
         for run in runs.as_slice() {
             if !self.waiting.push(frames, run) {
                 // Not reached: asked before anything was unmapped. Held for ever, if it were.
-                log::error!("pviommu: references of {run:?} are never given back");
+                crate::report::error!("pviommu: references of {run:?} are never given back");
             }
         }
     }

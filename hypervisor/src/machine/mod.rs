@@ -78,7 +78,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
         machine.devices.iter().try_for_each(|device| iommu.check_device(device))?;
         for (UnitId(id), unit) in iommu.units() {
             if !unit.facts().walks(geometry.shape) {
-                log::warn!(
+                crate::report::warn!(
                     "pviommu: unit {id} cannot walk this machine's tables; it serves no device"
                 );
             }
@@ -161,7 +161,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
         }
         let result = act(&self.platform);
         if result.is_err() && unit.fail() {
-            log::error!("pviommu: unit {} failed; contexts behind it are frozen", id.0);
+            crate::report::error!("pviommu: unit {} failed; contexts behind it are frozen", id.0);
             self.platform.unit_failed(id);
         }
         result

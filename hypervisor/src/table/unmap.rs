@@ -105,7 +105,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         self.publish(place.table, place.index, place.index);
         if let Err(frame) = pending.take_table(frame) {
             // Not reached: asked before anything was cleared. Held for ever, if it were.
-            log::error!("pviommu: table frame {frame} is never given back");
+            crate::report::error!("pviommu: table frame {frame} is never given back");
         }
     }
 
@@ -163,7 +163,9 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                 pending.take_run(Run { frames, kind, access: leaf.access });
             }
             // Not reached: a handle is stored before its page. Held for ever, if it were.
-            _ => log::error!("pviommu: {at:?} had a page of another domain without a handle"),
+            _ => crate::report::error!(
+                "pviommu: {at:?} had a page of another domain without a handle"
+            ),
         }
     }
 }

@@ -36,8 +36,11 @@ pub(crate) struct World<'w> {
 /// Where the program would begin. Its argument is whatever was there.
 #[unsafe(no_mangle)]
 extern "C" fn _start(world: &World<'_>) -> ! {
-    let _ = log::set_logger(&Logger);
-    log::set_max_level(log::LevelFilter::Trace);
+    #[cfg(feature = "log")]
+    {
+        let _ = log::set_logger(&Logger);
+        log::set_max_level(log::LevelFilter::Trace);
+    }
     loop {
         build(world);
         show(&hypercall(world));
@@ -193,8 +196,10 @@ fn look(world: &World<'_>) {
 }
 
 /// Takes records somewhere. What they say is formatted there, if at all.
+#[cfg(feature = "log")]
 struct Logger;
 
+#[cfg(feature = "log")]
 impl log::Log for Logger {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         show(metadata)
