@@ -132,7 +132,16 @@
 //!
 //! # Features
 //!
-//! With `log`, which is on by default, what goes wrong with a unit is told to the `log` crate.
+//! All are on by default.
+//!
+//! | feature | what is built in |
+//! |---|---|
+//! | `vtd` | tables of VT-d units |
+//! | `amdvi` | tables of AMD-Vi units, and the words of their commands |
+//! | `log` | what goes wrong with a unit is told to the `log` crate |
+//!
+//! At least one of the first two is needed. [`Iommu::new`] refuses a machine whose tables are of a
+//! format that is not built in.
 //!
 //! # Where to look
 //!
@@ -159,6 +168,9 @@
 
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test fails by a panic"))]
+
+#[cfg(not(any(feature = "vtd", feature = "amdvi")))]
+compile_error!("pviommu-hypervisor needs a table format: the feature `vtd`, or `amdvi`, or both");
 
 pub mod addr;
 mod context;

@@ -13,15 +13,21 @@
 //! The soft bits are the service's only record of a mapping ([`LeafSoft`], [`TableSoft`]), so
 //! that nothing can disagree with what the device sees.
 
+#[cfg(feature = "amdvi")]
 mod amd_v1;
 mod kind;
 mod soft;
+#[cfg(feature = "vtd")]
 mod vtd_second_stage;
 
+#[cfg(feature = "amdvi")]
 pub use amd_v1::AmdV1;
 pub use kind::FormatKind;
+#[cfg(not(all(feature = "vtd", feature = "amdvi")))]
+pub(crate) use kind::Only;
 pub(crate) use kind::with_format;
 pub use soft::{LeafSoft, Origin, SOFT_BITS, TableSoft, WITNESS_ENTRIES};
+#[cfg(feature = "vtd")]
 pub use vtd_second_stage::VtdSecondStage;
 
 use crate::{addr::Mfn, platform::Access};

@@ -75,6 +75,9 @@ impl<'a, P: Platform> Iommu<'a, P> {
         setup::check_list(&machine)?;
         let geometry = Geometry::common(machine.units, machine.tables)?;
         let iommu = Self { platform, machine, geometry, grouping: Mutex::new(()) };
+        if !iommu.format().is_built() {
+            return Err(SetupError::FormatNotBuilt(iommu.format()));
+        }
         machine.devices.iter().try_for_each(|device| iommu.check_device(device))?;
         for (UnitId(id), unit) in iommu.units() {
             if !unit.facts().walks(geometry.shape) {

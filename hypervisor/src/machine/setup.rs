@@ -9,6 +9,7 @@ use crate::{
     addr::{BfnRange, Mfn, MfnRange},
     context::MAX_RESERVED,
     domain::DomainIommu,
+    format::FormatKind,
     platform::{Platform, SourceId, TableShape, UnitId},
 };
 
@@ -52,6 +53,8 @@ pub enum SetupError {
     NoCommonLevels,
     /// No unit can walk the tables that [`Machine::tables`] asks for.
     NoUnitWalks(TableShape),
+    /// The tables are of a format that this build leaves out, by its features.
+    FormatNotBuilt(FormatKind),
     /// This device names a unit that is not listed.
     UnknownUnit(PciDevice, UnitId),
     /// This device does not come after the one before it.
@@ -84,6 +87,9 @@ impl fmt::Display for SetupError {
             ),
             Self::NoUnitWalks(TableShape { format, levels }) => {
                 write!(f, "no unit walks tables of {levels} levels in the format {format:?}")
+            }
+            Self::FormatNotBuilt(format) => {
+                write!(f, "the machine's tables have the format {format:?}, which is not built in")
             }
             Self::UnknownUnit(device, unit) => {
                 write!(f, "device {device} is behind unit {}, which is not listed", unit.0)

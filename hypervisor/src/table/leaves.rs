@@ -84,7 +84,7 @@ pub(crate) fn nth_leaf<F: Format>(raw: u64, n: usize) -> u64 {
     raw.wrapping_add(F::NEXT_FRAME.wrapping_mul(u64::try_from(n).unwrap_or(0)))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "vtd"))]
 mod tests {
     use super::*;
     use crate::format::VtdSecondStage as Vtd;

@@ -23,7 +23,10 @@ mod random;
 mod rig;
 mod splits;
 
-use pviommu_hypervisor::format::{AmdV1, VtdSecondStage};
+#[cfg(feature = "amdvi")]
+use pviommu_hypervisor::format::AmdV1;
+#[cfg(feature = "vtd")]
+use pviommu_hypervisor::format::VtdSecondStage;
 
 /// Runs the suite for a format: the widths of its frame numbers in bits, the depths of its
 /// tables, and the highest level of its leaves.
@@ -126,6 +129,8 @@ macro_rules! conformance {
     };
 }
 
+#[cfg(feature = "vtd")]
 conformance!(vtd_second_stage: VtdSecondStage, frames 40, levels 3..=5, leaves 2);
+#[cfg(feature = "amdvi")]
 conformance!(amd_v1: AmdV1, frames 40, levels 3..=5, leaves 2);
 conformance!(unlike_all_others: odd::Odd, frames 36, levels 2..=5, leaves 3);

@@ -6,9 +6,15 @@ use core::sync::atomic::AtomicU64;
 use pviommu_hypervisor::{
     Backing, Caller, Context, Cpu, DefaultMap, Device, DomainIommu, Fault, Iommu, Limits, Machine,
     OptIns, Outcome, P2mChange, Reserved, Role, Sweep, Unit, Width,
-    abi::{Bfn, DomId, FaultReason, Gfn, PciDevice},
-    addr::{BfnRange, GfnRange, Mfn, MfnRange},
-    platform::{Access, Invalidation, SourceId, TableRoot, Tag, UnitFacts, UnitId},
+    abi::{DomId, FaultReason, Gfn, PciDevice},
+    addr::{GfnRange, Mfn, MfnRange},
+    platform::{Access, SourceId, UnitFacts, UnitId},
+};
+#[cfg(feature = "amdvi")]
+use pviommu_hypervisor::{
+    abi::Bfn,
+    addr::BfnRange,
+    platform::{Invalidation, TableRoot, Tag},
     unit::amdvi::{command, device_entry},
 };
 
@@ -54,6 +60,7 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         quarantine(world);
         fault(world);
         show(&tear_down(world));
+        #[cfg(feature = "amdvi")]
         show(&words());
         look(world);
         operator::ask(world);
@@ -173,6 +180,7 @@ fn tear_down(world: &World<'_>) -> Outcome {
 }
 
 /// What the driver of a unit is told.
+#[cfg(feature = "amdvi")]
 #[inline(never)]
 fn words() -> [[u64; 2]; 3] {
     let tag = Tag(any() as u16);

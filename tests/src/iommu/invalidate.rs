@@ -48,6 +48,10 @@ pub(crate) enum Why {
     /// Something was removed or replaced.
     Removal,
     /// Something was added, and the unit may know it absent.
+    #[cfg_attr(
+        not(feature = "amdvi"),
+        expect(dead_code, reason = "a unit is told so in AMD's words")
+    )]
     Sync,
 }
 

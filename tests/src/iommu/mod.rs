@@ -35,6 +35,7 @@ mod write_buffer;
 
 pub use device_table::DeviceEntry;
 pub use fault::{Direction, FaultReason, FaultRecord};
+#[cfg(feature = "amdvi")]
 pub(crate) use invalidate::Why;
 pub use soft::{Origin, Soft};
 pub use translate::Landing;

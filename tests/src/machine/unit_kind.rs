@@ -33,6 +33,12 @@ impl UnitKind {
         }
     }
 
+    /// True if the service is built with the tables it walks.
+    #[must_use]
+    pub const fn is_built(self) -> bool {
+        self.format().is_built()
+    }
+
     /// The tables it walks.
     #[must_use]
     pub const fn format(self) -> FormatKind {

@@ -53,7 +53,22 @@ fn a_machine_of_two_makes_has_to_say_whose_tables_it_uses() {
     let said = refused.unwrap().to_string();
     assert!(said.contains("units 0 and 1") && said.contains("has to say"), "{said}");
     for kind in UnitKind::ALL {
-        assert_eq!(refusal(&of_two_makes(shape(kind.format(), 4))), None);
+        let expected = (!kind.is_built()).then(|| SetupError::FormatNotBuilt(kind.format()));
+        assert_eq!(refusal(&of_two_makes(shape(kind.format(), 4))), expected);
+    }
+}
+
+/// Whether the units ask for it or the machine.
+#[test]
+fn a_machine_whose_tables_are_of_a_format_that_is_not_built_in_is_refused() {
+    for kind in UnitKind::ALL {
+        let facts = kind.facts();
+        let refused = refusal(&config(facts, facts, None));
+        assert_eq!(refused.is_some(), !kind.is_built(), "{kind}");
+        if let Some(refused) = refused {
+            assert_eq!(refused, SetupError::FormatNotBuilt(kind.format()));
+            assert!(refused.to_string().ends_with("is not built in"), "{refused}");
+        }
     }
 }
 
@@ -102,6 +117,9 @@ fn a_unit_of_another_make_than_the_tables_is_given_no_device_of() {
     for (kind, served, refused) in
         [(UnitKind::Vtd, DEVICE, SECOND), (UnitKind::AmdVi, SECOND, DEVICE)]
     {
+        if !kind.is_built() {
+            continue;
+        }
         let started = try_run(&of_two_makes(shape(kind.format(), 4)), |bed| {
             is_not_served(bed, refused);
             is_served(bed, served, 48);
@@ -130,16 +148,20 @@ fn a_unit_that_walks_other_depths_than_the_tables_is_given_no_device_of() {
 /// A quarantine is made of the same tables: the device stays blocked.
 #[test]
 fn a_unit_that_cannot_walk_the_tables_keeps_its_devices_blocked_in_quarantine() {
-    let mut config = of_two_makes(shape(FormatKind::VtdSecondStage, 4));
+    let (served, refused) = match kinds::unit() {
+        UnitKind::Vtd => (DEVICE, SECOND),
+        UnitKind::AmdVi => (SECOND, DEVICE),
+    };
+    let mut config = of_two_makes(shape(kinds::unit().format(), 4));
     config.quarantine = Some(Background::Scratch);
     let started = try_run(&config, |bed| {
         let before = bed.counters().table_frames_live;
-        assert_eq!(bed.quarantine(SECOND), Err(Errno::EXDEV));
+        assert_eq!(bed.quarantine(refused), Err(Errno::EXDEV));
         assert_eq!(bed.counters().table_frames_live, before, "what was built is gone again");
-        assert!(bed.board().device_entries(SECOND).iter().all(|entry| entry.table().is_none()));
-        is_not_served(bed, SECOND);
-        assert_eq!(bed.quarantine(DEVICE), Ok(()));
-        is_served(bed, DEVICE, 48);
+        assert!(bed.board().device_entries(refused).iter().all(|entry| entry.table().is_none()));
+        is_not_served(bed, refused);
+        assert_eq!(bed.quarantine(served), Ok(()));
+        is_served(bed, served, 48);
     });
     assert_eq!(started, Ok(()));
 }
