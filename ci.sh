@@ -19,6 +19,7 @@ readonly STEPS=(
     "test      all tests, doc tests included"
     "doc       documentation without warnings"
     "nostd     release builds for bare metal"
+    "features  tests with every set of features, and the size of each"
     "header    the C header is what the Rust says, and both lay structures out alike"
     "nopanic   no panic can be reached from the service's entry points"
     "loom      the table's races, in every interleaving of two CPUs"
@@ -116,6 +117,12 @@ step_nostd() {
     need_c
     need_bare_metal
     cargo build --locked --release "${NO_STD[@]}" --target "$BARE"
+}
+
+step_features() {
+    need_c
+    need_bare_metal
+    tests/features.sh
 }
 
 step_header() {
