@@ -44,10 +44,7 @@ impl<P: Platform> Iommu<'_, P> {
             removals_wait: false,
             trail: Trail::default(),
         };
-        let mut devices = self.devices().iter();
-        let Some(device) = devices.find(|device| device.sources().any(|its| its == source)) else {
-            return Some(told);
-        };
+        let Some(device) = self.device_of(source) else { return Some(told) };
         let state = *device.state.lock();
         let mut id = None;
         match state.home {
@@ -86,6 +83,8 @@ impl<P: Platform> Iommu<'_, P> {
             told.reason = Reason::UnitFailed;
         } else if state.broken {
             told.reason = Reason::Broken;
+        } else if device.faults.is_stopped() {
+            told.reason = Reason::Stopped;
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum Reason {
     UnitFailed,
     /// The device is broken: its entries could not be switched, and nobody gets it any more.
     Broken,
+    /// The device was stopped, for it faulted without end.
+    Stopped,
     /// All DMA of the device is refused: nobody has it, or its owner's default context is blocked.
     Blocked,
     /// The device's domain goes away, or its context is about to be another one.
@@ -128,6 +130,9 @@ impl Explanation {
             Reason::Broken => f.write_str(
                 "it is broken, for its entries could not be switched: all its DMA faults, and \
                  nobody gets it any more",
+            ),
+            Reason::Stopped => f.write_str(
+                "it faulted without end, and was stopped: it does no DMA until it is started again",
             ),
             Reason::Blocked => match self.device.and_then(|device| device.owner) {
                 Some(DomId(owner)) => {

@@ -66,7 +66,10 @@ impl<'a, P: Platform> Iommu<'a, P> {
                 for source in device.sources() {
                     self.platform().stop(unit, source);
                 }
-                log::warn!("pviommu: {} faults without end, and was stopped", device.function());
+                crate::report::warn!(
+                    "pviommu: {} faults without end, and was stopped",
+                    device.function()
+                );
                 Reported::Stopped
             }
         }

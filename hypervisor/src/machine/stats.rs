@@ -108,6 +108,12 @@ pub struct UnitStats {
     pub assigned: u32,
     /// Those that nobody gets any more.
     pub broken: u32,
+    /// Those that were stopped because of their faults.
+    pub stopped: u32,
+    /// Invalidations that it was asked for so far, and syncs of new entries.
+    pub commands: u64,
+    /// Faults reported of it so far, also those of no device.
+    pub faults: u64,
 }
 
 /// Where a device is.
@@ -136,6 +142,10 @@ pub struct DeviceStats {
     pub home: DeviceHome,
     /// It could not be put where it belongs: nobody gets it any more.
     pub broken: bool,
+    /// It was stopped because of its faults.
+    pub stopped: bool,
+    /// Faults reported of it so far.
+    pub faults: u64,
 }
 
 impl<P: Platform> Iommu<'_, P> {
@@ -201,12 +211,17 @@ impl<P: Platform> Iommu<'_, P> {
             devices: 0,
             assigned: 0,
             broken: 0,
+            stopped: 0,
+            commands: unit.commands(),
+            faults: unit.faults(),
         };
         for device in self.devices().iter().filter(|device| device.unit() == id) {
             let state = *device.state.lock();
             stats.devices = stats.devices.saturating_add(1);
             stats.assigned = stats.assigned.saturating_add(u32::from(state.owner.is_some()));
             stats.broken = stats.broken.saturating_add(u32::from(state.broken));
+            let stopped = device.faults.is_stopped();
+            stats.stopped = stats.stopped.saturating_add(u32::from(stopped));
         }
         Some(stats)
     }
@@ -235,8 +250,10 @@ impl DeviceStats {
             Home::Quarantine => DeviceHome::Quarantine,
             Home::In(_) => DeviceHome::Context(context),
         };
-        let (owner, broken) = (state.owner, state.broken);
-        Self { function: device.function(), unit: device.unit(), owner, home, broken }
+        let (function, unit) = (device.function(), device.unit());
+        let DeviceState { owner, broken, .. } = state;
+        let (stopped, faults) = (device.faults.is_stopped(), device.faults.seen());
+        Self { function, unit, owner, home, broken, stopped, faults }
     }
 }
 
@@ -253,6 +270,7 @@ impl fmt::Display for DeviceStats {
             DeviceHome::Context(Some(id)) => write!(f, "in context {id}")?,
             DeviceHome::Context(None) => f.write_str("in a context")?,
         }
-        f.write_str(if self.broken { ", broken" } else { "" })
+        f.write_str(if self.broken { ", broken" } else { "" })?;
+        f.write_str(if self.stopped { ", stopped" } else { "" })
     }
 }

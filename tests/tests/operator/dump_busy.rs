@@ -44,7 +44,7 @@ fn a_table_can_be_looked_at_while_two_cpus_edit_it() {
                     let other = own.alloc().unwrap();
                     assert_eq!(own.map(other, 1, 1, 1, RW), (0, 1));
                     assert_eq!(own.free(other, FreeFlags::empty()), 0);
-                    assert_eq!(vm.bed.iommu().trim(vm.bed.domain(GUEST), cpu), Ok(()));
+                    assert_eq!(vm.bed.trim(GUEST, cpu), Ok(()));
                 }
             }
         };

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use pviommu_abi::{Batch, BatchElement, BatchOp, Bfn, ElementFlags, Errno, PciDevice, Subop};
+use pviommu_abi::{
+    Batch, BatchElement, BatchOp, Bfn, ElementFlags, Errno, MapFlags, PciDevice, Subop,
+};
 use pviommu_guest::Hypercall;
 use pviommu_hypervisor::{
-    Background, Reserved, ReservedKind,
+    Background, FaultRule, Reported, Reserved, ReservedKind,
     addr::BfnRange,
     machine::{DeviceHome, Reason},
     platform::{Access, SourceId, UnitId},
@@ -81,6 +83,31 @@ fn a_device_that_cannot_be_put_back_is_told_to_be_broken() {
         assert_eq!(explain(vm, DEVICE, 0x1000, READ), Reason::Broken);
         assert_eq!(explain(vm, ALIAS, 0x1000, READ), Reason::Broken);
         assert!(ask(vm, DEVICE, 0x1000, READ).device.unwrap().broken);
+        vm.end();
+    });
+}
+
+/// INV-48.
+#[test]
+fn a_device_that_was_stopped_for_its_faults_is_told_to_be() {
+    let mut config = Config::one_guest(64);
+    config.devices[0].aliases = vec![ALIAS];
+    config.faults = FaultRule { window_ms: 100, recorded: 1, storm: 3 };
+    with(&config, |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 16, 1, 1, MapFlags::READABLE), (0, 1));
+        for _ in 0..4 {
+            assert!(vm.bed.dma_write(DEVICE, 0x1_0000, &[1]).is_err());
+        }
+        assert!(matches!(explain(vm, DEVICE, 0x1_0000, READ), Reason::Allowed { .. }));
+        assert_eq!(vm.bed.report_faults(0).last(), Some(&Reported::Stopped));
+        assert_eq!(explain(vm, DEVICE, 0x1_0000, READ), Reason::Stopped);
+        let device = ask(vm, ALIAS, 0x1_0000, READ).device.unwrap();
+        assert!(device.stopped && device.faults == 4 && device.to_string().ends_with("stopped"));
+        assert_eq!(vm.unmap(context, 16, 1), (0, 1));
+        let unit = vm.bed.iommu().unit_stats(UnitId(0)).unwrap();
+        assert_eq!((unit.stopped, unit.faults), (1, device.faults));
+        assert!(unit.commands > 0);
         vm.end();
     });
 }
@@ -162,6 +189,6 @@ fn a_question_changes_nothing() {
 /// The same CPU asks for all there is.
 fn is_unlocked(vm: &Vm<'_>) {
     let (iommu, domain) = (vm.bed.iommu(), vm.bed.domain(GUEST));
-    assert_eq!(iommu.trim(domain, vm.bed.own_cpu()), Ok(()));
+    assert_eq!(vm.bed.trim(GUEST, vm.bed.own_cpu()), Ok(()));
     assert_eq!(iommu.scratch_written(domain, vm.bed.own_cpu()), None);
 }

@@ -74,6 +74,7 @@ fn is_so(reason: &Reason, way: Direction, did: Result<Hit, DmaFault>) -> bool {
         }
         Reason::NotAllowed { .. } => refused == Some(denied),
         Reason::UnknownDevice => refused == Some(FaultReason::NoDevice),
+        Reason::Stopped => refused == Some(FaultReason::Off),
         Reason::Broken | Reason::Blocked => refused == Some(FaultReason::Blocked),
         Reason::NotMapped => refused == Some(FaultReason::NotPresent),
         Reason::OutsideAperture(_) => {
