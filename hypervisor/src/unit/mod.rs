@@ -1,4 +1,8 @@
-//! How units are told what to do: the words of their commands and entries.
+//! How units are told what to do: the words of their commands and entries, and the ring they are read from.
 
 #[cfg(feature = "amdvi")]
 pub mod amdvi;
+pub mod queue;
+
+/// A command as units read it: 128 bits, the low half first.
+pub type Command = [u64; 2];

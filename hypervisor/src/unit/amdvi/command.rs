@@ -5,10 +5,8 @@ use pviommu_abi::PciDevice;
 use crate::{
     addr::{BfnRange, PAGE_SHIFT},
     platform::{Invalidation, Tag},
+    unit::Command,
 };
-
-/// A command, its low half first.
-pub type Command = [u64; 2];
 
 const OPCODE_SHIFT: u32 = 60;
 const INVALIDATE_DEVTAB_ENTRY: u64 = 2 << OPCODE_SHIFT;
