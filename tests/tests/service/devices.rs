@@ -2,9 +2,14 @@
 
 use pviommu_abi::{Bfn, ContextId, DomId, Errno, FreeFlags, PciDevice};
 use pviommu_hypervisor::{ReservedKind, addr::BfnRange, platform::UnitId};
-use pviommu_testbed::machine::{Config, DeviceConfig, Half, Step, When, reserved, vtd_facts};
+use pviommu_testbed::machine::{
+    Config, DeviceConfig, DomainConfig, Half, Step, When, reserved, vtd_facts,
+};
 
-use crate::kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest};
+use crate::{
+    kinds,
+    kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest},
+};
 
 const SECOND: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 4 << 3 };
 
@@ -234,10 +239,7 @@ fn a_device_entry_that_cannot_be_switched_fails_the_unit() {
 #[test]
 fn a_broken_device_is_given_to_nobody() {
     let mut config = Config::one_guest(16);
-    config.domains.push(pviommu_testbed::machine::DomainConfig {
-        id: DomId(2),
-        ..pviommu_testbed::machine::DomainConfig::default()
-    });
+    config.domains.push(DomainConfig { id: DomId(2), ..DomainConfig::default() });
     with(&config, |vm| {
         let context = vm.context();
         vm.bed.schedule().set(Step::Attach, When::Nth(1));
@@ -266,4 +268,32 @@ fn tags_run_out_with_an_error_and_come_back() {
         assert_eq!(vm.attach(third, contexts[2]), 0);
         vm.end();
     });
+}
+
+/// INV-42: nobody gets a device whose former owner's entry may be in force, or its translations cached.
+#[test]
+fn a_device_that_did_not_leave_its_owner_for_certain_is_given_to_nobody() {
+    let mut config = Config::one_guest(16);
+    let (id, other) = (DomId(2), DomainConfig::default());
+    config.domains.push(DomainConfig { id, ..other });
+    let config = config.with_quarantine(kinds::background());
+    for step in [Step::Attach, Step::Invalidate] {
+        for half in [Half::Nothing, Half::Done] {
+            with(&config, |vm| {
+                let context = vm.attached_context();
+                assert_eq!(vm.map(context, 10, 1, 1, RW), (0, 1));
+                assert!(vm.lands_in(DEVICE, 10, 1));
+                vm.bed.schedule().hardware_fails(half);
+                vm.bed.schedule().set(step, When::Nth(1));
+                assert_eq!(vm.bed.unassign(GUEST, 0, DEVICE), Err(Errno::EIO), "{step:?}");
+                vm.bed.schedule().clear();
+                for _ in 0..2 {
+                    let given = vm.bed.assign(DomId(2), DEVICE);
+                    assert!([Err(Errno::EBADF), Err(Errno::EBUSY)].contains(&given), "{given:?}");
+                }
+                assert_eq!(vm.bed.counters().references_live, 1, "it may be reached");
+                assert_eq!(vm.bed.violations(), []);
+            });
+        }
+    }
 }

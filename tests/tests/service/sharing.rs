@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pviommu_abi::{ContextId, Errno};
-use pviommu_testbed::machine::Config;
+use pviommu_abi::{ContextId, Errno, PciDevice};
+use pviommu_testbed::machine::{Config, DeviceConfig};
 
 use crate::deferred::{flush_all as flush, unmap_later};
 use crate::kit::{DEVICE, GUEST, RW, Vm, err, with};
@@ -126,6 +126,36 @@ fn a_context_may_be_freed_while_it_is_mapped_into() {
             });
             assert_eq!(vm.bed.counters().references_live, 0);
         }
+        vm.end();
+    });
+}
+
+/// INV-59, D15: two devices that change places over and over, one CPU each, in opposite directions. Nobody
+/// waits for a lock that the other holds, so this ends.
+#[test]
+fn devices_that_cross_each_other_between_two_contexts_never_stop() {
+    const SECOND: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 4 << 3 };
+    let mut config = config(3);
+    config.devices.push(DeviceConfig { function: SECOND, ..DeviceConfig::default() });
+    with(&config, |vm| {
+        let contexts = [vm.context(), vm.context()];
+        for (context, gfn) in contexts.into_iter().zip(1..) {
+            assert_eq!(vm.map(context, 10, gfn, 1, RW), (0, 1));
+        }
+        let bed = vm.bed;
+        std::thread::scope(|scope| {
+            for (cpu, device, places) in
+                [(1, DEVICE, contexts), (2, SECOND, [contexts[1], contexts[0]])]
+            {
+                scope.spawn(move || {
+                    let vm = Vm::new(bed, GUEST, cpu);
+                    for round in 0..ROUNDS as usize {
+                        assert_eq!(vm.attach(device, places[round % 2]), 0);
+                    }
+                });
+            }
+        });
+        assert!(vm.lands_in(DEVICE, 10, 2) && vm.lands_in(SECOND, 10, 1));
         vm.end();
     });
 }

@@ -6,6 +6,7 @@ mod aperture;
 mod conflict;
 mod deferred;
 mod failing;
+mod firmware;
 pub(crate) mod kit;
 mod life;
 mod opt_in;
