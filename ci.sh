@@ -17,6 +17,7 @@ readonly STEPS=(
     "fmt       formatting of the workspace and of what is outside it"
     "clippy    lints, on the host and for bare metal"
     "test      all tests, doc tests included"
+    "audit     AUDIT.md names every lesson, and tests that are there and pass"
     "doc       documentation without warnings"
     "nostd     release builds for bare metal"
     "features  tests with every set of features, and the size of each"
@@ -101,10 +102,32 @@ step_clippy() {
     RUSTFLAGS="--cfg loom" cargo clippy --locked -p pviommu-hypervisor --tests -- -D warnings
 }
 
+# All that a test can depend on, as one number.
+sources() {
+    git ls-files -z --cached --others --exclude-standard -- ':!*.md' ':!*.sh' ':!tests/sabotage' |
+        xargs -0 sh -c 'for f; do [ ! -f "$f" ] || sha256sum "$f"; done' sh | sha256sum
+}
+
+# What it says is kept, with what was tested: the audit reads it.
 step_test() {
     need_c
-    cargo test --locked --workspace
-    cargo test --locked -p pviommu-abi --features arbitrary
+    local log=${CARGO_TARGET_DIR:-target}/test.log
+    mkdir -p "$(dirname "$log")"
+    sources > "$log"
+    CARGO_TERM_COLOR=never cargo test --locked --workspace 2>&1 | tee -a "$log"
+    CARGO_TERM_COLOR=never \
+        cargo test --locked -p pviommu-abi --features arbitrary 2>&1 | tee -a "$log"
+}
+
+step_audit() {
+    local log=${CARGO_TARGET_DIR:-target}/test.log loom=${CARGO_TARGET_DIR:-target}/loom.log
+    if [ "$(head -n 1 "$log" 2> /dev/null)" != "$(sources)" ]; then
+        echo 'audit: no test was run on what is here now, so all are'
+        step_test
+    fi
+    # Models that were run on something else prove nothing.
+    [ "$loom" -nt "$log" ] || loom=
+    tests/audit.sh "$log" "$loom"
 }
 
 step_doc() {

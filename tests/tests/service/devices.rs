@@ -277,15 +277,16 @@ fn a_device_that_did_not_leave_its_owner_for_certain_is_given_to_nobody() {
     let (id, other) = (DomId(2), DomainConfig::default());
     config.domains.push(DomainConfig { id, ..other });
     let config = config.with_quarantine(kinds::background());
-    for step in [Step::Attach, Step::Invalidate] {
+    // Into quarantine, or to nowhere; or its old tag stays.
+    for steps in [[Step::Attach, Step::Block], [Step::Invalidate; 2]] {
         for half in [Half::Nothing, Half::Done] {
             with(&config, |vm| {
                 let context = vm.attached_context();
                 assert_eq!(vm.map(context, 10, 1, 1, RW), (0, 1));
                 assert!(vm.lands_in(DEVICE, 10, 1));
                 vm.bed.schedule().hardware_fails(half);
-                vm.bed.schedule().set(step, When::Nth(1));
-                assert_eq!(vm.bed.unassign(GUEST, 0, DEVICE), Err(Errno::EIO), "{step:?}");
+                steps.iter().for_each(|step| vm.bed.schedule().set(*step, When::Nth(1)));
+                assert_eq!(vm.bed.unassign(GUEST, 0, DEVICE), Err(Errno::EIO), "{steps:?}");
                 vm.bed.schedule().clear();
                 for _ in 0..2 {
                     let given = vm.bed.assign(DomId(2), DEVICE);

@@ -58,7 +58,7 @@ fn every_subop(context: ContextId) -> Vec<(Subop, Vec<u8>)> {
         (
             Subop::QUERY_RESERVED,
             bytes(&|| {
-                let query = QueryReserved { ctx_id, nr_entries: 1, ..QueryReserved::default() };
+                let query = QueryReserved { ctx_id, nr_entries: 8, ..QueryReserved::default() };
                 QueryReserved { entries: GuestPtr(ARRAY), ..query }.as_bytes().to_vec()
             }),
         ),

@@ -38,10 +38,11 @@ fn is_direct(range: &Reserved) -> bool {
     range.kind == ReservedKind::Direct
 }
 
-/// A direct range that allows nothing, or on which another does not agree.
+/// A direct range that allows nothing, or on which another does not agree. The same one twice is one.
 fn is_nonsense(ranges: &[Reserved]) -> bool {
     ranges.iter().enumerate().any(|(index, range)| {
-        let meets = |other: &Reserved| range.range.intersection(other.range).is_some();
+        let meets =
+            |other: &Reserved| other != range && range.range.intersection(other.range).is_some();
         let others = ranges.iter().skip(index + 1);
         let conflict = others.filter(|other| is_direct(range) || is_direct(other)).any(meets);
         conflict || is_direct(range) && range.access.is_empty()
