@@ -226,9 +226,17 @@ impl<'m> Queue<'m> {
     /// A status word nobody waits for, looked for from `first` on.
     fn free_status(&self, first: usize) -> Option<(usize, &'m AtomicU64)> {
         let words = self.status.len();
-        let first = first.checked_rem(words).unwrap_or(0);
-        let all = self.status.iter().enumerate();
-        all.cycle().skip(first).take(words).find(|(_, word)| word.load(Ordering::Acquire) == FREE)
+        let mut number = first;
+        for _ in 0..words {
+            // Round the words: `first` is at most one beyond the last.
+            let at = number.checked_rem(words)?;
+            let status = self.status.get(at)?;
+            if status.load(Ordering::Acquire) == FREE {
+                return Some((at, status));
+            }
+            number = at.saturating_add(1);
+        }
+        None
     }
 
     fn store(&self, entry: usize, [low, high]: &Command) {

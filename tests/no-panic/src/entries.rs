@@ -9,6 +9,7 @@ use pviommu_hypervisor::{
     abi::{DomId, FaultReason, Gfn, PciDevice},
     addr::{GfnRange, Mfn, MfnRange},
     platform::{Access, SourceId, UnitFacts, UnitId},
+    unit::queue::Queue,
 };
 #[cfg(feature = "amdvi")]
 use pviommu_hypervisor::{
@@ -62,6 +63,7 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         show(&tear_down(world));
         #[cfg(feature = "amdvi")]
         show(&words());
+        submit(world);
         look(world);
         operator::ask(world);
     }
@@ -192,6 +194,17 @@ fn words() -> [[u64; 2]; 3] {
     let root = TableRoot { frame: Mfn(any()), levels: any() as u8 };
     let device = command::forget_device(device());
     [command::invalidate(tag, what), device, device_entry::translated(root, tag)]
+}
+
+/// And how it is told.
+#[inline(never)]
+fn submit(world: &World<'_>) {
+    let (ring, status) = world.words.split_at_checked(any() as usize).unwrap_or_default();
+    if let Ok(queue) = Queue::new(ring, status) {
+        while show(&queue.submit(world.iommu.platform(), &words(), || any() != 0)) {
+            show(&queue.has_failed());
+        }
+    }
 }
 
 #[inline(never)]

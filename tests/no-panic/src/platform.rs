@@ -13,6 +13,7 @@ use pviommu_hypervisor::{
         PageOwnership, PolicyDenied, Pool, Preempt, Run, Runs, SourceId, TableFrames, TableRoot,
         Tag, UnitError, UnitId, Wanted,
     },
+    unit::{Command, queue::Registers},
 };
 
 use crate::{
@@ -164,6 +165,20 @@ unsafe impl IommuHw for Opaque<'_> {
 
     fn unit_failed(&self, unit: UnitId) {
         number(u64::from(unit.0), 0);
+    }
+}
+
+impl Registers for Opaque<'_> {
+    fn head(&self) -> Result<usize, UnitError> {
+        done(yes(4, 0)).map(|()| number(4, 0) as usize)
+    }
+
+    fn set_tail(&self, entry: usize) {
+        show(&entry);
+    }
+
+    fn wait_command(&self, status: usize, cookie: u32) -> Command {
+        [number(status as u64, 0), number(u64::from(cookie), 0)]
     }
 }
 
