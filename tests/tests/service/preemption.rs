@@ -35,6 +35,7 @@ fn a_long_call_gives_way_and_ends_as_if_it_had_not() {
     }
 }
 
+/// INV-54, D10: and not at nearly every page.
 #[test]
 fn it_is_asked_at_least_every_256_pages_whether_to_give_way() {
     with_guest(u64::from(PAGES), |vm| {
@@ -45,7 +46,8 @@ fn it_is_asked_at_least_every_256_pages_whether_to_give_way() {
         let mapped = asked(vm);
         assert_eq!(vm.unmap(context, 5, PAGES), (0, PAGES));
         let least = u64::from(PAGES) / 256;
-        assert!(mapped - start >= least && asked(vm) - mapped >= least);
+        let looks = [mapped - start, asked(vm) - mapped];
+        assert!(looks.iter().all(|looks| (least..least * 4).contains(looks)), "{looks:?}");
         vm.end();
     });
 }
