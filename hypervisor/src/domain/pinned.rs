@@ -143,7 +143,7 @@ mod tests {
     fn cpus_that_take_and_give_never_hold_more_than_is_allowed() {
         const ALLOWED: u64 = 2000;
         let pinned = Pinned::new(ALLOWED);
-        let held = core::sync::atomic::AtomicU64::new(0);
+        let held = AtomicU64::new(0);
         std::thread::scope(|scope| {
             for cpu in 0..4usize {
                 let (pinned, held) = (&pinned, &held);

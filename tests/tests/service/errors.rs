@@ -42,7 +42,7 @@ fn of_two_errors_the_first_is_told() {
             if first == Step::Alloc {
                 // A table more than there is.
                 assert_eq!(vm.unmap(context, 10, 8), (0, 8));
-                vm.bed.iommu().trim(vm.bed.domain(crate::kit::GUEST), 0).unwrap();
+                vm.bed.trim(crate::kit::GUEST, 0).unwrap();
             }
             vm.bed.schedule().set(second, When::From(1));
             vm.bed.schedule().set(first, When::From(1));

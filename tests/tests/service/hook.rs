@@ -3,8 +3,8 @@
 use pviommu_abi::{
     AllocContext, AllocContextExt, Batch, BatchElement, BatchOp, Bfn, Capabilities, ContextId,
     DeviceHandle, ElementFlags, Errno, FlushPages, FreeContext, FreeFlags, GuestPtr, Init, Lookup,
-    OwnershipMode, QueryDevice, QueryLimits, QueryReserved, ReattachDevice, RemoteCmd, Subop,
-    TakeOwnership,
+    OwnershipMode, QueryDevice, QueryLimits, QueryReserved, ReadFaults, ReattachDevice, RemoteCmd,
+    Subop, TakeOwnership,
 };
 use pviommu_testbed::machine::{Step, When};
 use zerocopy::IntoBytes;
@@ -75,6 +75,13 @@ fn every_subop(context: ContextId) -> Vec<(Subop, Vec<u8>)> {
             bytes(&|| {
                 let device = DeviceHandle::pci(DEVICE);
                 QueryDevice { device, ..QueryDevice::default() }.as_bytes().to_vec()
+            }),
+        ),
+        (
+            Subop::READ_FAULTS,
+            bytes(&|| {
+                let read = ReadFaults { nr_records: 1, ..ReadFaults::default() };
+                ReadFaults { records: GuestPtr(ARRAY), ..read }.as_bytes().to_vec()
             }),
         ),
         (Subop::QUERY_LIMITS, QueryLimits { ctx_id, ..QueryLimits::default() }.as_bytes().to_vec()),

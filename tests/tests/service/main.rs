@@ -9,7 +9,6 @@
 mod announced;
 mod batch;
 mod busy;
-mod death;
 mod deferred;
 mod devices;
 mod dying;
@@ -34,4 +33,5 @@ mod shapes;
 mod sharing;
 mod superpages;
 mod tables;
+mod teardown;
 mod v7;
