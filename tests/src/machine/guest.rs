@@ -22,6 +22,9 @@ use super::{
 /// Times a call may be continued before it counts as stuck.
 const CONTINUATIONS: u32 = 1 << 24;
 
+/// What a call returns that was given up before it was done: no status is like it.
+pub const GIVEN_UP: i64 = i64::MIN;
+
 /// What a guest needs of the machine.
 pub(crate) trait Port: Sync {
     fn board(&self) -> &Board;
@@ -36,6 +39,7 @@ pub struct Guest<'b> {
     calls: AtomicU64,
     entries: AtomicU64,
     nanoseconds: AtomicU64,
+    patience: AtomicU64,
 }
 
 impl fmt::Debug for Guest<'_> {
@@ -48,7 +52,9 @@ impl fmt::Debug for Guest<'_> {
 impl<'b> Guest<'b> {
     pub(crate) fn new(port: &'b dyn Port, domain: DomId, cpu: usize) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { port, domain, cpu, calls: zero(), entries: zero(), nanoseconds: zero() }
+        let (calls, entries, nanoseconds) = (zero(), zero(), zero());
+        let patience = AtomicU64::new(u64::MAX);
+        Self { port, domain, cpu, calls, entries, nanoseconds, patience }
     }
 
     /// The domain it is.
@@ -75,6 +81,12 @@ impl<'b> Guest<'b> {
         self.nanoseconds.load(Ordering::Relaxed)
     }
 
+    /// From now on gives a call up that is not done after so many entries into the service: its
+    /// status is [`GIVEN_UP`].
+    pub fn gives_up_after(&self, entries: u32) {
+        self.patience.store(u64::from(entries), Ordering::Relaxed);
+    }
+
     /// Where the arguments of this CPU lie: 24 bytes before the end of a page, so that nearly
     /// all of them straddle two pages that are no neighbours in the machine.
     #[must_use]
@@ -88,6 +100,7 @@ impl<'b> Guest<'b> {
     /// If it is continued without end.
     pub fn call(&self, subop: u64, arg: u64) -> i64 {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        let patience = self.patience.load(Ordering::Relaxed);
         let begin = Instant::now();
         let mut entries = 0;
         let status = loop {
@@ -95,7 +108,8 @@ impl<'b> Guest<'b> {
             assert!(entries < CONTINUATIONS, "a hypercall makes no progress");
             match self.port.call(self.domain, self.cpu, subop, arg) {
                 Outcome::Done(status) => break status,
-                _ => continue,
+                _ if u64::from(entries) >= patience => break GIVEN_UP,
+                _ => {}
             }
         };
         let spent = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);

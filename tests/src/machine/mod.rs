@@ -70,7 +70,7 @@ pub use config::{Config, DeviceConfig, DomainConfig, limits, reserved};
 pub use counters::Counters;
 pub use dma::{DmaFault, Hit};
 pub use frames::{FrameInfo, FrameKind, PAGE_SIZE, Reach, Refused};
-pub use guest::Guest;
+pub use guest::{GIVEN_UP, Guest};
 pub use harsh::{Dice, Harshness};
 pub use pause::Pause;
 pub use platform::{DomainSlot, Platform};
