@@ -1,8 +1,8 @@
 //! What must be true after each step: where DMA lands, who holds what, what guests are told.
 
 use pviommu_abi::{
-    AccessFlags, ContextId, DomId, Errno, Gfn, LimitFlags, LookupResult, Origin, QueryReserved,
-    ReservedKind as WireKind, ReservedRange, Subop,
+    AccessFlags, ContextId, DomId, Errno, Gfn, LimitFlags, Lookup, LookupResult, Origin,
+    QueryReserved, ReservedKind as WireKind, ReservedRange, Subop,
 };
 use pviommu_guest::Hypercall;
 use pviommu_hypervisor::{Reserved, ReservedKind, addr::Mfn, platform::Access};
@@ -11,13 +11,13 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::{
     run::Run,
-    world::{Hold, Mapping, bounds, contains},
+    world::{Hold, Mapping, Space, bounds, contains},
 };
 use crate::acts::{Found, both, holes, limits, lookup, moves};
 use crate::kit::err;
 
 /// Bus frames that are looked at after every step.
-const ALWAYS: [u64; 6] = [0x7fff, 0x8000, 0x8002, 0x8003, 3, 0x2ff];
+pub(super) const ALWAYS: [u64; 6] = [0x7fff, 0x8000, 0x8002, 0x8003, 3, 0x2ff];
 
 fn flags(access: Access) -> AccessFlags {
     let mut flags = AccessFlags::empty();
@@ -25,6 +25,26 @@ fn flags(access: Access) -> AccessFlags {
     flags.set(AccessFlags::WRITE, access.contains(Access::WRITE));
     flags
 }
+
+/// What a guest is told of a mapping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Seen {
+    origin: Origin,
+    access: AccessFlags,
+    foreign: bool,
+    mmio: bool,
+    /// The frame behind it, if it is known by a guest frame.
+    frame: Option<u64>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        let (origin, access) = (Origin::INITIAL, AccessFlags::empty());
+        Self { origin, access, foreign: false, mmio: false, frame: None }
+    }
+}
+
+type Told = Result<Seen, i64>;
 
 impl Run<'_> {
     pub(super) fn check(&mut self) {
@@ -36,7 +56,8 @@ impl Run<'_> {
             for bfn in &touched {
                 self.check_dma(device, *bfn);
             }
-            if self.world.quarantine.is_some() {
+            let its = &self.world.devices[device];
+            if self.world.quarantine.is_some() && !its.blocked && !its.unknown {
                 self.bed.check_direct(self.world.devices[device].function);
             }
         }
@@ -57,6 +78,14 @@ impl Run<'_> {
         if self.is_trusted_and_gone(device, bfn) {
             return;
         }
+        if self.is_unknown(device) {
+            // The machine judges where that lands, but for what a host map may still lead to.
+            let info = bed.board().memory().frames.info(Mfn(bfn));
+            if info.is_some_and(|info| info.kind != FrameKind::Free) {
+                both(bed, function, bfn);
+            }
+            return;
+        }
         let found = both(bed, function, bfn);
         assert_eq!(found, expected, "device {device}, bfn {bfn:#x}");
         if let [Found::At(frame), Found::At(_)] = found
@@ -67,7 +96,7 @@ impl Run<'_> {
     }
 
     /// A host map leads where nobody is any more, or never was: no device may be told to go there.
-    fn is_trusted_and_gone(&self, device: usize, bfn: u64) -> bool {
+    pub(super) fn is_trusted_and_gone(&self, device: usize, bfn: u64) -> bool {
         let its = &self.world.devices[device];
         let (Some(dom), Some(ctx)) = (its.owner, its.context) else { return false };
         let mapping = self.world.get(dom, ctx, bfn);
@@ -86,7 +115,20 @@ impl Run<'_> {
         })
     }
 
+    /// True if the model does not know where a device is.
+    pub(super) fn is_unknown(&self, device: usize) -> bool {
+        let its = &self.world.devices[device];
+        let frozen = |dom: usize, ctx| self.world.space(dom, ctx).is_some_and(|space| space.frozen);
+        its.unknown
+            || its.owner.is_some_and(|dom| {
+                self.world.domains[dom].unknown || its.context.is_some_and(|ctx| frozen(dom, ctx))
+            })
+    }
+
     fn check_frames(&self) {
+        if self.world.domains.iter().any(|domain| domain.unknown) {
+            return self.check_no_frame_is_lost();
+        }
         let (world, frames) = (&self.world, &self.bed.board().memory().frames);
         let mut references = 0;
         for (frame, kept) in &world.frames {
@@ -97,10 +139,10 @@ impl Run<'_> {
         }
         assert_eq!(self.bed.counters().references_live, references);
         for domain in &world.domains {
-            let maps = domain.spaces.values().flat_map(|space| space.maps.values().flatten());
-            let foreign = maps.filter(|it| matches!(it.hold, Hold::Share(_))).count();
+            let foreign: usize = domain.spaces.values().map(Space::foreign).sum();
             let told = self.bed.domain(domain.id).stats().foreign_pages;
-            assert_eq!(told, u32::try_from(foreign).unwrap(), "{:?}", domain.id);
+            let foreign = u32::try_from(foreign).unwrap() + domain.leaked_foreign;
+            assert_eq!(told, foreign, "{:?}", domain.id);
         }
         for share in &world.shares {
             if let Some(grant) = share.grant.filter(|_| !share.ended) {
@@ -111,10 +153,23 @@ impl Run<'_> {
         }
     }
 
+    /// Of frames: where not all is known of who holds them, nobody who is known to hold one has lost it.
+    fn check_no_frame_is_lost(&self) {
+        let (world, frames) = (&self.world, &self.bed.board().memory().frames);
+        for (frame, kept) in &world.frames {
+            let Some(info) = frames.info(Mfn(*frame)) else { continue };
+            assert!(info.references >= kept.references, "frame {frame:#x}");
+            assert!(info.kind != FrameKind::Free || kept.references == 0, "frame {frame:#x}");
+        }
+    }
+
     fn check_answers(&self, dom: usize, ctx: u16, touched: &[u64]) {
         let (vm, id) = (self.vm(dom), ContextId(ctx));
         let domain = &self.world.domains[dom];
         let space = domain.spaces.get(&ctx);
+        if domain.unknown && !domain.dead {
+            return;
+        }
         let told = limits(&vm, id);
         let nothing = if domain.dead { Errno::ENODEV } else { Errno::ENOENT };
         if domain.dead || (space.is_none() && ctx != 0) {
@@ -134,37 +189,47 @@ impl Run<'_> {
     }
 
     fn check_lookup(&self, dom: usize, ctx: u16, bfn: u64) {
+        let (found, expected) = self.looked_up(dom, ctx, bfn);
+        assert_eq!(found, expected, "context {ctx}, bfn {bfn:#x}");
+    }
+
+    /// What a guest is told of a bus frame, and what it must be told.
+    pub(super) fn looked_up(&self, dom: usize, ctx: u16, bfn: u64) -> (Told, Told) {
         let answer = lookup(&self.vm(dom), ContextId(ctx), bfn);
         let Some(space) = self.world.space(dom, ctx) else {
-            assert_eq!(answer.map(|_| ()), Err(err(Errno::ENOENT)));
-            return;
+            return (answer.map(|_| Seen::default()), Err(err(Errno::ENOENT)));
         };
         let reserved = space.reserved_at(bfn);
         let direct = reserved.filter(|it| it.kind == ReservedKind::Direct);
-        let expected = match (direct, space.get(&self.world.ram, bfn)) {
+        let page = space.get(&self.world.ram, bfn);
+        let expected = match (direct, page) {
             _ if !contains(space.aperture, bfn) => Err(Errno::EINVAL),
-            (Some(direct), _) => Ok((Origin::RESERVED, flags(direct.access), [false; 2])),
+            (Some(direct), _) => {
+                let (origin, access) = (Origin::RESERVED, flags(direct.access));
+                Ok(Seen { origin, access, ..Seen::default() })
+            }
             (None, Some(it)) => {
+                let (origin, access) = (it.origin, flags(it.access));
                 let foreign = matches!(it.hold, Hold::Share(_));
-                Ok((it.origin, flags(it.access), [foreign, it.mmio]))
+                Ok(Seen { origin, access, foreign, mmio: it.mmio, frame: None })
             }
             (None, None) => Err(Errno::ENOENT),
         };
-        let found = answer.map(|it| {
-            let kinds = [LookupResult::FOREIGN, LookupResult::MMIO];
-            (it.origin, it.access, kinds.map(|kind| it.result.contains(kind)))
-        });
-        assert_eq!(found, expected.map_err(err), "context {ctx}, bfn {bfn:#x}");
         // A page that the guest has is told by its guest frame.
-        let page = space.get(&self.world.ram, bfn).filter(|_| reserved.is_none());
         let pages = &self.world.domains[dom].p2m;
-        if let (Ok(it), Some(page)) = (answer, page)
-            && it.result.contains(LookupResult::GFN)
-            && it.gfn != Gfn(u64::MAX)
-            && let Some(here) = pages.get(&it.gfn.0)
-        {
-            assert_eq!(here.frame, page.frame, "context {ctx}, bfn {bfn:#x}");
-        }
+        let behind = |it: &Lookup| {
+            let told = it.result.contains(LookupResult::GFN) && it.gfn != Gfn(u64::MAX);
+            pages.get(&it.gfn.0).filter(|_| told && reserved.is_none()).map(|page| page.frame)
+        };
+        let found = answer.map(|it| Seen {
+            origin: it.origin,
+            access: it.access,
+            foreign: it.result.contains(LookupResult::FOREIGN),
+            mmio: it.result.contains(LookupResult::MMIO),
+            frame: behind(&it),
+        });
+        let frame = found.ok().and_then(|found| found.frame).and(page).map(|page| page.frame);
+        (found, expected.map(|it| Seen { frame, ..it }).map_err(err))
     }
 
     fn check_reserved(&self, dom: usize, ctx: u16) {

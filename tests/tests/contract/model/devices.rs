@@ -99,6 +99,7 @@ impl World {
         self.go(device);
         self.devices[device].owner = Some(dom);
         self.devices[device].context = to;
+        self.devices[device].blocked = false;
         Ok(())
     }
 

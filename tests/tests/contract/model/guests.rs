@@ -60,7 +60,7 @@ impl Run<'_> {
                 (0, i32::try_from(errno.map_or(0, err)).unwrap(), done)
             }
         };
-        assert_eq!(answer, expected);
+        self.answered(answer, expected);
     }
 
     /// An edit by one of v7's own calls.
@@ -77,7 +77,7 @@ impl Run<'_> {
                 (errno.map_or(0, err), done)
             }
         };
-        assert_eq!(answer, expected);
+        self.answered(answer, expected);
     }
 
     pub(super) fn map(&mut self, at: Target, gfn: u64, access: Access, by: By) {
@@ -170,8 +170,8 @@ impl Run<'_> {
             () if used == usize::from(CONTEXTS) => Err(Errno::ENOSPC),
             () => Ok(()),
         };
-        assert_eq!(answer, status(expected));
-        if expected.is_ok() {
+        self.answered(answer, status(expected));
+        if expected.is_ok() && answer == 0 {
             let id = u16::try_from(argument.ctx_id).unwrap();
             assert!(id != 0 && id <= CONTEXTS);
             let all = (first, last) == (0, 0);

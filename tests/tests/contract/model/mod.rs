@@ -13,6 +13,7 @@ mod ops;
 mod pages;
 mod run;
 mod setup;
+mod told;
 mod world;
 
 use proptest::prelude::*;
@@ -29,7 +30,7 @@ fn run(seed: u64, yields: u64, ops: &[Op]) {
     let config = setup::config(seed);
     with(&config, |vm| {
         let bed = vm.bed;
-        let mut run = Run { bed, world: World::new(bed, &config), touched: Vec::new() };
+        let mut run = Run::new(bed, World::new(bed, &config));
         for dom in 0..IDS.len() {
             assert_eq!(run.vm(dom).init(u32::from(CONTEXTS), 12), 0);
         }

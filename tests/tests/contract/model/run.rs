@@ -6,6 +6,7 @@ use pviommu_testbed::machine::Bed;
 use super::{
     guests::{How, Target},
     ops::{Op, Place},
+    told::Told,
     world::World,
 };
 use crate::acts::take;
@@ -23,11 +24,19 @@ pub(super) struct Run<'b> {
     pub(super) world: World,
     /// Bus frames to look at after this step.
     pub(super) touched: Vec<u64>,
+    /// Entries into the service after which a guest gives a call up; all that it takes, if not said.
+    pub(super) patience: Option<u32>,
+    /// What was answered while something fails, and what the model says, which knows of no failure.
+    pub(super) told: Option<Vec<Told>>,
 }
 
 impl<'b> Run<'b> {
     pub(super) fn vm(&self, dom: usize) -> Vm<'b> {
-        Vm::new(self.bed, self.world.domains[dom].id, 0)
+        let vm = Vm::new(self.bed, self.world.domains[dom].id, 0);
+        if let Some(entries) = self.patience {
+            vm.guest.gives_up_after(entries);
+        }
+        vm
     }
 
     pub(super) fn id(&self, dom: usize) -> DomId {
@@ -86,16 +95,19 @@ impl<'b> Run<'b> {
             Op::Free { dom, ctx, reattach } => {
                 let flags = if reattach { FreeFlags::REATTACH_DEFAULT } else { FreeFlags::empty() };
                 let answer = self.vm(dom).free(ContextId(ctx), flags);
-                assert_eq!(answer, status(self.world.free(dom, ctx, reattach)));
+                let expected = status(self.world.free(dom, ctx, reattach));
+                self.answered(answer, expected);
             }
             Op::Attach { dom, device, ctx } => {
                 let function = self.world.devices[device].function;
                 let answer = self.vm(dom).attach(function, ContextId(ctx));
-                assert_eq!(answer, status(self.world.attach(dom, device, ctx)));
+                let expected = status(self.world.attach(dom, device, ctx));
+                self.answered(answer, expected);
             }
             Op::Take { dom, mode, background } => {
                 let answer = take(&self.vm(dom), mode, background);
-                assert_eq!(answer, status(self.world.take(dom, mode, background)));
+                let expected = status(self.world.take(dom, mode, background));
+                self.answered(answer, expected);
             }
             Op::Change { dom, gfn, pages, change } => self.change(dom, gfn, pages, change),
             Op::Grant { dom, gfn, to, read_only } => self.add_grant(dom, gfn, to, read_only),
@@ -118,25 +130,28 @@ impl<'b> Run<'b> {
             Op::Assign { dom, device } => {
                 let function = self.world.devices[device].function;
                 let assigned = self.bed.assign(self.id(dom), function);
-                assert_eq!(assigned, self.world.assign(dom, device));
+                let expected = self.world.assign(dom, device);
+                self.answered(assigned, expected);
             }
             Op::Unassign { dom, device } => {
                 let function = self.world.devices[device].function;
                 let gone = self.bed.unassign(self.id(dom), 0, function);
-                assert_eq!(gone, self.world.unassign(dom, device));
+                let expected = self.world.unassign(dom, device);
+                self.answered(gone, expected);
             }
             Op::Trim { dom } => {
-                assert_eq!(self.bed.trim(self.id(dom), 0), Ok(()));
+                let trimmed = self.bed.trim(self.id(dom), 0);
+                self.answered(trimmed, Ok(()));
             }
             Op::Kill { dom } => self.kill(dom),
         }
     }
 
-    fn target(&self, dom: usize, ctx: u16, at: Place, pages: u32) -> Target {
+    pub(super) fn target(&self, dom: usize, ctx: u16, at: Place, pages: u32) -> Target {
         Target { dom, ctx, bfn: self.resolve(at), pages }
     }
 
-    fn touch_place(&mut self, at: Place, pages: u32) {
+    pub(super) fn touch_place(&mut self, at: Place, pages: u32) {
         self.touch(self.resolve(at), u64::from(pages));
     }
 }

@@ -121,12 +121,17 @@ impl World {
             dead: false,
             spaces: Default::default(),
             p2m: p2m(bed, it),
+            unknown: false,
+            leaked_foreign: 0,
         };
         let device = |it: &DeviceConfig| Device {
             function: it.function,
+            unit: it.unit,
             reserved: it.reserved.clone(),
             owner: None,
             context: None,
+            blocked: false,
+            unknown: false,
         };
         let mut ram = Vec::new();
         let mut from = Mfn(0);

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use pviommu_abi::{DomId, Errno, Origin, PciDevice};
-use pviommu_hypervisor::{DefaultMap, Reserved, ReservedKind, Role, platform::Access};
+use pviommu_hypervisor::{
+    DefaultMap, Reserved, ReservedKind, Role,
+    platform::{Access, UnitId},
+};
 
 use crate::acts::Found;
 
@@ -38,6 +41,8 @@ pub(super) struct Space {
     pub(super) host: bool,
     /// What devices here have reserved, and how many of them.
     pub(super) reserved: Vec<(Reserved, u32)>,
+    /// A unit that serves it has failed: nothing here is changed any more.
+    pub(super) frozen: bool,
 }
 
 /// A guest frame.
@@ -56,7 +61,7 @@ impl Page {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Domain {
     pub(super) id: DomId,
     pub(super) role: Role,
@@ -66,19 +71,28 @@ pub(super) struct Domain {
     pub(super) dead: bool,
     pub(super) spaces: BTreeMap<u16, Space>,
     pub(super) p2m: BTreeMap<u64, Page>,
+    /// A unit failed in the middle of a move of its devices or tables: what it has is not known.
+    pub(super) unknown: bool,
+    /// Pages of others that are held for ever.
+    pub(super) leaked_foreign: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Device {
     pub(super) function: PciDevice,
+    pub(super) unit: UnitId,
     pub(super) reserved: Vec<Reserved>,
     pub(super) owner: Option<usize>,
     /// `None`: in no context of its owner's.
     pub(super) context: Option<u16>,
+    /// Its unit would not put it into quarantine: it may do nothing at all.
+    pub(super) blocked: bool,
+    /// Its unit has failed: where it is, is not known.
+    pub(super) unknown: bool,
 }
 
 /// A grant, or a foreign mapping.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Share {
     pub(super) owner: usize,
     pub(super) read_only: bool,
@@ -113,7 +127,7 @@ impl Kept {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct World {
     pub(super) top: u64,
     /// Memory of the machine, as a host map has it.
@@ -141,7 +155,7 @@ pub(super) fn bounds(reserved: &Reserved) -> (u64, u64) {
 impl Space {
     pub(super) fn new(background: Found, aperture: (u64, u64)) -> Self {
         let (maps, reserved) = (BTreeMap::new(), Vec::new());
-        Self { background, aperture, maps, host: false, reserved }
+        Self { background, aperture, maps, host: false, reserved, frozen: false }
     }
 
     pub(super) fn get(&self, ram: &[(u64, u64)], bfn: u64) -> Option<Mapping> {
@@ -152,6 +166,12 @@ impl Space {
             there.then_some(initial)
         };
         self.maps.get(&bfn).copied().unwrap_or_else(host)
+    }
+
+    /// Pages of others that are mapped.
+    pub(super) fn foreign(&self) -> usize {
+        let mappings = self.maps.values().flatten();
+        mappings.filter(|it| matches!(it.hold, Hold::Share(_))).count()
     }
 
     /// The reserved range that a bus frame is in.
@@ -252,7 +272,7 @@ impl World {
         let blocked = [Found::Fault; 2];
         let its_own = device.reserved.iter().find(|it| contains(bounds(it), bfn));
         let direct = device.reserved.iter().any(|it| it.kind == ReservedKind::Direct);
-        if contains(WINDOW, bfn) {
+        if contains(WINDOW, bfn) || device.blocked {
             return blocked;
         }
         let space = match (device.owner, device.context) {
