@@ -5,6 +5,7 @@
 //! After each step every answer, where DMA of every device lands, every reference and pin, and what
 //! guests are told must be what the model says, and the machine must have nothing to complain of.
 
+mod chaos;
 mod check;
 mod devices;
 mod embedder;
