@@ -10,7 +10,7 @@ use pviommu_testbed::machine::FrameKind;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{
-    run::Run,
+    run::{CONTEXTS, Run},
     world::{Hold, Mapping, Space, bounds, contains},
 };
 use crate::acts::{Found, both, holes, limits, lookup, moves};
@@ -63,8 +63,7 @@ impl Run<'_> {
         }
         self.check_frames();
         for dom in 0..self.world.domains.len() {
-            let contexts: Vec<u16> = self.world.domains[dom].spaces.keys().copied().collect();
-            for ctx in contexts.into_iter().chain([0, 5]) {
+            for ctx in 0..=CONTEXTS + 1 {
                 self.check_answers(dom, ctx, &touched);
             }
         }
