@@ -137,6 +137,8 @@ impl Run<'_> {
             assert_eq!(info.kind == FrameKind::Free, kept.is_free(), "frame {frame:#x}");
         }
         assert_eq!(self.bed.counters().references_live, references);
+        let pinned = world.domains.iter().map(|it| self.bed.domain(it.id).stats().pinned_pages);
+        assert_eq!(pinned.sum::<u64>(), references, "each is charged to a domain");
         for domain in &world.domains {
             let foreign: usize = domain.spaces.values().map(Space::foreign).sum();
             let told = self.bed.domain(domain.id).stats().foreign_pages;

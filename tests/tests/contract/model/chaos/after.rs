@@ -204,6 +204,7 @@ impl Chaos<'_> {
             if well {
                 let frames = u64::from(stats.table_frames);
                 assert_eq!(frames, stats.leaked_tables, "table frames of {:?}", domain.id);
+                assert_eq!(stats.pinned_pages, stats.leaked_pages, "pages of {:?}", domain.id);
             }
         }
         let leaked = self.leaked();

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use pviommu_abi::{
-    ContextId, DeviceHandle, DomId, Errno, GuestPtr, QueryDevice, QueryReserved, RemoteCmd, Subop,
+    ContextId, DeviceHandle, DomId, Errno, GuestPtr, QueryDevice, QueryReserved, ReadFaults,
+    RemoteCmd, Subop,
 };
 use pviommu_hypervisor::Outcome;
 use zerocopy::IntoBytes;
@@ -52,6 +53,8 @@ pub(super) enum Ask {
         device: usize,
     },
     ScratchWritten,
+    /// What units have recorded is reported first.
+    Faults,
 }
 
 pub(super) fn ask() -> impl Strategy<Value = Ask> {
@@ -70,6 +73,7 @@ pub(super) fn ask() -> impl Strategy<Value = Ask> {
         Just(Ask::SameDefault),
         (0..4usize).prop_map(|device| Ask::Quarantine { device }),
         Just(Ask::ScratchWritten),
+        Just(Ask::Faults),
     ]
 }
 
@@ -116,6 +120,7 @@ impl Run<'_> {
             Ask::Remote { of, ctx } => {
                 (self.unmap_nothing(&vm, dom, of, ctx), self.may_unmap_nothing(dom, of, ctx))
             }
+            Ask::Faults => (self.read_faults(&vm), alive(Ok(()))),
             Ask::FlushWaiting => return self.flush_what_waits(),
             Ask::SameDefault => return self.ask_for_the_same_default(dom),
             Ask::Quarantine { device } => return self.quarantine(device),
@@ -148,6 +153,18 @@ impl Run<'_> {
         if given == 0 && its.owner == Some(dom) && !self.is_unknown(device) {
             assert_eq!(query.ctx_id, u32::from(its.context.unwrap_or(0)), "device {device}");
         }
+        given
+    }
+
+    fn read_faults(&self, vm: &Vm<'_>) -> i64 {
+        self.bed.report_faults(0);
+        let records = GuestPtr(vm.guest.argument_address() + INNER);
+        let mut question = ReadFaults { nr_records: 2, records, ..ReadFaults::default() };
+        let at = vm.guest.argument_address();
+        self.bed.guest_write(vm.guest.domain(), at, question.as_bytes());
+        let given = vm.guest.call(u64::from(Subop::READ_FAULTS.0), at);
+        self.bed.guest_read(vm.guest.domain(), at, question.as_mut_bytes());
+        assert!(given != 0 || question.nr_records <= 2, "{question:?}");
         given
     }
 
