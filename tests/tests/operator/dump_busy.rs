@@ -19,6 +19,40 @@ use crate::{
     look::dump_all,
 };
 
+/// Those who edit and those who look go on until each has done enough, however slow one is.
+struct Meeting {
+    parties: u64,
+    content: AtomicU64,
+    failed: AtomicBool,
+}
+
+impl Meeting {
+    fn of(parties: u64) -> Self {
+        Self { parties, content: AtomicU64::new(0), failed: AtomicBool::new(false) }
+    }
+
+    /// Acts, with the number of times before, until all have acted as often as they must.
+    fn act(&self, least: u64, mut act: impl FnMut(u64)) {
+        let _leaves = Leaves(self);
+        let goes_on = || self.content.load(Ordering::Acquire) < self.parties;
+        let mut times = 0;
+        while goes_on() && !self.failed.load(Ordering::Acquire) {
+            act(times);
+            times += 1;
+            self.content.fetch_add(u64::from(times == least), Ordering::AcqRel);
+        }
+    }
+}
+
+/// Nobody waits for one whose check failed.
+struct Leaves<'m>(&'m Meeting);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.failed.fetch_or(thread::panicking(), Ordering::AcqRel);
+    }
+}
+
 /// Two guests' CPUs map and unmap, large leaves among it, and a context comes and goes; a third one
 /// looks all the time. What it is told is never a frame that is not the guest's.
 #[test]
@@ -28,13 +62,13 @@ fn a_table_can_be_looked_at_while_two_cpus_edit_it() {
     config.domains[0].contiguous = vec![GfnRange::of_pages(Gfn(512), 512).unwrap()];
     with(&config, |vm| {
         let context = vm.attached_context();
-        let (done, looks) = (AtomicBool::new(false), AtomicU64::new(0));
+        let meeting = Meeting::of(3);
         let edit = |cpu: usize, base: u64| {
             let own = Vm::new(vm.bed, GUEST, cpu);
-            for round in 0..400 {
+            meeting.act(200, |round| {
                 let at = base + (round % 7) * 0x400;
                 let large = own.map(context, at, 512, 512, RW);
-                let small = own.map(context, at + 0x200 + round % 5, round, 100, RW);
+                let small = own.map(context, at + 0x200 + round % 5, round % 400, 100, RW);
                 assert_eq!((large, small), ((0, 512), (0, 100)));
                 assert_eq!(own.unmap(context, at + 3, 1), (0, 1));
                 assert_eq!(own.unmap(context, at, 3), (0, 3));
@@ -46,21 +80,13 @@ fn a_table_can_be_looked_at_while_two_cpus_edit_it() {
                     assert_eq!(own.free(other, FreeFlags::empty()), 0);
                     assert_eq!(vm.bed.trim(GUEST, cpu), Ok(()));
                 }
-            }
+            });
         };
         thread::scope(|scope| {
-            let editors = [scope.spawn(|| edit(1, 0)), scope.spawn(|| edit(2, 0x10_0000))];
-            scope.spawn(|| {
-                while !done.load(Ordering::Acquire) {
-                    look(vm, context);
-                    looks.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-            let ended: Vec<_> = editors.into_iter().map(thread::ScopedJoinHandle::join).collect();
-            done.store(true, Ordering::Release);
-            assert!(ended.iter().all(Result::is_ok));
+            scope.spawn(|| edit(1, 0));
+            scope.spawn(|| edit(2, 0x10_0000));
+            scope.spawn(|| meeting.act(30, |_| look(vm, context)));
         });
-        assert!(looks.load(Ordering::Relaxed) > 10, "{looks:?}");
         assert!(dump_all(vm, context, 8).iter().all(|line| line.shown == Shown::Blocked));
         vm.end();
     });
@@ -75,30 +101,25 @@ fn a_context_may_go_while_it_is_looked_at() {
     with(&config, |vm| {
         assert_eq!(vm.init(8, 10), 0);
         let (domain, cpu) = (vm.bed.domain(GUEST), vm.bed.own_cpu());
-        let (done, looks) = (AtomicBool::new(false), AtomicU64::new(0));
+        let meeting = Meeting::of(2);
         thread::scope(|scope| {
-            let guest = scope.spawn(|| {
-                for _ in 0..150 {
+            scope.spawn(|| {
+                meeting.act(100, |_| {
                     let context = vm.alloc().unwrap();
                     for bfn in (0..0x4000).step_by(0x100) {
                         assert_eq!(vm.map(context, bfn, 0, 64, RW), (0, 64));
                     }
                     assert_eq!(vm.free(context, FreeFlags::empty()), 0);
-                }
+                });
             });
             scope.spawn(|| {
-                while !done.load(Ordering::Acquire) {
+                meeting.act(1000, |_| {
                     let mut lines = [DumpLine::EMPTY; 100];
                     let id = pviommu_abi::ContextId(1);
-                    let dumped = vm.bed.iommu().dump(domain, cpu, id, Bfn(0), &mut lines);
-                    looks.fetch_add(u64::from(dumped.is_some()), Ordering::Relaxed);
-                }
+                    let _ = vm.bed.iommu().dump(domain, cpu, id, Bfn(0), &mut lines);
+                });
             });
-            let ended = guest.join();
-            done.store(true, Ordering::Release);
-            assert!(ended.is_ok());
         });
-        assert!(looks.load(Ordering::Relaxed) > 10, "{looks:?}");
         vm.end();
     });
 }
