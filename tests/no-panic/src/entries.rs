@@ -201,7 +201,8 @@ fn words() -> [[u64; 2]; 3] {
 fn submit(world: &World<'_>) {
     let (ring, status) = world.words.split_at_checked(any() as usize).unwrap_or_default();
     if let Ok(queue) = Queue::new(ring, status) {
-        while show(&queue.submit(world.iommu.platform(), &words(), || any() != 0)) {
+        let commands = [[any(), any()]; 3];
+        while show(&queue.submit(world.iommu.platform(), &commands, || any() != 0)) {
             show(&queue.has_failed());
         }
     }
