@@ -126,9 +126,10 @@ for set in $(sets); do
     fi
     table+=("$set $own $service")
     echo "$set: passed"
+    kill -0 "$linking" 2> /dev/null || wait "$linking" || fail "it does not link, see above"
 done
 
-wait "$linking" || fail "see above"
+wait "$linking" || fail "it does not link, see above"
 printf '%-20s %10s %14s %12s\n' features 'own tests' 'service tests' 'bytes linked'
 for row in "${table[@]}"; do
     read -r set own service <<< "$row"
