@@ -106,6 +106,9 @@ impl Chaos<'_> {
         self.note_failed_units();
         let before = mem::replace(&mut self.run.world, asked);
         self.note_failed_units();
+        if fault.is_some_and(|(fault, hit)| hit && fault.is_refusal()) {
+            self.learn_who_is_blocked(&before);
+        }
         let eio = err(Errno::EIO);
         let is_eio = |told: &Told| told.given.0 == eio || told.given.1 == eio;
         let allowed = |told: &Told| {

@@ -117,6 +117,7 @@ impl Run<'_> {
             }
             // Nobody asks in the name of another after its end.
             Ask::Remote { .. } if dead => return,
+            Ask::Remote { of, .. } if self.world.domains[of].unknown => return,
             Ask::Remote { of, ctx } => {
                 (self.unmap_nothing(&vm, dom, of, ctx), self.may_unmap_nothing(dom, of, ctx))
             }

@@ -219,7 +219,7 @@ impl<'b> Chaos<'b> {
     }
 
     /// A device that its unit would not put into quarantine is blocked.
-    fn learn_who_is_blocked(&mut self, before: &World) {
+    pub(super) fn learn_who_is_blocked(&mut self, before: &World) {
         for device in 0..self.run.world.devices.len() {
             let left = before.devices[device].owner.is_some()
                 && self.run.world.devices[device].owner.is_none();
