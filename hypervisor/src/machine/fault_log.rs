@@ -256,7 +256,7 @@ mod tests {
         log.changed_hands();
         assert!((0..RECORDS_KEPT as u64).all(|page| record(&log, (page + 8) << 12)), "in the way");
         let (records, lost) = drain(&log, 1);
-        assert_eq!((records.len(), records[0].0, lost), (RECORDS_KEPT, 0x8000, 0));
+        assert_eq!((records.len(), records.first(), lost), (RECORDS_KEPT, Some(&(0x8000, 1)), 0));
     }
 
     /// INV-48: a storm is told once, and ends with the window only for a device that is started again.

@@ -39,7 +39,7 @@ fn use_up(vm: &Vm<'_>, context: ContextId) {
             return;
         }
     }
-    panic!("it never has to wait");
+    unreachable!("it never has to wait");
 }
 
 /// INV-57: and nobody else is held up.
