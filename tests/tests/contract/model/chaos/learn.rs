@@ -109,6 +109,22 @@ impl Run<'_> {
         assert!(may && self.agrees(dom, ctx, bfn), "{neither}: {dom} {ctx} {bfn:#x}");
     }
 
+    /// What was left of an initial map where a device that could not come has its ranges: it was taken out
+    /// before the device was to come, and does not come back.
+    pub(super) fn learn_ranges(&mut self, dom: usize, ctx: u16, device: usize) {
+        let ranges: Vec<_> = self.world.devices[device].reserved.iter().map(bounds).collect();
+        for bfn in ranges.into_iter().flat_map(|(first, last)| first..=last) {
+            let Some(space) = self.world.space(dom, ctx) else { return };
+            let there = space.get(&self.world.ram, bfn);
+            let initial = there.is_some_and(|it| it.origin == pviommu_abi::Origin::INITIAL);
+            let host = space.host;
+            if initial && !self.agrees(dom, ctx, bfn) {
+                self.set(dom, ctx, bfn, host.then_some(None));
+                assert!(self.agrees(dom, ctx, bfn), "neither the map nor nothing: {bfn:#x}");
+            }
+        }
+    }
+
     fn set(&mut self, dom: usize, ctx: u16, bfn: u64, entry: Option<Option<Mapping>>) {
         let maps = &mut self.world.domains[dom].spaces.get_mut(&ctx).unwrap().maps;
         match entry {

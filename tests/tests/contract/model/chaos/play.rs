@@ -155,6 +155,11 @@ impl<'b> Chaos<'b> {
             }
             Op::Attach { .. } | Op::Assign { .. } | Op::Unassign { .. } if fails => {
                 self.run.world = before;
+                if let Op::Attach { dom, device, ctx } = *op {
+                    self.run.learn_ranges(dom, ctx, device);
+                } else if let Op::Assign { dom, device } = *op {
+                    self.run.learn_ranges(dom, 0, device);
+                }
                 self.learn_who_is_not_blocked();
             }
             Op::Unassign { .. } | Op::Kill { .. } if fault.is_refusal() => {
@@ -200,11 +205,13 @@ impl<'b> Chaos<'b> {
         let (Op::Free { dom, .. } | Op::Take { dom, .. }) = *op else { return };
         let interrupted = told.iter().any(|told| fault.interrupts(told));
         self.run.check_between(&before);
-        self.run.world = before;
+        self.run.world = before.clone();
         if interrupted && dies {
             self.run.step(&Op::Kill { dom });
         } else if interrupted || matches!(op, Op::Free { .. }) {
             self.run.step(op);
+            // What could not be had when it was begun.
+            self.run.learn(&before, fault.costs(op));
         }
     }
 
