@@ -221,8 +221,8 @@ impl<'r> PendingFlush<'r> {
     /// pending afterwards.
     ///
     /// # Errors
-    /// That of `flush`. What waited is then held for ever, and `leaked` is told how much: pages
-    /// and table frames (INV-15).
+    /// That of `flush`. What a unit may reach is then held for ever, and `leaked` is told how much of it:
+    /// pages and table frames (INV-15).
     pub fn complete<E>(
         &mut self,
         flush: impl FnOnce(Option<Invalidation>, Option<BfnRange>) -> Result<(), E>,
@@ -231,13 +231,18 @@ impl<'r> PendingFlush<'r> {
     ) -> Result<(), E> {
         let flushed = flush(self.invalidation(), self.sync());
         let room = &mut *self.0;
+        let unreserved = room.unreserved;
         match &flushed {
             Ok(()) => release(Released {
                 runs: room.released.as_slice(),
                 tables: &room.freed,
-                unreserved: room.unreserved,
+                unreserved,
             }),
-            Err(_) => leaked(room.pages, u64::try_from(room.freed.len()).unwrap_or(0)),
+            Err(_) => {
+                leaked(room.pages, u64::try_from(room.freed.len()).unwrap_or(0));
+                // Frames that are only put aside, no unit can reach.
+                release(Released { runs: &[], tables: &[], unreserved });
+            }
         }
         room.clear();
         flushed

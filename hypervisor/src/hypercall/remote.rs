@@ -22,6 +22,9 @@ pub(super) fn serve_for_another<P: Platform>(
     if caller.role() != Role::Hardware {
         return Err(Errno::EPERM);
     }
+    if caller.is_dying() {
+        return Err(Errno::ENODEV);
+    }
     let subop = Subop(u32::from(command.subop));
     let mut serve_for = |target: &DomainIommu<'_>| {
         if subop == Subop::REMOTE_CMD {

@@ -58,3 +58,18 @@ fn a_dying_domain_is_not_acted_for() {
         assert_eq!(vm.attach(DEVICE, ContextId(1)), err(Errno::ENODEV));
     });
 }
+
+/// INV-61.
+#[test]
+fn a_dying_domain_does_not_act_for_another() {
+    with(&with_hardware_domain(), |vm| {
+        vm.context();
+        let dom0 = Vm::new(vm.bed, DOM0, 0);
+        assert_eq!(remote(&dom0, GUEST, Subop::NOOP, 0), 0);
+        assert_eq!(vm.bed.teardown(DOM0, 0), 0);
+        for domid in [GUEST, DomId::SELF, DOM0] {
+            assert_eq!(remote(&dom0, domid, Subop::NOOP, 0), err(Errno::ENODEV));
+        }
+        vm.end();
+    });
+}

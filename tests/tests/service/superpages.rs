@@ -79,6 +79,25 @@ fn scattered_frames_or_unaligned_bus_frames_make_small_leaves() {
     });
 }
 
+/// INV-15: no unit can reach what was only put aside.
+#[test]
+fn what_a_split_would_have_taken_is_given_back_though_the_flush_fails() {
+    let mut config = Config::one_guest(1024);
+    config.domains[0].contiguous = vec![GfnRange::of_pages(Gfn(512), 512).unwrap()];
+    with(&config, |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 512, 512, 512, RW), (0, 512));
+        assert_eq!(reserved(vm), 1);
+        vm.bed.schedule().set(Step::Invalidate, When::Nth(1));
+        assert_eq!(vm.unmap(context, 512, 512).0, err(Errno::EIO));
+        vm.bed.schedule().clear();
+        assert_eq!((reserved(vm), vm.bed.counters().references_live), (0, 512));
+        let stats = vm.bed.domain(GUEST).stats();
+        assert_eq!((stats.leaked_pages, stats.pinned_pages), (512, 512));
+        assert_eq!(vm.bed.violations(), []);
+    });
+}
+
 #[test]
 fn without_memory_for_the_split_leaves_stay_small() {
     with(&config(), |vm| {

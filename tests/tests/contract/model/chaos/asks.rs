@@ -115,8 +115,6 @@ impl Run<'_> {
                 // There is one at least, and no room was given.
                 (given, alive(self.is_there(dom, ctx).and(Err(Errno::ENOBUFS))))
             }
-            // Nobody asks in the name of another after its end.
-            Ask::Remote { .. } if dead => return,
             Ask::Remote { of, .. } if self.world.domains[of].unknown => return,
             Ask::Remote { of, ctx } => {
                 (self.unmap_nothing(&vm, dom, of, ctx), self.may_unmap_nothing(dom, of, ctx))
@@ -174,6 +172,7 @@ impl Run<'_> {
         let editable = its.spaces.contains_key(&ctx) && (ctx != 0 || its.owned);
         match () {
             () if dom != 0 => Err(Errno::EPERM),
+            () if self.world.domains[dom].dead => Err(Errno::ENODEV),
             () if its.dead => Err(Errno::ENOENT),
             () => editable.then_some(()).ok_or(Errno::EINVAL),
         }
