@@ -1,25 +1,23 @@
 //! INV-46: devices that the IOMMU cannot keep apart are one domain's, or nobody's.
 
-use pviommu_abi::{DeviceFlags, DeviceHandle, DomId, Errno, Gfn, PciDevice, QueryDevice, Subop};
-use pviommu_hypervisor::addr::GfnRange;
-use pviommu_testbed::machine::{Config, DeviceConfig, DomainConfig};
+use pviommu_abi::{DeviceFlags, DeviceHandle, Errno, PciDevice, QueryDevice, Subop};
+use pviommu_testbed::machine::{Config, DeviceConfig};
 
-use crate::kit::{DEVICE, GUEST, RW, Vm, with};
+use crate::kit::{DEVICE, GUEST, OTHER, RW, Vm, two_guests, with};
 
-const OTHER: DomId = DomId(2);
 const BESIDE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: (3 << 3) + 1 };
 const ALONE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 5 << 3 };
 
 /// Two devices of one group and one that is alone; nobody has any.
 fn config() -> Config {
-    let mut config = Config::one_guest(16);
-    let ram = vec![GfnRange::of_pages(Gfn(0), 16).unwrap()];
-    config.domains.push(DomainConfig { id: OTHER, ram, ..DomainConfig::default() });
-    config.devices[0].group = Some(7);
-    let device = |function, group| DeviceConfig { function, group, ..DeviceConfig::default() };
-    config.devices.extend([device(BESIDE, Some(7)), device(ALONE, None)]);
-    config.devices.iter_mut().for_each(|device| device.unowned = true);
-    config
+    let device = |function, group| DeviceConfig {
+        function,
+        group,
+        unowned: true,
+        ..DeviceConfig::default()
+    };
+    let devices = vec![device(DEVICE, Some(7)), device(BESIDE, Some(7)), device(ALONE, None)];
+    Config { devices, ..two_guests(16) }
 }
 
 #[test]

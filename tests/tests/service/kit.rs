@@ -8,7 +8,7 @@ use pviommu_guest::Hypercall;
 use pviommu_hypervisor::{Background, Role, addr::GfnRange, platform::AcquireError};
 use pviommu_testbed::{
     iommu::Direction,
-    machine::{Bed, Config, DomainConfig, Guest, Reach, run},
+    machine::{Bed, Config, DeviceConfig, DomainConfig, Guest, Reach, run},
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -16,6 +16,9 @@ use crate::kinds;
 
 pub(crate) const GUEST: DomId = DomId(1);
 pub(crate) const DOM0: DomId = DomId(0);
+/// The second guest of [`two_guests`], and its device.
+pub(crate) const OTHER: DomId = DomId(2);
+pub(crate) const SECOND: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 4 << 3 };
 /// 00:03.0, the device of [`Config::one_guest`].
 pub(crate) const DEVICE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 3 << 3 };
 pub(crate) const RW: MapFlags = MapFlags::READABLE.union(MapFlags::WRITEABLE);
@@ -56,6 +59,17 @@ pub(crate) fn with_hardware_domain() -> Config {
         ram: vec![GfnRange::of_pages(Gfn(0), 64).unwrap()],
         ..DomainConfig::default()
     });
+    config
+}
+
+/// The machine of [`Config::one_guest`] with `pages` pages, and domain 2, a guest like the first that has
+/// the device 00:04.0.
+pub(crate) fn two_guests(pages: u64) -> Config {
+    let mut config = Config::one_guest(pages);
+    let ram = config.domains[0].ram.clone();
+    config.domains.push(DomainConfig { id: OTHER, ram, ..DomainConfig::default() });
+    let second = DeviceConfig { function: SECOND, owner: OTHER, ..DeviceConfig::default() };
+    config.devices.push(second);
     config
 }
 

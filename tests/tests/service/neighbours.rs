@@ -1,27 +1,15 @@
 //! Two guests: what one uses up is its own.
 
-use pviommu_abi::{ContextId, DomId, Errno, Gfn, PciDevice};
-use pviommu_hypervisor::addr::GfnRange;
-use pviommu_testbed::machine::{Config, DeviceConfig, DomainConfig};
+use pviommu_abi::{ContextId, Errno, PciDevice};
+use pviommu_testbed::machine::Config;
 
 use crate::{
     deferred::unmap_later,
-    kit::{DEVICE, RW, Vm, err, with},
+    kit::{DEVICE, OTHER, RW, SECOND, Vm, err, two_guests, with},
 };
 
-const OTHER: DomId = DomId(2);
-const ITS_DEVICE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 4 << 3 };
-
 fn config() -> Config {
-    let mut config = Config { cpus: 2, ..Config::one_guest(512) };
-    config.domains.push(DomainConfig {
-        id: OTHER,
-        ram: vec![GfnRange::of_pages(Gfn(0), 512).unwrap()],
-        ..DomainConfig::default()
-    });
-    let (function, owner) = (ITS_DEVICE, OTHER);
-    config.devices.push(DeviceConfig { function, owner, ..DeviceConfig::default() });
-    config
+    Config { cpus: 2, ..two_guests(512) }
 }
 
 /// Takes all that it can get: contexts, tables, removals that wait; how much that was.
@@ -54,7 +42,7 @@ fn take_everything(vm: &Vm<'_>, device: PciDevice) -> (u64, u64) {
 fn a_guest_that_uses_up_all_it_has_takes_nothing_from_another() {
     let alone = with(&config(), |vm| {
         let other = Vm::new(vm.bed, OTHER, 1);
-        let got = take_everything(&other, ITS_DEVICE);
+        let got = take_everything(&other, SECOND);
         assert_eq!(vm.bed.teardown(OTHER, 1), 0);
         vm.end();
         got
@@ -64,7 +52,7 @@ fn a_guest_that_uses_up_all_it_has_takes_nothing_from_another() {
         take_everything(vm, DEVICE);
         assert_eq!(vm.map(ContextId(1), 1 << 34, 0, 1, RW), (err(Errno::ENOMEM), 0), "used up");
         let other = Vm::new(vm.bed, OTHER, 1);
-        assert_eq!(take_everything(&other, ITS_DEVICE), alone);
+        assert_eq!(take_everything(&other, SECOND), alone);
         // And what it has works.
         assert_eq!(other.bed.violations(), []);
         assert_eq!(vm.bed.teardown(OTHER, 1), 0);

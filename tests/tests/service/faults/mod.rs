@@ -4,27 +4,20 @@ mod records;
 mod storm;
 
 use pviommu_abi::{
-    ContextId, DomId, FaultRecord, Gfn, GuestPtr, MapFlags, PciDevice, ReadFaults, Subop,
+    ContextId, DomId, FaultRecord, GuestPtr, MapFlags, PciDevice, ReadFaults, Subop,
 };
-use pviommu_hypervisor::{Reported, addr::GfnRange};
-use pviommu_testbed::machine::{Config, DeviceConfig, DomainConfig};
+use pviommu_hypervisor::Reported;
+use pviommu_testbed::machine::Config;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::kit::{DEVICE, GUEST, Vm};
+use crate::kit::{DEVICE, GUEST, Vm, two_guests};
 
-const OTHER: DomId = DomId(2);
-const SECOND: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 4 << 3 };
 /// Where records go, in guest memory.
 const ROOM: u64 = 0x8000;
 
 /// Two guests with a device each.
 fn config() -> Config {
-    let mut config = Config::one_guest(64);
-    let ram = vec![GfnRange::of_pages(Gfn(0), 64).unwrap()];
-    config.domains.push(DomainConfig { id: OTHER, ram, ..DomainConfig::default() });
-    let second = DeviceConfig { function: SECOND, owner: OTHER, ..DeviceConfig::default() };
-    config.devices.push(second);
-    config
+    two_guests(64)
 }
 
 /// A context with the device in it, where pages from bus frame 0 on may only be read: a write there

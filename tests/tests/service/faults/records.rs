@@ -10,8 +10,8 @@ use pviommu_hypervisor::{
 };
 use pviommu_testbed::machine::{Config, Step, When};
 
-use super::{OTHER, OWN, OWNER, ROOM, SECOND, call, config, fault, pages, read, read_only};
-use crate::kit::{DOM0, RW, Vm, err, over_scratch, with, with_hardware_domain};
+use super::{OWN, OWNER, ROOM, call, config, fault, pages, read, read_only};
+use crate::kit::{DOM0, OTHER, RW, SECOND, Vm, err, over_scratch, with, with_hardware_domain};
 
 #[test]
 fn a_record_says_which_device_was_refused_what_where_and_why() {

@@ -12,8 +12,8 @@ use pviommu_hypervisor::{
 };
 use pviommu_testbed::machine::{Config, FaultReason};
 
-use super::{OTHER, OWN, OWNER, SECOND, config, fault, pages, read_only};
-use crate::kit::{Vm, with};
+use super::{OWN, OWNER, config, fault, pages, read_only};
+use crate::kit::{OTHER, SECOND, Vm, with};
 
 fn rule() -> Config {
     let mut config = config();

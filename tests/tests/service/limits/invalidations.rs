@@ -5,14 +5,15 @@ use pviommu_hypervisor::Outcome;
 use pviommu_testbed::machine::Config;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{OTHER, SECOND, two_guests};
-use crate::kit::{DEVICE, GUEST, RW, Vm, map_argument, unmap_argument, with};
+use crate::kit::{
+    DEVICE, GUEST, OTHER, RW, SECOND, Vm, map_argument, two_guests, unmap_argument, with,
+};
 
 /// Where an argument lies in guest memory.
 const AT: u64 = 0x4000;
 
 fn config(most: u32) -> Config {
-    let mut config = two_guests();
+    let mut config = two_guests(2048);
     config.domains.iter_mut().for_each(|domain| domain.limits.max_invalidations = most);
     config
 }

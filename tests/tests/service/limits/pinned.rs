@@ -4,16 +4,16 @@ use pviommu_abi::{Errno, FreeFlags, Gfn};
 use pviommu_hypervisor::{DefaultMap, Outcome, addr::GfnRange};
 use pviommu_testbed::machine::{Config, Step, When};
 
-use super::{OTHER, told, two_guests};
+use super::told;
 use crate::{
     batch::kit::{LIST, RUN_ALL, lay_list, map, map_list, run, run_one, statuses, unmap_later},
-    kit::{DEVICE, GUEST, RW, Vm, err, with},
+    kit::{DEVICE, GUEST, OTHER, RW, Vm, err, two_guests, with},
 };
 
 const ALLOWED: u32 = 600;
 
 fn config() -> Config {
-    let mut config = two_guests();
+    let mut config = two_guests(2048);
     for domain in &mut config.domains {
         domain.limits.max_pinned_pages = u64::from(ALLOWED);
     }

@@ -4,15 +4,15 @@ use pviommu_abi::{ContextId, Errno, PciDevice};
 use pviommu_hypervisor::platform::UnitId;
 use pviommu_testbed::machine::{Config, DeviceConfig, vtd_facts};
 
-use super::{OTHER, SECOND, told, two_guests};
-use crate::kit::{DEVICE, RW, Vm, err, with};
+use super::told;
+use crate::kit::{DEVICE, OTHER, RW, SECOND, Vm, err, two_guests, with};
 
 const THIRD: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 5 << 3 };
 const BEHIND_ANOTHER: PciDevice = PciDevice { seg: 0, bus: 1, devfn: 0 };
 
 /// Two devices of the guest behind one unit, one behind another; each domain has one tag of a unit.
 fn config() -> Config {
-    let mut config = two_guests();
+    let mut config = two_guests(2048);
     config.units.push(vtd_facts());
     config.devices.push(DeviceConfig { function: THIRD, ..DeviceConfig::default() });
     let unit = UnitId(1);
