@@ -150,6 +150,7 @@
 //! | what happens in a hypercall, in order? | `hypercall` (private; one page) |
 //! | what must I provide? | [`platform`] |
 //! | what outlives a domain, and how do devices move? | [`machine`] |
+//! | what can I see of it at a debug key, and why did this DMA fault? | [`operator`](mod@operator) |
 //! | what is kept for a domain, and what may it use? | [`domain`] |
 //! | how do several CPUs work in one table? | [`table`] |
 //! | what does an entry mean to hardware? | [`format`](mod@format) |
@@ -181,6 +182,7 @@ mod hypercall;
 pub mod machine;
 #[cfg(all(test, loom))]
 mod model;
+pub mod operator;
 pub mod platform;
 mod policy;
 mod report;
@@ -195,7 +197,8 @@ pub use domain::{
 };
 pub use hypercall::{Caller, Width};
 pub use machine::{
-    Cpu, Device, DeviceFacts, DumpLine, Explanation, Fault, FaultRule, Iommu, Machine, Outcome,
-    Reported, Reserved, ReservedKind, SetupError, Sweep, Unit,
+    Cpu, Device, DeviceFacts, Fault, FaultRule, Iommu, Machine, Outcome, Reported, Reserved,
+    ReservedKind, SetupError, Sweep, Unit,
 };
+pub use operator::{DumpLine, Explanation};
 pub use pviommu_abi as abi;

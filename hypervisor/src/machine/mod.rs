@@ -4,10 +4,7 @@ mod attach;
 mod calls;
 mod cpu;
 mod device;
-mod dump;
 mod entry;
-mod explain;
-mod explanation;
 mod fault_log;
 mod faults;
 mod geometry;
@@ -16,29 +13,22 @@ mod membership;
 mod outcome;
 mod quarantine;
 mod setup;
-mod stats;
 mod sweep;
 mod teardown;
 mod unit;
-mod words;
 
 pub(crate) use attach::{Move, parked};
 pub use cpu::Cpu;
 pub(crate) use cpu::{BATCH_ROOM, CallRoom, EditRoom, FaultRoom, Gate, Inside, LIST_ROOM};
 pub use device::{Device, DeviceFacts, Reserved, ReservedKind};
 pub(crate) use device::{DeviceState, Home};
-pub use dump::{DumpLine, Dumped, Shown};
 pub(crate) use entry::Switched;
-pub use explanation::{Explanation, Reason, Trail};
 pub use fault_log::FaultRule;
 pub(crate) use fault_log::{FaultLog, Record};
 pub use faults::{Fault, Reported};
 pub(crate) use membership::Place;
 pub use outcome::Outcome;
 pub use setup::{Machine, SetupError};
-pub use stats::{
-    ContextState, ContextStats, ContextUnit, DeviceHome, DeviceStats, EditedBy, UnitStats,
-};
 pub use sweep::Sweep;
 pub use unit::Unit;
 

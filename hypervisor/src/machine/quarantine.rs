@@ -10,16 +10,21 @@ use pviommu_abi::Errno;
 use super::{Cpu, Device, EditRoom, Home, Iommu, Session, membership::painted};
 use crate::{
     context::{Context, State},
-    domain::Background,
+    domain::{Background, DomainIommu},
     format::with_format,
     platform::Platform,
     sync::Ordering,
 };
 
 impl<'a, P: Platform> Iommu<'a, P> {
+    /// The pseudo-domain whose contexts devices are in that nobody owns.
+    pub(crate) fn quarantine_domain(&self) -> Option<&'a DomainIommu<'a>> {
+        self.machine.quarantine
+    }
+
     /// The context in which `device` is in quarantine; `None` if it is blocked there.
     pub(crate) fn quarantine_of(&self, device: &Device<'_>) -> Option<&'a Context> {
-        let domain = self.machine.quarantine?;
+        let domain = self.quarantine_domain()?;
         let scratch = domain.background() == Background::Scratch;
         let wanted = scratch || device.direct().next().is_some();
         domain.lent(self.index(device.function())?).filter(|_| wanted)
@@ -42,7 +47,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
         own: &Cpu,
         room: &mut EditRoom,
     ) -> Result<(), Errno> {
-        let (Some(context), Some(domain)) = (self.quarantine_of(device), self.machine.quarantine)
+        let (Some(context), Some(domain)) = (self.quarantine_of(device), self.quarantine_domain())
         else {
             return Ok(());
         };

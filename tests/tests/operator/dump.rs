@@ -6,7 +6,7 @@ use pviommu_hypervisor::{
     DumpLine, ReservedKind,
     addr::{BfnRange, GfnRange, Mfn},
     format::Origin,
-    machine::Shown,
+    operator::Shown,
     platform::{Access, UnitId},
 };
 use pviommu_testbed::{

@@ -9,7 +9,7 @@ use pviommu_abi::{Bfn, FreeFlags, Gfn};
 use pviommu_hypervisor::{
     DumpLine,
     addr::{GfnRange, Mfn},
-    machine::{Reason, Shown},
+    operator::{Reason, Shown},
     platform::{Access, SourceId},
 };
 use pviommu_testbed::machine::Config;

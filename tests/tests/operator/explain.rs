@@ -7,7 +7,7 @@ use pviommu_hypervisor::{
     DefaultMap, ReservedKind,
     addr::{BfnRange, Mfn},
     format::Origin,
-    machine::{DeviceHome, Reason},
+    operator::{DeviceHome, Reason},
     platform::Access,
 };
 use pviommu_testbed::machine::{Config, reserved};

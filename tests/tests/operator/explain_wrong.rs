@@ -9,7 +9,7 @@ use pviommu_guest::Hypercall;
 use pviommu_hypervisor::{
     Background, FaultRule, Reported, Reserved, ReservedKind,
     addr::BfnRange,
-    machine::{DeviceHome, Reason},
+    operator::{DeviceHome, Reason},
     platform::{Access, SourceId, UnitId},
 };
 use pviommu_testbed::machine::{Config, Counters, Half, Step, When};

@@ -4,7 +4,7 @@ use pviommu_abi::{Bfn, ContextId, PciDevice};
 use pviommu_hypervisor::{
     DumpLine, Explanation, Reserved,
     addr::BfnRange,
-    machine::{Dumped, Reason},
+    operator::{Dumped, Reason},
     platform::{Access, SourceId},
 };
 use pviommu_testbed::{

@@ -4,7 +4,7 @@ use pviommu_abi::{Bfn, ContextId, Errno, OwnershipMode, PciDevice, Subop, TakeOw
 use pviommu_hypervisor::{
     DefaultMap, Reserved, ReservedKind,
     addr::BfnRange,
-    machine::{ContextState, ContextStats, DeviceHome, DeviceStats, EditedBy, UnitStats},
+    operator::{ContextState, ContextStats, DeviceHome, DeviceStats, EditedBy, UnitStats},
     platform::{Access, UnitId},
 };
 use pviommu_testbed::{

@@ -5,12 +5,13 @@ use core::fmt;
 use pviommu_abi::DomId;
 
 use super::{
-    DeviceStats, Reserved,
+    DeviceStats,
     words::{Frames, act, kind, origin, rights},
 };
 use crate::{
     addr::{BfnRange, Mfn, PAGE_SHIFT},
     format::Origin,
+    machine::Reserved,
     platform::{Access, SourceId},
     table::MAX_LEVELS,
 };

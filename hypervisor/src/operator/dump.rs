@@ -4,15 +4,13 @@ use core::fmt;
 
 use pviommu_abi::{Bfn, ContextId};
 
-use super::{
-    Gate, Inside, Iommu,
-    words::{Frames, origin, rights},
-};
+use super::words::{Frames, origin, rights};
 use crate::{
     addr::{BfnRange, Mfn},
     context::Context,
     domain::DomainIommu,
     format::{Format, Leaf, Origin, pages_at, with_format},
+    machine::{Gate, Inside, Iommu},
     platform::{Access, Platform},
     table::{Decides, Stretch, Table},
 };

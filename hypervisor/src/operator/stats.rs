@@ -4,12 +4,12 @@ use core::fmt;
 
 use pviommu_abi::{ContextId, DomId, PciDevice};
 
-use super::{Device, DeviceState, Home, Iommu, Reserved};
 use crate::{
     addr::BfnRange,
     context::{MAX_RESERVED, MAX_UNITS, State},
     domain::{Background, DomainIommu},
     format::with_format,
+    machine::{Device, DeviceState, Home, Iommu, Reserved},
     platform::{Platform, TableRoot, Tag, UnitId},
 };
 

@@ -2,12 +2,13 @@
 
 use pviommu_abi::Bfn;
 
-use super::{Device, DeviceState, DeviceStats, Explanation, Home, Iommu, Reason, Reserved, Trail};
+use super::{DeviceStats, Explanation, Reason, Trail};
 use crate::{
     addr::PAGE_SHIFT,
     context::{Context, Session},
     domain::DomainIommu,
     format::{Format, with_format},
+    machine::{Device, DeviceState, Home, Iommu, Reserved},
     platform::{Access, Platform, SourceId},
     table::Decides,
 };
@@ -52,7 +53,7 @@ impl<P: Platform> Iommu<'_, P> {
             Home::Quarantine => {
                 told.reason = Reason::Changing;
                 if let (Some(context), Some(domain)) =
-                    (self.quarantine_of(device), self.machine.quarantine)
+                    (self.quarantine_of(device), self.quarantine_domain())
                 {
                     self.session(domain, own).follow(context, &mut told);
                 }
