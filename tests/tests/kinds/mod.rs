@@ -1,4 +1,4 @@
-//! The kinds of machine that the tests of `service`, `contract` and `machine` run on: what its units
+//! The kinds of machine that the tests of `service`, `contract`, `operator` and `machine` run on: what its units
 //! are, and what is behind every bus frame that nobody mapped.
 //!
 //! They are compiled once and ask at run time. Two variables choose the kind, and where neither is set
