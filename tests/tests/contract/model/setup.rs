@@ -2,7 +2,7 @@
 
 use pviommu_abi::{Bfn, ContextId, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
-    Background, DefaultMap, OptIns, Reserved, ReservedKind, Role,
+    Background, DefaultMap, FaultRule, OptIns, Reserved, ReservedKind, Role,
     addr::{BfnRange, GfnRange, Mfn},
     platform::{Access, UnitId},
 };
@@ -70,7 +70,9 @@ pub(super) fn config(mut seed: u64) -> Config {
         DomainConfig { id, role, ram, contiguous, mmio, default_map, opt_ins, ..base }
     };
     let domains = IDS.into_iter().zip(defaults).map(domain).collect();
-    let mut config = Config { domains, seed: *seed, quarantine, ..Config::default() };
+    // What devices are asked to do after each step would be a storm, and they would be stopped.
+    let faults = FaultRule { storm: u32::MAX, ..FaultRule::default() };
+    let mut config = Config { domains, seed: *seed, quarantine, faults, ..Config::default() };
     if two_units {
         config.units.push(poor_facts());
     }
