@@ -98,9 +98,10 @@ service_tests() {
 link_all() {
     local set said
     for set in $(sets); do
-        said=$(with "$set" build --release --target "$BARE" \
+        said=$(with "$set" build --release --target "$BARE" --target-dir "$target" \
             --manifest-path tests/no-panic/Cargo.toml 2>&1) || fail "$set does not link: $said"
-        echo "$set $(size "$binary" | awk 'NR == 2 { print $1 }')"
+        said=$(size "$binary") || fail "there is no size of $set"
+        echo "$set $(awk 'NR == 2 { print $1 }' <<< "$said")"
     done
 }
 
@@ -134,5 +135,6 @@ printf '%-20s %10s %14s %12s\n' features 'own tests' 'service tests' 'bytes link
 for row in "${table[@]}"; do
     read -r set own service <<< "$row"
     bytes=$(awk -v set="$set" '$1 == set { print $2 }' "$sizes")
+    [ "${bytes:-0}" -gt 0 ] || fail "there is no size of $set"
     printf '%-20s %10s %14s %12s\n' "$set" "$own" "$service" "$bytes"
 done
