@@ -189,15 +189,15 @@ replay() {
     echo "$*: ${said##*$'\n'}"
 }
 
-# The arguments of replays on these units, over each background, in batches and not, flushed at once
+# The arguments of replays on these units, in batches of these sizes, over each background, flushed at once
 # and lazily.
 every_way() {
     local unit background batch mode
     for unit in $1; do
         for background in scratch fault; do
-            for batch in 1 16 128; do
+            for batch in $2; do
                 for mode in --strict --lazy; do
-                    echo "${*:2} --unit $unit --background $background --batch $batch $mode"
+                    echo "${*:3} --unit $unit --background $background --batch $batch $mode"
                 done
             done
         done
@@ -207,11 +207,11 @@ every_way() {
 every_replay() {
     local units='vtd vtd-coherent vtd-plain amdvi amdvi-npcache' trace
     for trace in tests/traces/*.trace.gz; do
-        every_way "$units" "$trace"
+        every_way "$units" '1 128' "$trace"
     done
-    every_way 'vtd-3level vtd-5level' tests/traces/d0-small-strict.trace.gz
+    every_way 'vtd-3level vtd-5level' '1 16 128' tests/traces/d0-small-strict.trace.gz
     # With stale write buffers too, which is slow.
-    every_way "$units" tests/traces/d0-small-strict.trace.gz --harsh
+    every_way "$units" '1 16 128' tests/traces/d0-small-strict.trace.gz --harsh
 }
 
 step_replay() {
