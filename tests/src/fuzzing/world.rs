@@ -40,22 +40,6 @@ pub(super) const MMIO: u64 = 0xf_0000;
 /// Pages of scattered RAM of each domain, from guest frame 0 on; arguments lie in them.
 pub(super) const RAM: u64 = 16;
 
-const STEPS: [Step; 13] = [
-    Step::Acquire,
-    Step::AcquirePage,
-    Step::Alloc,
-    Step::Reserve,
-    Step::CopyIn,
-    Step::CopyOut,
-    Step::Attach,
-    Step::Block,
-    Step::Invalidate,
-    Step::SyncMap,
-    Step::Yield,
-    Step::Policy,
-    Step::AttachRefused,
-];
-
 /// A machine in the course of an input.
 pub(super) struct World<'b> {
     pub(super) bed: &'b Bed<'b>,
@@ -233,7 +217,7 @@ impl World<'_> {
 
     fn fail(&self, step: u8, form: u8, number: u8) {
         let schedule = self.bed.schedule();
-        let step = STEPS[usize::from(step) % STEPS.len()];
+        let step = Step::ALL[usize::from(step) % Step::ALL.len()];
         let number = u64::from(number) + 1;
         let when = match form % 4 {
             0 => When::Never,

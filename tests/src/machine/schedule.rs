@@ -40,6 +40,37 @@ pub enum Step {
 
 const STEPS: usize = Step::AttachRefused as usize + 1;
 
+impl Step {
+    /// All of them.
+    pub const ALL: [Self; STEPS] = [
+        Self::Acquire,
+        Self::AcquirePage,
+        Self::Alloc,
+        Self::Reserve,
+        Self::CopyIn,
+        Self::CopyOut,
+        Self::Attach,
+        Self::Block,
+        Self::Invalidate,
+        Self::SyncMap,
+        Self::Yield,
+        Self::Policy,
+        Self::AttachRefused,
+    ];
+
+    /// Those by which no unit fails.
+    pub const BUT_UNITS: [Self; 8] = [
+        Self::Acquire,
+        Self::AcquirePage,
+        Self::Alloc,
+        Self::Reserve,
+        Self::CopyIn,
+        Self::CopyOut,
+        Self::Policy,
+        Self::Yield,
+    ];
+}
+
 /// Which calls fail, counted from one and from when it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum When {

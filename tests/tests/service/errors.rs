@@ -60,22 +60,7 @@ fn of_two_errors_the_first_is_told() {
 fn no_code_of_the_hypervisors_own_reaches_a_guest() {
     // EINTR and ERESTART of Xen.
     assert!([4i64, 85].iter().all(|code| Errno::from_ret(-code).is_none()));
-    let steps = [
-        Step::Acquire,
-        Step::AcquirePage,
-        Step::Alloc,
-        Step::Reserve,
-        Step::CopyIn,
-        Step::CopyOut,
-        Step::Attach,
-        Step::AttachRefused,
-        Step::Block,
-        Step::Invalidate,
-        Step::SyncMap,
-        Step::Policy,
-        Step::Yield,
-    ];
-    for step in steps {
+    for step in Step::ALL {
         for when in [1, 2, 3].map(When::Every) {
             with(&Config::one_guest(2048), |vm| {
                 let context = vm.attached_context();

@@ -34,16 +34,7 @@ fn config() -> Config {
 /// INV-21: references taken are references dropped, whichever step failed.
 #[test]
 fn whatever_fails_once_nothing_is_left() {
-    let steps = [
-        Step::Acquire,
-        Step::AcquirePage,
-        Step::Alloc,
-        Step::Reserve,
-        Step::CopyIn,
-        Step::CopyOut,
-        Step::Policy,
-        Step::Yield,
-    ];
+    let steps = Step::BUT_UNITS;
     let calls = with(&config(), |vm| {
         scenario(vm);
         let calls = steps.map(|step| vm.bed.schedule().calls(step));

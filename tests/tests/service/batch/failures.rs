@@ -207,16 +207,7 @@ fn scenario(vm: &Vm<'_>) {
 /// INV-21: references taken are references dropped, whichever step of a batch failed.
 #[test]
 fn whatever_fails_once_in_a_batch_nothing_is_left() {
-    let steps = [
-        Step::Acquire,
-        Step::AcquirePage,
-        Step::Alloc,
-        Step::Reserve,
-        Step::CopyIn,
-        Step::CopyOut,
-        Step::Policy,
-        Step::Yield,
-    ];
+    let steps = Step::BUT_UNITS;
     let mut config = Config::one_guest(PAGES + 48);
     config.domains[0].contiguous = vec![GfnRange::of_pages(Gfn(512), 512).unwrap()];
     let calls = with(&config, |vm| {
