@@ -90,6 +90,9 @@ impl Run<'_> {
                 (vm.op(Subop::QUERY_CAPABILITIES, &mut told), alive(Ok(())))
             }
             Ask::Init => (vm.init(u32::from(CONTEXTS), 12), alive(Err(Errno::EACCES))),
+            // Which contexts there are is not known then.
+            Ask::Flush { .. } if is_unknown => return,
+            Ask::Remote { of, .. } if self.world.domains[of].unknown => return,
             Ask::Flush { ctx, bfn, pages } => {
                 let given = flush(&vm, ContextId(ctx), bfn, pages);
                 (given, alive(self.may_flush(dom, ctx, bfn, pages)))
