@@ -17,6 +17,7 @@
 //!   written from the specification, and keeps stale entries for as long as a unit may.
 //! * [`trace`]: IOMMU traces of real kernels, and [`replay`]: one of them done again on the
 //!   service, every mapping checked by DMA. [`show`] draws what is in the tables then.
+//! * [`pci`]: PCI topologies of machines, and the groups that their kernels formed.
 //! * [`fuzzing`]: bytes to operations, and what must hold whatever they are.
 //!
 //! Machine and units check what they see, always: an access through a freed frame, or to a page
@@ -31,6 +32,7 @@
 pub mod fuzzing;
 pub mod iommu;
 pub mod machine;
+pub mod pci;
 pub mod replay;
 pub mod show;
 pub mod trace;
