@@ -188,6 +188,7 @@ mod policy;
 mod report;
 pub mod sync;
 pub mod table;
+pub mod topology;
 pub mod unit;
 
 pub use context::Context;
