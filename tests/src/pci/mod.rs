@@ -15,6 +15,7 @@ pub mod capture;
 mod check;
 pub mod class;
 pub mod config;
+pub mod convert;
 mod error;
 mod file;
 pub mod json;
