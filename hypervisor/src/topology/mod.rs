@@ -43,6 +43,7 @@ mod build;
 mod change;
 mod function;
 mod groups;
+mod ids;
 mod isolation;
 mod linux;
 mod node;
@@ -52,6 +53,8 @@ mod report;
 mod safe;
 mod sets;
 mod sort;
+#[cfg(test)]
+mod tests;
 
 pub use acs::{Acs, AcsBits};
 pub use build::Contradiction;
@@ -150,6 +153,12 @@ impl<'a> Topology<'a> {
         }
         nodes.list();
         Ok(())
+    }
+
+    /// What firmware says.
+    #[must_use]
+    pub fn firmware(&self) -> &Firmware<'a> {
+        &self.firmware
     }
 
     fn used(&mut self) -> Nodes<'_> {
