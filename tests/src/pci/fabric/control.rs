@@ -88,8 +88,7 @@ impl Missing {
 
     /// Forged requester ids pass, and that is not counted as open in all ways anyhow.
     pub(super) fn lets_forge(self, assumptions: Assumptions) -> bool {
-        !assumptions.contains(Assumptions::ALL_OR_NOTHING)
-            && self.contains(Self::SOURCE_VALIDATION)
+        !assumptions.contains(Assumptions::ALL_OR_NOTHING) && self.contains(Self::SOURCE_VALIDATION)
     }
 
     fn any_of(self, needed: Self, assumptions: Assumptions) -> bool {
