@@ -2,8 +2,12 @@
 
 mod acs;
 mod function;
+mod interrupt_reason;
 mod merge;
+mod msi;
 
 pub use acs::{Acs, AcsBits};
 pub use function::{BusNumbers, Function, Identity, Kind, REGIONS, Traits, Window};
+pub use interrupt_reason::InterruptReason;
 pub use merge::{MAX_RANGES, RangeList, TooManyRanges, frames_of, merge};
+pub use msi::{HostBuses, Interrupts, MsiController, MsiKind, MsiPlatform, Place};
