@@ -209,6 +209,11 @@ fn one_unsafe_doorbell_on_the_machine_is_enough() {
         assert_eq!(interrupts.controller().map(|it| it.kind), Some(MsiKind::Gicv2m));
         assert!(interrupts.to_string().starts_with("doorbell 8020000-8020fff: "));
     }
+    // Of several the first is told.
+    let later = Window { first: 0x803_0000, last: 0x803_0fff };
+    let controllers = [gicv2m(), MsiController { doorbell: later, ..gicv2m() }];
+    let interrupts = platform(&controllers).judge(&endpoint());
+    assert_eq!(interrupts.controller(), controllers.first());
     // Even if it is another host bridge's.
     let elsewhere = HostBuses { segment: 7, first: 0, last: 0xff };
     let controllers = [its(), MsiController { buses: Some(elsewhere), ..gicv2m() }];
