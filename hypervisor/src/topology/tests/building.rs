@@ -1,14 +1,11 @@
 use super::{at, bridge, build, endpoint, function, groups, isolating, nodes, switch};
 use crate::{
-    addr::BfnRange,
-    machine::{Reserved, ReservedKind},
     platform::{Access, SourceId},
     topology::{
         Contradiction, DirectRange, Firmware, Function, IdAlias, Kind, Mode, Reason, Topology,
-        Traits,
+        Traits, Window,
     },
 };
-use pviommu_abi::Bfn;
 
 fn refused(functions: &[Function]) -> Contradiction {
     let mut nodes = nodes(functions, 0);
@@ -112,17 +109,16 @@ fn what_firmware_says_ties_functions_and_has_to_be_in_order() {
         endpoint("00:06.0"),
     ];
     let alias = |function, id| IdAlias { function: at(function), id: SourceId(at(id)) };
-    let range = |function, first, last, kind| {
-        let range = BfnRange::new(Bfn(first), Bfn(last)).unwrap();
-        let reserved = Reserved { range, kind, access: Access::READ };
-        DirectRange { function: at(function), reserved }
+    let range = |function, first: u64, last: u64, relaxable| {
+        let bytes = Window { first: first << 12, last: (last << 12) | 0xfff };
+        DirectRange { function: at(function), bytes, relaxable, access: Access::READ }
     };
     let aliases = [alias("00:02.0", "00:1f.7"), alias("00:03.0", "00:1f.7")];
     let direct = [
-        range("00:04.0", 0, 9, ReservedKind::Direct),
-        range("00:05.0", 5, 5, ReservedKind::Direct),
-        range("00:02.0", 7, 7, ReservedKind::DirectRelaxable),
-        range("00:06.0", 10, 10, ReservedKind::Direct),
+        range("00:04.0", 0, 9, false),
+        range("00:05.0", 5, 5, false),
+        range("00:02.0", 7, 7, true),
+        range("00:06.0", 10, 10, false),
     ];
     let firmware = Firmware { aliases: &aliases, direct: &direct, amd_ivrs: false };
     let mut room = nodes(&functions, 0);

@@ -141,10 +141,13 @@ fn siblings(capture: &Capture, above: &[Option<usize>]) -> Vec<Vec<usize>> {
     siblings
 }
 
-/// The physical function of the virtual one at `at`: below the same bridge, the nearest with a lower
+/// The physical function of the virtual one at `at`: as the capture says; else below the same bridge, the nearest with a lower
 /// number that shows an SR-IOV capability, else the nearest of any kind.
 fn physical(capture: &Capture, above: &[Option<usize>], at: usize) -> Option<usize> {
     let functions = &capture.functions;
+    if let Some(named) = functions[at].physical {
+        return functions.iter().position(|function| function.name == named);
+    }
     let candidates = || {
         (0..functions.len()).filter(|other| {
             !functions[*other].virtual_function

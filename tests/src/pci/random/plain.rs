@@ -24,6 +24,7 @@ pub fn plain(name: Name, kind: Kind) -> Captured {
         ari: false,
         ari_forwarding: false,
         virtual_function: false,
+        physical: None,
         regions: Vec::new(),
         windows: Vec::new(),
         bytes: BTreeMap::new(),

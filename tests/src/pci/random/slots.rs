@@ -70,6 +70,7 @@ impl Maker {
             let name = Name { bus: virtual_bus, devfn: first + number * stride };
             let function = self.add(name, Kind::Endpoint);
             (function.ari, function.virtual_function) = (ari, true);
+            function.physical = Some(at(bus, 0, 0));
         }
     }
 
