@@ -23,7 +23,6 @@ use super::{
     node::{Marks, NONE, Nodes},
     quirks,
 };
-use crate::machine::ReservedKind;
 
 /// Functions of one bus.
 const BUS: usize = 256;
@@ -136,10 +135,10 @@ impl Nodes<'_> {
     /// Ties functions that firmware has use the same memory.
     fn tie_direct(&mut self, ranges: &[DirectRange]) {
         let mut reach: Option<(u64, u32)> = None;
-        let kept = ranges.iter().filter(|range| range.reserved.kind == ReservedKind::Direct);
-        for DirectRange { function, reserved } in kept {
+        for DirectRange { function, bytes, .. } in ranges.iter().filter(|range| !range.relaxable) {
             let Some(node) = self.find(*function) else { continue };
-            let (first, last) = (reserved.range.first().0, reserved.range.last().0);
+            // By page: that is what is mapped.
+            let (first, last) = (bytes.first >> 12, bytes.last >> 12);
             reach = match reach {
                 Some((until, other)) if first <= until => {
                     self.tie_beside(node, other, Reason::SharedDirectRange);
