@@ -49,7 +49,7 @@ struct Members<'g>(&'g Grouped, &'g [Name]);
 impl fmt::Display for Members<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, name) in self.1.iter().enumerate() {
-            let words = self.0.function(*name).map_or("", |function| class::words(function.class));
+            let words = self.0.function(*name).map(class::describe).unwrap_or_default();
             write!(f, "{}{name} {words}", if place > 0 { ", " } else { "" })?;
         }
         Ok(())

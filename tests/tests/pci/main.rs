@@ -1,4 +1,4 @@
-//! PCI topologies: how captures of machines are read.
+//! PCI topologies: how captures of machines are read, and how their groups are shown.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,9 +7,11 @@
     reason = "a panic is how a test fails"
 )]
 
+mod convert;
 mod data;
 mod json;
 mod lspci_bytes;
 mod lspci_words;
+mod pictures;
 mod robust;
 mod sysfs;
