@@ -16,6 +16,7 @@ pub mod capture;
 mod check;
 pub mod class;
 pub mod config;
+pub mod convert;
 mod error;
 pub mod fabric;
 mod file;
