@@ -1,4 +1,4 @@
-//! PCI topologies: how captures of machines are read.
+//! PCI topologies: how captures of machines are read, who reaches whom, and what groups that makes.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,7 +8,9 @@
 )]
 
 mod data;
+mod fabric;
 mod json;
+mod kit;
 mod lspci_bytes;
 mod lspci_words;
 mod robust;
