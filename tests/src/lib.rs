@@ -17,7 +17,8 @@
 //!   written from the specification, and keeps stale entries for as long as a unit may.
 //! * [`trace`]: IOMMU traces of real kernels, and [`replay`]: one of them done again on the
 //!   service, every mapping checked by DMA. [`show`] draws what is in the tables then.
-//! * [`pci`]: PCI topologies of machines, and the groups that their kernels formed.
+//! * [`pci`]: PCI topologies of machines, and the groups that their kernels formed. [`groups`]
+//!   shows those that the service forms.
 //! * [`fuzzing`]: bytes to operations, and what must hold whatever they are.
 //!
 //! Machine and units check what they see, always: an access through a freed frame, or to a page
@@ -29,7 +30,9 @@
     reason = "a panic is how a check of the testbed fails"
 )]
 
+mod drawing;
 pub mod fuzzing;
+pub mod groups;
 pub mod iommu;
 pub mod machine;
 pub mod pci;
@@ -37,6 +40,7 @@ pub mod replay;
 pub mod show;
 mod source;
 pub mod trace;
+mod units;
 
 /// The examples of the front page, which have to compile.
 #[cfg(doctest)]

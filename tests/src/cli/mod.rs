@@ -4,8 +4,9 @@
 //! |---|---|
 //! | 0 | done, and everything was as it must be |
 //! | 1 | done, and something was not |
-//! | 2 | not done: wrong usage, an unreadable or malformed file, a trace that the units cannot hold |
+//! | 2 | not done: wrong usage, an unreadable or malformed file, a trace that the units cannot hold, a machine that cannot be |
 
+mod groups;
 mod replay;
 mod show;
 
@@ -31,6 +32,8 @@ enum Command {
     Replay(replay::Args),
     /// Draw the address spaces of a trace at one moment, as hardware finds them in the tables
     Show(show::Args),
+    /// Group the PCI functions of a machine by what the IOMMU can keep apart
+    Groups(groups::Args),
 }
 
 /// What a command that was done found.
@@ -47,6 +50,7 @@ pub(crate) fn main() -> ExitCode {
     let result: Result<Verdict, Box<dyn Error>> = match cli.command {
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Show(args)) => show::run(&args),
+        Some(Command::Groups(args)) => groups::run(&args),
         None => replay::run(&cli.replay),
     };
     match result {

@@ -23,7 +23,6 @@ mod strip;
 mod survey;
 mod svg;
 mod text;
-mod units;
 
 pub use entry::{Access, Origin, Page, PageSize, Target};
 pub use error::ShowError;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::picture::{Picture, Space, Totals};
 use super::ranges::Range;
 use super::strip::{Column, Strip};
-use super::units::{bytes, plural, span, wrap};
+use crate::units::{bytes, plural, span, wrap};
 
 /// Ranges of one address space that are listed when not all are asked for.
 const LISTED: usize = 24;

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use super::cells::{self, Look, Run};
-use super::document::Document;
 use super::layout::{Item, Layout, ROW};
 use super::style;
 use super::{LEFT, RIGHT};
+use crate::drawing::{Document, label};
 use crate::show::picture::Space;
 use crate::show::ranges::Range;
 use crate::show::text;
-use crate::show::units::{bytes, plural, span};
+use crate::units::{bytes, plural, span};
 
 /// Where the cells begin.
 const CELLS: u64 = LEFT + 136;
@@ -218,10 +218,4 @@ fn bar(document: &mut Document, range: Option<&Range>, span: (u64, u64), place: 
     let colour = style::class(&page);
     let colour = colour.split(' ').next().unwrap_or_default();
     plate(document, colour, "mono middle onbar", text.trim_end(), y);
-}
-
-/// A text at a place.
-pub(super) fn label(document: &mut Document, x: u64, y: u64, class: &str, text: &str) {
-    let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
-    document.text("text", format_args!(" x=\"{x}\" y=\"{y}\"{class}"), text);
 }

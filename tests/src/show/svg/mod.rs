@@ -2,20 +2,18 @@
 //! and the same each time it is drawn.
 //!
 //! ```text
-//!  layout: what gets a line ──► card: one address space ──► document: the XML
+//!  layout: what gets a line ──► card: one address space ──► drawing: the XML
 //!           cells: a row of it ──┘            style: colours and legend ──┘
 //! ```
 
 mod card;
 mod cells;
-mod document;
 mod layout;
 mod style;
 
-use document::Document;
-
 use super::picture::Picture;
-use super::units::{plural, wrap};
+use crate::drawing::{Document, label};
+use crate::units::{plural, wrap};
 
 /// Where everything begins, and ends, from left to right.
 const LEFT: u64 = 36;
@@ -31,17 +29,17 @@ pub fn svg(picture: &Picture) -> String {
     style::define(&mut body);
     body.empty("rect", format_args!(" width=\"100%\" height=\"100%\" class=\"paper\""));
     let mut y = 44;
-    card::label(&mut body, LEFT, y, "title", &picture.name);
+    label(&mut body, LEFT, y, "title", &picture.name);
     for line in wrap(&picture.what, LETTERS) {
         y += 20;
-        card::label(&mut body, LEFT, y, "dim", &line);
+        label(&mut body, LEFT, y, "dim", &line);
     }
     y += 20;
     let Picture { operations, of, spaces, .. } = picture;
     let count = plural(spaces.len() as u64, "address space");
     let of = plural(*of, "operation");
     let note = format!("{count} after {operations} of {of}; numbers are bus frames of 4 KiB");
-    card::label(&mut body, LEFT, y, "", &note);
+    label(&mut body, LEFT, y, "", &note);
     y += 20;
     style::legend(&mut body, LEFT, y, spaces);
     y += 52;

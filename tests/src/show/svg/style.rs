@@ -1,6 +1,6 @@
 //! Colours, and the legend that explains them.
 
-use super::document::Document;
+use crate::drawing::{Document, TEXT_STYLE};
 use crate::show::entry::{Access, Origin, Page, PageSize, Target};
 use crate::show::picture::Space;
 use crate::show::ranges::Range;
@@ -46,13 +46,9 @@ const fn outline(origin: Origin, target: Target) -> &'static str {
 
 /// Colours and hatching, for the whole document.
 pub(super) fn define(document: &mut Document) {
-    let mut rules = String::from(
-        "text{font-family:'DejaVu Sans',Verdana,sans-serif;font-size:12px;fill:#24292f}\
-         .mono{font-family:'DejaVu Sans Mono',Consolas,monospace;font-size:11px}\
-         .dim{fill:#6e7781}.right{text-anchor:end}.middle{text-anchor:middle}\
-         .title{font-size:22px;font-weight:bold}.head{font-size:15px;font-weight:bold}\
-         .paper{fill:#ffffff}.card{fill:#ffffff;stroke:#d0d7de}\
-         .fault{fill:#f3f4f6}.hatched{fill:url(#hatch)}.scratch{fill:#e4daf5}.broken{fill:#d1242f}\
+    let mut rules = String::from(TEXT_STYLE);
+    rules.push_str(
+        ".fault{fill:#f3f4f6}.hatched{fill:url(#hatch)}.scratch{fill:#e4daf5}.broken{fill:#d1242f}\
          .table{fill:#eef2f7;stroke:#8896a8}.shared{fill:#e4daf5;stroke:#8a63c9}\
          .line{stroke:#8896a8;fill:none}.rule{stroke:#ffffff;fill:none}.part1{opacity:.4}.part2{opacity:.6}.part3{opacity:.8}\
          .onbar{fill:#ffffff;font-weight:bold}",

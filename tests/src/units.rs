@@ -2,7 +2,7 @@
 
 /// `frames` frames of 4 KiB, in the largest unit that leaves a number above one.
 #[must_use]
-pub(super) fn bytes(frames: u64) -> String {
+pub(crate) fn bytes(frames: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let kib = u128::from(frames) * 4;
     let place = UNITS.len() - 1;
@@ -15,20 +15,20 @@ pub(super) fn bytes(frames: u64) -> String {
 
 /// `first..last` in hexadecimal, or the one number if they are the same.
 #[must_use]
-pub(super) fn span(first: u64, last: u64) -> String {
+pub(crate) fn span(first: u64, last: u64) -> String {
     if first == last { format!("{first:#x}") } else { format!("{first:#x}..{last:#x}") }
 }
 
 /// `count` of something whose plural ends in an s.
 #[must_use]
-pub(super) fn plural(count: u64, name: &str) -> String {
+pub(crate) fn plural(count: u64, name: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {name}{ending}")
 }
 
 /// `text` in lines of at most `width` letters, broken at spaces; a word that is longer stays whole.
 #[must_use]
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

@@ -2,45 +2,45 @@
 
 use std::fmt::{Arguments, Write};
 
-/// A document on its way. Attributes are written by the drawing code itself, never by a trace;
+/// A document on its way. Attributes are written by the drawing code itself, never by a file;
 /// texts are escaped here.
 #[derive(Default, Debug)]
-pub(super) struct Document {
+pub(crate) struct Document {
     text: String,
     open: Vec<&'static str>,
 }
 
 impl Document {
     /// Opens an element.
-    pub(super) fn open(&mut self, name: &'static str, attributes: Arguments<'_>) {
+    pub(crate) fn open(&mut self, name: &'static str, attributes: Arguments<'_>) {
         self.line(format_args!("<{name}{attributes}>"));
         self.open.push(name);
     }
 
     /// Closes the element that was opened last.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let Some(name) = self.open.pop() {
             self.line(format_args!("</{name}>"));
         }
     }
 
     /// An element without contents.
-    pub(super) fn empty(&mut self, name: &str, attributes: Arguments<'_>) {
+    pub(crate) fn empty(&mut self, name: &str, attributes: Arguments<'_>) {
         self.line(format_args!("<{name}{attributes}/>"));
     }
 
     /// An element that holds text.
-    pub(super) fn text(&mut self, name: &str, attributes: Arguments<'_>, text: &str) {
+    pub(crate) fn text(&mut self, name: &str, attributes: Arguments<'_>, text: &str) {
         self.line(format_args!("<{name}{attributes}>{}</{name}>", escape(text)));
     }
 
     /// Takes in another document.
-    pub(super) fn include(&mut self, other: Self) {
+    pub(crate) fn include(&mut self, other: Self) {
         self.text.push_str(&other.finish());
     }
 
     /// The whole document; what is still open is closed.
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         while !self.open.is_empty() {
             self.close();
         }
@@ -55,7 +55,7 @@ impl Document {
 }
 
 /// `text` as XML takes it: no markup, no character that XML forbids.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
