@@ -41,6 +41,7 @@
 mod acs;
 mod build;
 mod change;
+mod config;
 mod function;
 mod groups;
 mod isolation;
@@ -56,6 +57,7 @@ mod sort;
 pub use acs::{Acs, AcsBits};
 pub use build::Contradiction;
 pub use change::{Change, Plan};
+pub use config::{ConfigError, VirtualFunctions, virtual_functions};
 pub use function::{BusNumbers, Function, Identity, Kind, REGIONS, Traits, Window};
 pub use groups::{Group, Tied};
 pub use node::Node;
