@@ -6,7 +6,8 @@ use super::*;
 use crate::topology::{Identity, Kind};
 
 const ADDRESS: PciDevice = PciDevice::new(0, 0, 0x1c, 2);
-const RCBA: u32 = 0xfed1_c001;
+/// The bits between the address and the lowest one are reserved.
+const RCBA: u32 = 0xfed1_fff1;
 const CHIPSET: RegisterSpace = RegisterSpace::Memory(0xfed1_c000);
 const CONFIG: RegisterSpace = RegisterSpace::Config(ADDRESS);
 const QUIET: BringUp = BringUp { rcba: 0, ats_below: false };

@@ -180,7 +180,7 @@ fn an_extended_list_that_is_out_of_order_leaves_the_rest_of_it_unknown() {
     assert_eq!(acs(&mut image, 0), Acs::Absent);
     image.dword(0xffc, u32::MAX);
     assert_eq!(acs(&mut image, 0xffc), Acs::Unknown);
-    image.dword(0x100, u32::MAX);
+    image.dword(0x100, u32::MAX).dword(0xffc, 0);
     assert_eq!(image.read().acs, Acs::Unknown);
 }
 
