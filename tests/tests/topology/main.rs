@@ -4,6 +4,7 @@
 
 mod against_fabric;
 mod as_linux;
+mod configuration_space;
 mod kit;
 mod msi_doorbells;
 mod order;
