@@ -41,6 +41,8 @@
 mod acs;
 mod build;
 mod change;
+mod config;
+mod enable;
 mod function;
 mod groups;
 mod ids;
@@ -63,6 +65,8 @@ mod tests;
 pub use acs::{Acs, AcsBits};
 pub use build::Contradiction;
 pub use change::{Change, Plan};
+pub use config::{ConfigError, VirtualFunctions, virtual_functions};
+pub use enable::{BringUp, Redirection, RegisterChange, RegisterSpace, enabling, redirection};
 pub use function::{BusNumbers, Function, Identity, Kind, REGIONS, Traits, Window};
 pub use groups::{Group, Tied};
 pub use interrupt_reason::InterruptReason;

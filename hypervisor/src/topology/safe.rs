@@ -209,7 +209,10 @@ impl Nodes<'_> {
             self.tie(node, above, reason);
             self.mark(node, Marks::TIED);
             // A bridge to a conventional bus takes over the requests of all that is below.
-            if reason == Reason::ConventionalBus || self.is(above, Marks::MASKED) {
+            let masked = reason == Reason::ConventionalBus || self.is(above, Marks::MASKED);
+            let root =
+                self.facts(above).is_some_and(|it| quirks::is_translation_root(&it.identity));
+            if masked && !root {
                 self.share(node, above);
                 self.mark(node, Marks::MASKED);
             }
@@ -225,7 +228,6 @@ impl Node {
                 self.marks.contains(Marks::OPEN).then_some(Reason::OpenPort)
             }
             Kind::UpstreamPort => (self.witness != NONE).then_some(Reason::OpenSwitch),
-            _ if quirks::is_translation_root(&self.facts.identity) => None,
             _ => Some(Reason::ConventionalBus),
         }
     }

@@ -1,4 +1,5 @@
-//! PCI topologies: how captures of machines are read, and how their groups are shown.
+//! PCI topologies: how captures of machines are read, who reaches whom, what groups that makes, and how
+//! they are shown.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,7 +10,9 @@
 
 mod convert;
 mod data;
+mod fabric;
 mod json;
+mod kit;
 mod lspci_bytes;
 mod lspci_words;
 mod pictures;

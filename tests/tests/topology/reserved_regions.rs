@@ -65,11 +65,11 @@ fn of(
 #[test]
 fn a_function_has_the_direct_ranges_that_name_it() {
     let list = [
-        DirectRange { relaxable: true, ..direct(USB, 0x7b00_0000, 0x7b7f_ffff) },
         direct(PciDevice { devfn: USB.devfn + 1, ..USB }, 0x1000, 0x1fff),
-        DirectRange { access: Access::READ, ..direct(NIC, 0x9000_0800, 0x9000_1000) },
-        direct(NIC, 0x8000_0000, 0x8000_0fff),
         direct(PciDevice { bus: 4, ..NIC }, 0x2000, 0x2fff),
+        DirectRange { relaxable: true, ..direct(USB, 0x7b00_0000, 0x7b7f_ffff) },
+        direct(NIC, 0x8000_0000, 0x8000_0fff),
+        DirectRange { access: Access::READ, ..direct(NIC, 0x9000_0800, 0x9000_1000) },
     ];
     let regions = Regions::new(&list, &[], msi(), PeerToPeer::Reserved).unwrap();
     let usb = Reserved { access: ALL, ..frames(ReservedKind::DirectRelaxable, 0x7b000, 0x7b7ff) };

@@ -37,6 +37,9 @@ impl Missing {
             }
             Some(Statement::Denied) | None => {}
         }
+        if function.virtual_function && vouched_by_physical(function, capture) {
+            return Self::empty();
+        }
         let absent = || match function.kind {
             // A switch is made to route between its ports.
             Some(Kind::Downstream) => Self::all(),
@@ -98,6 +101,13 @@ impl Missing {
             self.intersects(needed)
         }
     }
+}
+
+/// The vendor vouches for a device: its virtual functions are part of it.
+fn vouched_by_physical(function: &Captured, capture: &Capture) -> bool {
+    let physical = capture.functions.iter().find(|other| Some(other.name) == function.physical);
+    let statement = physical.and_then(|physical| vendors::statement(physical, capture));
+    matches!(statement, Some(Statement::Isolated))
 }
 
 /// Capability and control, from where the function really has them.

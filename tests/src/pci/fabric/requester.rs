@@ -84,11 +84,12 @@ fn sent_by(function: &Captured, all: &[Captured], assumptions: Assumptions) -> V
     ids
 }
 
-/// With n bits of the function number for phantoms, every (8 >> n)th number is the function's.
+/// With n bits of the function number for phantoms, all numbers that have the other bits are the function's.
 fn phantoms(function: &Captured) -> impl Iterator<Item = Name> {
     let name = function.name;
-    let stride = 8 >> function.phantom.min(3);
-    let numbers = (name.function()..8).step_by(stride).skip(1);
+    let others = 8 >> function.phantom.min(3);
+    let alike = move |number: &u8| number % others == name.function() % others;
+    let numbers = (0..8).filter(alike).filter(move |number| *number != name.function());
     numbers.map(move |number| Name { bus: name.bus, devfn: name.devfn & !7 | number })
 }
 

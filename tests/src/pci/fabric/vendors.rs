@@ -30,7 +30,7 @@ pub(super) fn statement(function: &Captured, capture: &Capture) -> Option<Statem
     let isolated = match function.vendor {
         0x8086 => {
             if root_port && is_intel_chipset_port(id) {
-                let worked = intel_chipset_enables(capture);
+                let worked = intel_chipset_enables(function, capture);
                 return Some(if worked { Statement::Isolated } else { Statement::Denied });
             }
             INTEL_NETWORK.contains(&id) || function.kind == Some(Kind::RootComplexEndpoint)
@@ -79,13 +79,13 @@ fn is_intel_chipset_port(id: u16) -> bool {
     any || even && id.is_multiple_of(2)
 }
 
-/// The registers that isolate them are in the root complex block of 00:1f.0, if that is enabled. A
-/// read where no function is answers all ones.
-fn intel_chipset_enables(capture: &Capture) -> bool {
+/// The registers that isolate them are in the root complex block of 1f.0 on their bus, if that is enabled.
+/// Where that function is not seen, nothing says so.
+fn intel_chipset_enables(port: &Captured, capture: &Capture) -> bool {
     const ENABLE: u16 = 0xf0;
-    let bridge = Name { bus: 0, devfn: 0x1f << 3 };
+    let bridge = Name { bus: port.name.bus, devfn: 0x1f << 3 };
     let found = capture.functions.iter().find(|f| f.name == bridge);
-    found.is_none_or(|f| config::byte(f, ENABLE).is_some_and(|byte| byte & 1 != 0))
+    found.is_some_and(|f| config::byte(f, ENABLE).is_some_and(|byte| byte & 1 != 0))
 }
 
 fn is_loongson_port(id: u16) -> bool {

@@ -125,12 +125,14 @@ impl Maker {
             return Some((FULL, FULL));
         }
         let some = self.chance.next() as u16 & FULL;
-        match self.chance.below(7) {
+        match self.chance.below(8) {
             0 | 1 => None,
             2 => Some((FULL, 0)),
             3 => Some((some, some)),
             4 => Some((FULL, some)),
             5 => Some((0, 0)),
+            // All of it, and egress control besides.
+            6 => Some((FULL | 0x20, FULL | 0x20)),
             // Translation blocking and direct translated requests are for others to judge.
             _ => Some((FULL | 0x42, some | 0x42)),
         }
