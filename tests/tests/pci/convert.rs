@@ -76,10 +76,14 @@ fn a_virtual_function_that_does_not_say_whose_it_is_gets_the_one_before_it() {
         ..known("00:01.0", Kind::RootPort)
     };
     let card = known("01:00.0", Kind::Endpoint);
-    let part = Captured { virtual_function: true, ..known("02:10.0", Kind::Endpoint) };
-    let grouped = group(&machine(vec![part.clone(), port, card.clone()]), Mode::Safe);
-    let of_card = grouped.groups.iter().find(|group| group.members.contains(&card.name)).unwrap();
-    assert_eq!(of_card.members, [card.name, part.name]);
+    // Where nothing says that it is one, its bus does.
+    for virtual_function in [true, false] {
+        let part = Captured { virtual_function, ..known("02:10.0", Kind::Endpoint) };
+        let capture = machine(vec![part.clone(), port.clone(), card.clone()]);
+        let grouped = group(&capture, Mode::Safe);
+        let of_card = grouped.groups.iter().find(|it| it.members.contains(&card.name)).unwrap();
+        assert_eq!(of_card.members, [card.name, part.name]);
+    }
 }
 
 /// `capture` as a source shows it that leaves out what `forget` takes away.
