@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pviommu_hypervisor::topology::Mode;
 use pviommu_testbed::groups::{Grouped, Text, dot, svg};
-use pviommu_testbed::pci::Capture;
+use pviommu_testbed::pci::{Buses, Capture, Captured, Kind};
 
 use crate::data::load;
 
@@ -44,6 +44,26 @@ fn functions_of_one_group_have_one_colour_and_neighbours_another() {
         let several = machine.groups.iter().filter(|group| group.members.len() > 1).count();
         assert_eq!(of_several.len(), several, "{}", machine.capture.name);
     }
+}
+
+#[test]
+fn a_virtual_function_that_calls_itself_a_bridge_does_not_lead_in_circles() {
+    let function = |name: &str| Captured {
+        kind: Some(Kind::Endpoint),
+        ..Captured::new(name.parse().unwrap())
+    };
+    let buses = Some(Buses { primary: 0, secondary: 5, subordinate: 5 });
+    let card = function("05:00.0");
+    let part = Captured {
+        virtual_function: true,
+        physical: Some(card.name),
+        buses,
+        ..function("01:00.0")
+    };
+    let capture = Capture { functions: vec![card, part], ..Capture::new("odd".to_owned(), 0) };
+    let machine =
+        Grouped { capture, mode: Mode::Safe, groups: Vec::new(), without_unit: Vec::new() };
+    assert_eq!(svg(&[machine]).matches("mono bold").count(), 2);
 }
 
 #[test]
