@@ -35,6 +35,7 @@ pub mod machine;
 pub mod pci;
 pub mod replay;
 pub mod show;
+mod source;
 pub mod trace;
 
 /// The examples of the front page, which have to compile.

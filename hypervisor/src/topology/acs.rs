@@ -71,6 +71,13 @@ impl Acs {
         }
     }
 
+    /// True if egress control is on: what its vector does not name goes straight, redirected or not (PCIe
+    /// 6.0, section 6.12.3). Vectors are not looked at.
+    #[must_use]
+    pub fn has_egress_control(self) -> bool {
+        matches!(self, Self::Present { control, .. } if control.contains(AcsBits::EGRESS_CONTROL))
+    }
+
     /// The same with this control, if there is one.
     #[must_use]
     pub fn with_control(self, to: AcsBits) -> Self {

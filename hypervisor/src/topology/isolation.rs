@@ -1,8 +1,8 @@
 //! Whether a function keeps requests from going from peer to peer.
 //!
 //! Both ways to group ask the same of a capability ([`Acs::isolates`](super::Acs::isolates)), and
-//! both believe what vendors say. They differ in what no capability means, and in whether a vendor can
-//! also say that there is nothing where a capability is.
+//! both believe what vendors say. They differ in what no capability means, in whether a vendor can also say
+//! that there is nothing where a capability is, and in what egress control does.
 
 use super::{
     AcsBits, Function, Kind, Traits,
@@ -36,6 +36,7 @@ impl Nodes<'_> {
             Some(Claim::ChipsetPort) if self.chipset(function).is_some_and(is_enabled) => {
                 return true;
             }
+            _ if self.physical_is_vouched_for(function, around) => return true,
             _ => {}
         }
         match function.kind {
@@ -44,16 +45,16 @@ impl Nodes<'_> {
             | Kind::Endpoint
             | Kind::UpstreamPort
             | Kind::RootComplexEndpoint => {
-                function.acs.isolates() || self.physical_is_vouched_for(function, around)
+                function.acs.isolates() && !function.acs.has_egress_control()
             }
             _ => false,
         }
     }
 
-    /// True for a virtual function without access control of a device of which the vendor says that its
-    /// functions do not talk to each other.
+    /// True for a virtual function of a device of which the vendor says that its functions do not talk to
+    /// each other.
     fn physical_is_vouched_for(&self, function: &Function, around: Surroundings) -> bool {
-        let physical = function.physical.filter(|_| function.acs == super::Acs::Absent);
+        let physical = function.physical;
         let Some(node) = physical.and_then(|physical| self.find(physical)) else { return false };
         let Some(physical) = self.facts(node).filter(|physical| !physical.is_virtual()) else {
             return false;

@@ -45,15 +45,22 @@ mod config;
 mod enable;
 mod function;
 mod groups;
+mod ids;
+mod interrupt_reason;
 mod isolation;
 mod linux;
+mod merge;
+mod msi;
 mod node;
 mod quirks;
 mod reason;
+mod regions;
 mod report;
 mod safe;
 mod sets;
 mod sort;
+#[cfg(test)]
+mod tests;
 
 pub use acs::{Acs, AcsBits};
 pub use build::Contradiction;
@@ -62,13 +69,17 @@ pub use config::{ConfigError, VirtualFunctions, virtual_functions};
 pub use enable::{BringUp, Redirection, RegisterChange, RegisterSpace, enabling, redirection};
 pub use function::{BusNumbers, Function, Identity, Kind, REGIONS, Traits, Window};
 pub use groups::{Group, Tied};
+pub use interrupt_reason::InterruptReason;
+pub use merge::{MAX_RANGES, RangeList, TooManyRanges, frames_of, merge};
+pub use msi::{HostBuses, Interrupts, MsiController, MsiKind, MsiPlatform, Place};
 pub use node::Node;
 pub use reason::Reason;
+pub use regions::{DirectRange, HostWindow, PeerToPeer, RegionError, Regions};
 pub use report::Remedy;
 
 use pviommu_abi::PciDevice;
 
-use crate::{machine::Reserved, platform::SourceId};
+use crate::platform::SourceId;
 use node::Nodes;
 
 /// How groups are formed.
@@ -88,15 +99,6 @@ pub struct IdAlias {
     pub function: PciDevice,
     /// The id.
     pub id: SourceId,
-}
-
-/// Memory that firmware says a function uses (VT-d: RMRR; AMD: IVMD).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DirectRange {
-    /// The function.
-    pub function: PciDevice,
-    /// The memory, and how it is used.
-    pub reserved: Reserved,
 }
 
 /// What firmware tables say.
@@ -156,6 +158,12 @@ impl<'a> Topology<'a> {
         Ok(())
     }
 
+    /// What firmware says.
+    #[must_use]
+    pub fn firmware(&self) -> &Firmware<'a> {
+        &self.firmware
+    }
+
     fn used(&mut self) -> Nodes<'_> {
         Nodes(self.nodes.get_mut(..self.count).unwrap_or_default())
     }
@@ -167,7 +175,7 @@ fn check(firmware: &Firmware<'_>) -> Result<(), Contradiction> {
         [one, two] if one.id.0.sbdf() > two.id.0.sbdf() => Some(two.function),
         _ => None,
     });
-    let first = |range: &DirectRange| range.reserved.range.first();
+    let first = |range: &DirectRange| range.bytes.first;
     let direct = firmware.direct.windows(2).find_map(|pair| match pair {
         [one, two] if first(one) > first(two) => Some(two.function),
         _ => None,

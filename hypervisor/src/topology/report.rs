@@ -17,6 +17,8 @@ use super::{
 pub enum Remedy<'t> {
     /// These controls of a function are to be switched on.
     SwitchOn(&'t Function, AcsBits),
+    /// Egress control of a function is to be switched off.
+    SwitchEgressControlOff(&'t Function),
     /// The function has no access control: its vendor has to say that it does no peer-to-peer.
     AskVendor(&'t Function),
     /// The registers of the chipset that this root port is of are switched off by firmware.
@@ -117,6 +119,9 @@ impl fmt::Display for Open<'_> {
             (_, acs @ Acs::Present { .. }) if !acs.missing().is_empty() => {
                 write!(f, "has {} switched off", Bits(acs.missing()))
             }
+            (_, acs) if acs.has_egress_control() => {
+                f.write_str("has EgressControl switched on, which overrides redirection")
+            }
             _ => f.write_str("does not isolate"),
         }
     }
@@ -166,6 +171,9 @@ impl fmt::Display for Remedy<'_> {
         match self {
             Self::SwitchOn(function, bits) => {
                 write!(f, "switch on {} at {} (ACS control)", Bits(*bits), function.address)
+            }
+            Self::SwitchEgressControlOff(function) => {
+                write!(f, "switch off EgressControl at {} (ACS control)", function.address)
             }
             Self::AskVendor(function) => write!(
                 f,
@@ -272,6 +280,9 @@ fn remedy_of<'t>(node: &'t Node) -> Remedy<'t> {
     let function = &node.facts;
     match function.acs {
         _ if function.kind == Kind::Unknown => Remedy::ReadAll(function),
+        acs @ Acs::Present { .. } if acs.missing().is_empty() => {
+            Remedy::SwitchEgressControlOff(function)
+        }
         Acs::Present { .. } => Remedy::SwitchOn(function, function.acs.missing()),
         Acs::Unknown if function.kind.is_pcie() => Remedy::ReadAll(function),
         _ if is_of_chipset(node) => Remedy::ReachChipset(function),

@@ -23,7 +23,6 @@ use super::{
     node::{Marks, NONE, Nodes},
     quirks,
 };
-use crate::machine::ReservedKind;
 
 /// Functions of one bus.
 const BUS: usize = 256;
@@ -136,10 +135,10 @@ impl Nodes<'_> {
     /// Ties functions that firmware has use the same memory.
     fn tie_direct(&mut self, ranges: &[DirectRange]) {
         let mut reach: Option<(u64, u32)> = None;
-        let kept = ranges.iter().filter(|range| range.reserved.kind == ReservedKind::Direct);
-        for DirectRange { function, reserved } in kept {
+        for DirectRange { function, bytes, .. } in ranges.iter().filter(|range| !range.relaxable) {
             let Some(node) = self.find(*function) else { continue };
-            let (first, last) = (reserved.range.first().0, reserved.range.last().0);
+            // By page: that is what is mapped.
+            let (first, last) = (bytes.first >> 12, bytes.last >> 12);
             reach = match reach {
                 Some((until, other)) if first <= until => {
                     self.tie_beside(node, other, Reason::SharedDirectRange);
@@ -210,7 +209,10 @@ impl Nodes<'_> {
             self.tie(node, above, reason);
             self.mark(node, Marks::TIED);
             // A bridge to a conventional bus takes over the requests of all that is below.
-            if reason == Reason::ConventionalBus || self.is(above, Marks::MASKED) {
+            let masked = reason == Reason::ConventionalBus || self.is(above, Marks::MASKED);
+            let root =
+                self.facts(above).is_some_and(|it| quirks::is_translation_root(&it.identity));
+            if masked && !root {
                 self.share(node, above);
                 self.mark(node, Marks::MASKED);
             }
@@ -226,7 +228,6 @@ impl Node {
                 self.marks.contains(Marks::OPEN).then_some(Reason::OpenPort)
             }
             Kind::UpstreamPort => (self.witness != NONE).then_some(Reason::OpenSwitch),
-            _ if quirks::is_translation_root(&self.facts.identity) => None,
             _ => Some(Reason::ConventionalBus),
         }
     }

@@ -82,13 +82,16 @@ pub struct Captured {
     pub ari_forwarding: bool,
     /// It is a virtual function of SR-IOV.
     pub virtual_function: bool,
+    /// The physical function that a virtual one belongs to, if the source shows it.
+    pub physical: Option<Name>,
     /// Start and last byte of its memory regions, 0 being the first; those that are known.
     pub regions: Vec<(u64, u64)>,
     /// Memory windows of a bridge, first and last byte.
     pub windows: Vec<(u64, u64)>,
     /// Bytes of configuration space that are known, besides what stands above.
     pub bytes: BTreeMap<u16, u8>,
-    /// Configuration space as far as the source shows it; empty if it does not.
+    /// Configuration space as far as the source shows it, to the last byte it shows even if that is
+    /// zero; empty if it does not.
     pub config: Vec<u8>,
 }
 
@@ -111,7 +114,64 @@ pub struct Capture {
     pub unseen: Vec<String>,
 }
 
+impl Captured {
+    /// A function of which nothing is known but its number.
+    #[must_use]
+    pub const fn new(name: Name) -> Self {
+        Self {
+            name,
+            vendor: 0xffff,
+            device: 0xffff,
+            class: 0xff_0000,
+            subsystem: None,
+            header: 0,
+            multifunction: None,
+            kind: None,
+            buses: None,
+            acs: None,
+            acs_is_known: false,
+            phantom: 0,
+            ari: false,
+            ari_forwarding: false,
+            virtual_function: false,
+            physical: None,
+            regions: Vec::new(),
+            windows: Vec::new(),
+            bytes: BTreeMap::new(),
+            config: Vec::new(),
+        }
+    }
+
+    /// The byte of configuration space at `offset`, if it is known.
+    #[must_use]
+    pub fn byte(&self, offset: u16) -> Option<u8> {
+        self.bytes.get(&offset).or_else(|| self.config.get(usize::from(offset))).copied()
+    }
+}
+
+impl Capture {
+    /// A machine without functions.
+    #[must_use]
+    pub const fn new(name: String, segment: u32) -> Self {
+        Self {
+            name,
+            description: String::new(),
+            segment,
+            root_buses: Vec::new(),
+            functions: Vec::new(),
+            linux_groups: Vec::new(),
+            unseen: Vec::new(),
+        }
+    }
+}
+
 impl Name {
+    /// Bus, device and function as one number, the routing id.
+    #[must_use]
+    pub const fn routing_id(self) -> u16 {
+        (self.bus as u16) << 8 | self.devfn as u16
+    }
+
     /// The device number, 0 to 31.
     #[must_use]
     pub const fn slot(self) -> u8 {

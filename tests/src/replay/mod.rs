@@ -31,7 +31,7 @@ mod guest;
 mod machine;
 mod options;
 mod plan;
-mod sample;
+pub(crate) mod sample;
 mod session;
 mod shadow;
 mod spaces;

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// Longest piece of the trace that a message repeats.
-const EXCERPT: usize = 60;
+use crate::source::quote;
 
 /// A trace could not be read, or does not follow the format.
 #[derive(Debug)]
@@ -82,13 +81,4 @@ impl Fault {
         let Self { found, expected } = self;
         TraceError::Malformed { file: file.to_owned(), line, found, expected }
     }
-}
-
-/// `text` in quotation marks, shortened and safe to print on a terminal.
-pub(super) fn quote(text: &str) -> String {
-    let mut shown: String = text.chars().take(EXCERPT).flat_map(char::escape_debug).collect();
-    if text.chars().nth(EXCERPT).is_some() {
-        shown.push_str("...");
-    }
-    format!("\"{shown}\"")
 }

@@ -2,7 +2,8 @@
 
 use pviommu_abi::PciDevice;
 
-use super::error::{Fault, quote};
+use super::error::Fault;
+use crate::source::quote;
 
 /// Bytes in a page, the unit of every map and unmap.
 const PAGE: u64 = 4096;

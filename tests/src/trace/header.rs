@@ -2,8 +2,9 @@
 
 use pviommu_abi::PciDevice;
 
-use super::error::{Fault, quote};
+use super::error::Fault;
 use super::fields::{Fields, decimal, function, hex};
+use crate::source::quote;
 
 /// Bytes from `first` to `last`, both included.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, Read};
 
-use super::error::{Fault, TraceError, quote};
+use super::error::{Fault, TraceError};
+use crate::source::quote;
 
 /// How the first line begins.
 const FIRST: &str = "# IOMMU trace of a real Linux kernel, format ";

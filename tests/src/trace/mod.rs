@@ -15,7 +15,6 @@ mod fields;
 mod header;
 mod lines;
 mod record;
-mod source;
 
 pub use error::TraceError;
 pub use event::{Attach, Counts, DomainId, DomainType, Event, Map, Op, Prot, Unmap};
@@ -23,6 +22,8 @@ pub use header::{ByteRange, Function, Group, Header, RegionKind, ReservedRegion}
 
 use std::io::Read;
 use std::path::Path;
+
+use crate::source;
 
 /// A whole trace in memory: what the replay works on.
 #[derive(Clone, Debug)]
@@ -50,14 +51,9 @@ impl Trace {
     /// # Errors
     /// [`TraceError`] if it cannot be read or is no well-formed trace.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
-        let file = path.display().to_string();
-        match path.as_os_str().to_str() {
-            Some("-") => Self::read("standard input", std::io::stdin().lock()),
-            _ => {
-                let bytes = std::fs::File::open(path)
-                    .map_err(|error| TraceError::Unreadable { file: file.clone(), error })?;
-                Self::read(&file, bytes)
-            }
+        match source::open(path) {
+            (file, Ok(bytes)) => Self::read(&file, bytes),
+            (file, Err(error)) => Err(TraceError::Unreadable { file, error }),
         }
     }
 

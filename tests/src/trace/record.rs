@@ -1,8 +1,9 @@
 //! One event line: `<ns> <cpu> <op> <args>`.
 
-use super::error::{Fault, quote};
+use super::error::Fault;
 use super::event::{Attach, DomainType, Event, Map, Op, Prot, Unmap};
 use super::fields::{Fields, hex};
+use crate::source::quote;
 
 /// Bits of a guest physical address on x86-64.
 const PHYSICAL_BITS: u32 = 52;

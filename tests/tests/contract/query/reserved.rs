@@ -36,11 +36,11 @@ fn config() -> Config {
     config
 }
 
-fn of_context(context: ContextId) -> QueryReserved {
+pub(super) fn of_context(context: ContextId) -> QueryReserved {
     QueryReserved { ctx_id: u32::from(context.0), ..QueryReserved::default() }
 }
 
-fn of_device(device: pviommu_abi::PciDevice) -> QueryReserved {
+pub(super) fn of_device(device: pviommu_abi::PciDevice) -> QueryReserved {
     let (flags, device) = (QueryReservedFlags::DEVICE, DeviceHandle::pci(device));
     QueryReserved { flags, device, ..QueryReserved::default() }
 }
@@ -62,7 +62,7 @@ fn ask(vm: &Vm<'_>, query: QueryReserved, room: u32) -> (i64, u32, Vec<ReservedR
 }
 
 /// All of it, asked as a driver does: for the number first.
-fn all(vm: &Vm<'_>, query: QueryReserved) -> Vec<(u64, u64, Wire, AccessFlags)> {
+pub(super) fn all(vm: &Vm<'_>, query: QueryReserved) -> Vec<(u64, u64, Wire, AccessFlags)> {
     let (status, count, _) = ask(vm, query, 0);
     assert_eq!(status, err(Errno::ENOBUFS));
     let (status, again, ranges) = ask(vm, query, count);

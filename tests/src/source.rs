@@ -1,16 +1,40 @@
-//! From a file to text: recognises gzip and decompresses it on the way.
+//! From a file that somebody names to its text, and from text to an excerpt in a message.
+//!
+//! Gzip is recognised and decompressed on the way.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
 /// The first bytes of every gzip stream.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// The text of a trace, plain or gzip.
+/// Longest piece of a file that a message repeats.
+const EXCERPT: usize = 60;
+
+/// The name of the file at `path` in messages, and its bytes; `-` is the standard input.
+pub(crate) fn open(path: &Path) -> (String, io::Result<Box<dyn Read>>) {
+    if path.as_os_str() == "-" {
+        return ("standard input".to_owned(), Ok(Box::new(io::stdin().lock())));
+    }
+    (path.display().to_string(), File::open(path).map(|file| Box::new(file) as Box<dyn Read>))
+}
+
+/// `text` in quotation marks, shortened and safe to print on a terminal.
+pub(crate) fn quote(text: &str) -> String {
+    let mut shown: String = text.chars().take(EXCERPT).flat_map(char::escape_debug).collect();
+    if text.chars().nth(EXCERPT).is_some() {
+        shown.push_str("...");
+    }
+    format!("\"{shown}\"")
+}
+
+/// The text of a file, plain or gzip.
 ///
 /// Decided by content: a renamed file stays readable, and a pipe has no name.
-pub(super) fn text<R: Read>(mut bytes: R) -> io::Result<Text<R>> {
+pub(crate) fn text<R: Read>(mut bytes: R) -> io::Result<Text<R>> {
     let mut magic = Vec::with_capacity(GZIP.len());
     bytes.by_ref().take(GZIP.len() as u64).read_to_end(&mut magic)?;
     let is_gzip = magic == GZIP;
@@ -24,7 +48,7 @@ pub(super) fn text<R: Read>(mut bytes: R) -> io::Result<Text<R>> {
 }
 
 /// What [`text`] returns.
-pub(super) enum Text<R: Read> {
+pub(crate) enum Text<R: Read> {
     Plain(BufReader<Chain<Cursor<Vec<u8>>, R>>),
     Gzip(BufReader<MultiGzDecoder<Chain<Cursor<Vec<u8>>, R>>>),
 }
