@@ -30,7 +30,7 @@
 //! use core::sync::atomic::{AtomicU64, Ordering};
 //! use pviommu_hypervisor::{
 //!     Caller, Context, Cpu, Device, DomainIommu, FaultRule, Iommu, Limits, Machine, Outcome, Role,
-//!     Unit, Width,
+//!     SourceEntry, Unit, Width,
 //!     abi::{DomId, GuestPtr, PciDevice, Subop},
 //!     addr::{BfnRange, Mfn, MfnRange},
 //!     format::FormatKind,
@@ -108,9 +108,11 @@
 //! let tags = [AtomicU64::new(0)];
 //! let units = [Unit::new(facts, &tags)];
 //! let devices = [Device::new(PciDevice::new(0, 0, 3, 0), UnitId(0), &[])];
+//! let mut room = [SourceEntry::default(); 1];
+//! let sources = Machine::index_sources(&devices, &mut room).expect("each id is one device's");
 //! let cpus = [Cpu::new()];
 //! let machine = Machine {
-//!     units: &units, tables: None, devices: &devices, quarantine: None, cpus: &cpus,
+//!     units: &units, tables: None, devices: &devices, sources, quarantine: None, cpus: &cpus,
 //!     reserved: &[], unreachable: &[], faults: FaultRule::default(),
 //! };
 //! let zeroed = || core::array::from_fn(|_| AtomicU64::new(0));
@@ -186,6 +188,7 @@ pub mod operator;
 pub mod platform;
 mod policy;
 mod report;
+mod sort;
 pub mod sync;
 pub mod table;
 pub mod unit;
@@ -198,7 +201,7 @@ pub use domain::{
 pub use hypercall::{Caller, Width};
 pub use machine::{
     Cpu, Device, DeviceFacts, Fault, FaultRule, Iommu, Machine, Outcome, Reported, Reserved,
-    ReservedKind, SetupError, Sweep, Unit,
+    ReservedKind, SetupError, SourceEntry, Sweep, Unit,
 };
 pub use operator::{DumpLine, Explanation};
 pub use pviommu_abi as abi;

@@ -58,12 +58,14 @@ bitflags::bitflags! {
     }
 }
 
-/// One PCI function behind an IOMMU, in memory lent by the embedder.
+/// What the IOMMU knows as one device, in memory lent by the embedder: a PCI function, or several whose
+/// requests it cannot tell apart.
 #[derive(Debug)]
 pub struct Device<'a> {
     function: PciDevice,
     unit: UnitId,
     reserved: &'a [Reserved],
+    functions: &'a [PciDevice],
     aliases: &'a [SourceId],
     facts: DeviceFacts,
     group: Option<u32>,
@@ -101,7 +103,17 @@ impl<'a> Device<'a> {
         let state = DeviceState { owner: None, home: Home::Blocked, broken: false, tenure: 0 };
         let facts = DeviceFacts::empty();
         let (faults, state) = (FaultLog::new(), Mutex::new(state));
-        Self { function, unit, reserved, aliases: &[], facts, group: None, faults, state }
+        Self {
+            function,
+            unit,
+            reserved,
+            functions: &[],
+            aliases: &[],
+            facts,
+            group: None,
+            faults,
+            state,
+        }
     }
 
     /// The same, for which the embedder vouches.
@@ -116,8 +128,16 @@ impl<'a> Device<'a> {
         self.facts
     }
 
-    /// The same, whose requests may carry these ids, too: phantom functions, and aliases of bridges
-    /// that no other function shares.
+    /// The same, which is these functions, too: their requests and its own may carry the same ids, as
+    /// behind a conventional bridge or by a quirk. They are one device: any of them names it, and all are
+    /// given and moved together.
+    #[must_use]
+    pub fn with_functions(self, functions: &'a [PciDevice]) -> Self {
+        Self { functions, ..self }
+    }
+
+    /// The same, whose requests may carry these ids, too: phantom functions, and what bridges put in
+    /// their place. No function is called so that is listed.
     #[must_use]
     pub fn with_aliases(self, aliases: &'a [SourceId]) -> Self {
         Self { aliases, ..self }
@@ -150,7 +170,7 @@ impl<'a> Device<'a> {
         self.faults.moved(state.tenure, home);
     }
 
-    /// The function.
+    /// The function, the first of several: the device is told by it.
     #[must_use]
     pub fn function(&self) -> PciDevice {
         self.function
@@ -162,15 +182,20 @@ impl<'a> Device<'a> {
         self.unit
     }
 
-    /// The ids that its requests may carry besides its own.
+    /// Its functions, the first one first.
+    pub fn functions(&self) -> impl Iterator<Item = PciDevice> + Clone + use<'a> {
+        core::iter::once(self.function).chain(self.functions.iter().copied())
+    }
+
+    /// The ids that its requests may carry besides those of its functions.
     #[must_use]
     pub fn aliases(&self) -> &'a [SourceId] {
         self.aliases
     }
 
-    /// The ids its requests carry, its own first.
+    /// The ids its requests carry, those of its functions first. All of them are always in one context.
     pub fn sources(&self) -> impl Iterator<Item = SourceId> + Clone + use<'a> {
-        core::iter::once(SourceId(self.function)).chain(self.aliases.iter().copied())
+        self.functions().map(SourceId).chain(self.aliases.iter().copied())
     }
 
     /// Its own reserved ranges.

@@ -11,7 +11,7 @@
 
 use pviommu_abi::{Errno, FaultReason, PciDevice};
 
-use super::{Device, Iommu, fault_log::Rate};
+use super::{Iommu, fault_log::Rate};
 use crate::platform::{Access, Platform, SourceId, UnitId};
 
 /// A request that a unit refused.
@@ -41,7 +41,7 @@ pub enum Reported {
     Unknown,
 }
 
-impl<'a, P: Platform> Iommu<'a, P> {
+impl<P: Platform> Iommu<'_, P> {
     /// Takes in a fault that `unit` recorded, at `now_ms` milliseconds of any clock that does not go back.
     ///
     /// For the handler of the unit's fault interrupt: it takes no lock, waits for nobody and calls
@@ -92,11 +92,5 @@ impl<'a, P: Platform> Iommu<'a, P> {
             device.faults.restart();
         }
         Ok(())
-    }
-
-    /// The device whose requests carry `source`.
-    pub(crate) fn device_of(&self, source: SourceId) -> Option<&Device<'a>> {
-        self.device(source.0)
-            .or_else(|| self.devices().iter().find(|device| device.aliases().contains(&source)))
     }
 }

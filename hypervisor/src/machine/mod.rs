@@ -13,6 +13,7 @@ mod membership;
 mod outcome;
 mod quarantine;
 mod setup;
+mod sources;
 mod sweep;
 mod teardown;
 mod unit;
@@ -29,12 +30,13 @@ pub use faults::{Fault, Reported};
 pub(crate) use membership::Place;
 pub use outcome::Outcome;
 pub use setup::{Machine, SetupError};
+pub use sources::SourceEntry;
 pub use sweep::Sweep;
 pub use unit::Unit;
 
 use core::fmt;
 
-use pviommu_abi::{DomId, PciDevice};
+use pviommu_abi::DomId;
 
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
@@ -68,6 +70,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
         if !iommu.format().is_built() {
             return Err(SetupError::FormatNotBuilt(iommu.format()));
         }
+        iommu.check_sources()?;
         machine.devices.iter().try_for_each(|device| iommu.check_device(device))?;
         for (UnitId(id), unit) in iommu.units() {
             if !unit.facts().walks(geometry.shape) {
@@ -96,18 +99,9 @@ impl<'a, P: Platform> Iommu<'a, P> {
         self.machine.cpus.get(cpu)
     }
 
-    pub(crate) fn device(&self, function: PciDevice) -> Option<&Device<'a>> {
-        self.machine.devices.get(self.index(function)?)
-    }
-
-    fn index(&self, function: PciDevice) -> Option<usize> {
-        let devices = self.machine.devices;
-        devices.binary_search_by_key(&function.sbdf(), |device| device.function().sbdf()).ok()
-    }
-
     /// A number for a device, only good for comparing.
     pub(crate) fn number_of(&self, device: &Device<'_>) -> u64 {
-        let index = self.index(device.function()).and_then(|index| u64::try_from(index).ok());
+        let index = self.index(device).and_then(|index| u64::try_from(index).ok());
         index.map_or(0, |index| index.saturating_add(1))
     }
 

@@ -27,7 +27,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
         let domain = self.quarantine_domain()?;
         let scratch = domain.background() == Background::Scratch;
         let wanted = scratch || device.direct().next().is_some();
-        domain.lent(self.index(device.function())?).filter(|_| wanted)
+        domain.lent(self.index(device)?).filter(|_| wanted)
     }
 
     /// Where a device goes that is taken from its owner.

@@ -5,7 +5,7 @@ use core::sync::atomic::AtomicU64;
 
 use pviommu_hypervisor::{
     Backing, Caller, Context, Cpu, DefaultMap, Device, DomainIommu, Fault, Iommu, Limits, Machine,
-    OptIns, Outcome, P2mChange, Reserved, Role, Sweep, Unit, Width,
+    OptIns, Outcome, P2mChange, Reserved, Role, SourceEntry, Sweep, Unit, Width,
     abi::{DomId, FaultReason, Gfn, PciDevice},
     addr::{GfnRange, Mfn, MfnRange},
     platform::{Access, SourceId, UnitFacts, UnitId},
@@ -37,6 +37,7 @@ pub(crate) struct World<'w> {
     limits: &'w Limits,
     words: &'w [AtomicU64],
     sources: &'w [SourceId],
+    functions: &'w [PciDevice],
     frames: &'w [MfnRange],
 }
 
@@ -88,7 +89,11 @@ fn build(world: &World<'_>) {
     show(&Cpu::new());
     show(&Unit::new(*world.facts, world.words));
     let function = Device::new(device(), UnitId(any() as u16), world.reserved);
-    show(&function.with_aliases(world.sources));
+    let function = function.with_functions(world.functions).with_aliases(world.sources);
+    let mut index = [SourceEntry::default(); 16];
+    show(&Machine::index_sources(core::slice::from_ref(&function), &mut index));
+    show(&Machine::index_sources(world.machine.devices, &mut index));
+    show(&function);
     let role = if any() == 0 { Role::Guest } else { Role::Hardware };
     let domain = DomainIommu::new(DomId(any() as u16), role, world.contexts, *world.limits);
     show(&domain.with_opt_ins(OptIns::from_bits_truncate(any() as u32)));

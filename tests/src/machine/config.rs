@@ -59,7 +59,9 @@ pub struct DeviceConfig {
     pub owner: DomId,
     /// It is assigned to none.
     pub unowned: bool,
-    /// What its requests may be known by besides its own number.
+    /// Functions that are one device with it: their requests cannot be told apart.
+    pub functions: Vec<PciDevice>,
+    /// What its requests may be known by besides the numbers of its functions.
     pub aliases: Vec<PciDevice>,
     /// Those with the same number are given to one domain or to none.
     pub group: Option<u32>,
@@ -209,6 +211,7 @@ impl Default for DeviceConfig {
             reserved: Vec::new(),
             owner: DomId(1),
             unowned: false,
+            functions: Vec::new(),
             aliases: Vec::new(),
             group: None,
         }
@@ -216,10 +219,16 @@ impl Default for DeviceConfig {
 }
 
 impl DeviceConfig {
-    /// What its requests are known by, its own number first.
+    /// The functions that it is, the first one first.
+    #[must_use]
+    pub fn functions(&self) -> Vec<PciDevice> {
+        std::iter::once(self.function).chain(self.functions.iter().copied()).collect()
+    }
+
+    /// What its requests are known by, the numbers of its functions first.
     #[must_use]
     pub fn sources(&self) -> Vec<PciDevice> {
-        std::iter::once(self.function).chain(self.aliases.iter().copied()).collect()
+        self.functions().into_iter().chain(self.aliases.iter().copied()).collect()
     }
 
     /// The frames of its direct ranges.

@@ -19,6 +19,8 @@ const NOBODY: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct DeviceRecord {
     pub(crate) function: PciDevice,
+    /// All functions that it is.
+    functions: Vec<PciDevice>,
     pub(crate) unit: UnitId,
     /// What its requests are known by, its own number first.
     sources: Vec<PciDevice>,
@@ -38,6 +40,7 @@ impl DeviceRecord {
         let direct = config.reserved.iter().filter(|range| range.kind == ReservedKind::Direct);
         Self {
             function: config.function,
+            functions: config.functions(),
             unit: config.unit,
             sources: config.sources(),
             direct: direct.map(|range| (range.range, range.access)).collect(),
@@ -46,6 +49,11 @@ impl DeviceRecord {
             refused: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
+    }
+
+    /// True if one of its functions is called so.
+    pub(crate) fn is_called(&self, name: PciDevice) -> bool {
+        self.functions.contains(&name)
     }
 
     /// Each source with the first and the last page of each direct range, and what it does there.

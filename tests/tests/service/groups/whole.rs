@@ -1,22 +1,14 @@
-//! INV-46: devices that the IOMMU cannot keep apart are one domain's, or nobody's.
+//! A group is given whole.
 
-use pviommu_abi::{DeviceFlags, DeviceHandle, Errno, PciDevice, QueryDevice, Subop};
-use pviommu_testbed::machine::{Config, DeviceConfig};
+use pviommu_abi::{DeviceFlags, Errno};
+use pviommu_testbed::machine::Config;
 
-use crate::kit::{DEVICE, GUEST, OTHER, RW, Vm, two_guests, with};
-
-const BESIDE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: (3 << 3) + 1 };
-const ALONE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 5 << 3 };
+use super::kit::{ALONE, BESIDE, query, unowned};
+use crate::kit::{DEVICE, GUEST, OTHER, RW, two_guests, with};
 
 /// Two devices of one group and one that is alone; nobody has any.
 fn config() -> Config {
-    let device = |function, group| DeviceConfig {
-        function,
-        group,
-        unowned: true,
-        ..DeviceConfig::default()
-    };
-    let devices = vec![device(DEVICE, Some(7)), device(BESIDE, Some(7)), device(ALONE, None)];
+    let devices = vec![unowned(DEVICE, Some(7)), unowned(BESIDE, Some(7)), unowned(ALONE, None)];
     Config { devices, ..two_guests(16) }
 }
 
@@ -81,10 +73,4 @@ fn a_guest_is_told_which_of_its_devices_are_of_one_group_and_whether_there_are_o
         assert_ne!(told[0].moves_with, told[1].moves_with, "each in a context of its own");
         vm.end();
     });
-}
-
-fn query(vm: &Vm<'_>, device: PciDevice) -> QueryDevice {
-    let mut query = QueryDevice { device: DeviceHandle::pci(device), ..QueryDevice::default() };
-    assert_eq!(vm.op(Subop::QUERY_DEVICE, &mut query), 0);
-    query
 }
