@@ -2,12 +2,11 @@
 
 use pviommu_abi::{DomId, PciDevice};
 
-use super::FaultLog;
+use super::{DeviceState, FaultLog, Home, Risks};
 use crate::{
     addr::BfnRange,
-    domain::Slot,
     platform::{Access, SourceId, UnitId},
-    sync::Mutex,
+    sync::{AtomicU32, AtomicU64, Mutex, Ordering},
 };
 
 /// Why bus frames are reserved.
@@ -53,8 +52,6 @@ bitflags::bitflags! {
     pub struct DeviceFacts: u32 {
         /// It can raise no interrupts but those it was given.
         const INTERRUPTS_ISOLATED = 1 << 0;
-        /// No other function can send requests in its name, or reach it untranslated.
-        const UNSHARED = 1 << 1;
     }
 }
 
@@ -68,31 +65,11 @@ pub struct Device<'a> {
     functions: &'a [PciDevice],
     aliases: &'a [SourceId],
     facts: DeviceFacts,
-    group: Option<u32>,
+    /// One more than the number of its group; 0: it is alone.
+    group: AtomicU64,
+    risks: AtomicU32,
     pub(crate) faults: FaultLog,
     pub(crate) state: Mutex<DeviceState>,
-}
-
-/// Where a device is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct DeviceState {
-    pub(crate) owner: Option<DomId>,
-    pub(crate) home: Home,
-    /// It could not be put where it belongs: nobody gets it any more.
-    pub(crate) broken: bool,
-    /// How often it changed hands.
-    pub(crate) tenure: u32,
-}
-
-/// What a device entry names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Home {
-    /// Nothing: all DMA is refused.
-    Blocked,
-    /// The device's own table.
-    Quarantine,
-    /// A context of its owner.
-    In(Slot),
 }
 
 impl<'a> Device<'a> {
@@ -100,19 +77,17 @@ impl<'a> Device<'a> {
     /// touch.
     #[must_use]
     pub fn new(function: PciDevice, unit: UnitId, reserved: &'a [Reserved]) -> Self {
-        let state = DeviceState { owner: None, home: Home::Blocked, broken: false, tenure: 0 };
-        let facts = DeviceFacts::empty();
-        let (faults, state) = (FaultLog::new(), Mutex::new(state));
         Self {
             function,
             unit,
             reserved,
             functions: &[],
             aliases: &[],
-            facts,
-            group: None,
-            faults,
-            state,
+            facts: DeviceFacts::empty(),
+            group: AtomicU64::new(0),
+            risks: AtomicU32::new(0),
+            faults: FaultLog::new(),
+            state: Mutex::new(DeviceState::new()),
         }
     }
 
@@ -143,17 +118,35 @@ impl<'a> Device<'a> {
         Self { aliases, ..self }
     }
 
-    /// The same, one of those with this number: they can reach each other without the IOMMU, or it cannot
-    /// tell them apart, so that one domain gets all of them or none.
+    /// The same, one of those with this number: they can reach each other without the IOMMU, so that one
+    /// domain gets all of them or none. Without a number it is alone.
     #[must_use]
     pub fn with_group(self, group: u32) -> Self {
-        Self { group: Some(group), ..self }
+        Self { group: AtomicU64::new(group_word(Some(group))), ..self }
     }
 
     /// The number of its group; `None` if it is alone.
     #[must_use]
     pub fn group(&self) -> Option<u32> {
-        self.group
+        let word = self.group.load(Ordering::Acquire);
+        word.checked_sub(1).and_then(|group| u32::try_from(group).ok())
+    }
+
+    /// The same, with risks that are accepted from the start. The log is told when that matters.
+    #[must_use]
+    pub fn with_risks(self, risks: Risks) -> Self {
+        Self { risks: AtomicU32::new(risks.bits()), ..self }
+    }
+
+    /// The risks that are accepted with it.
+    #[must_use]
+    pub fn risks(&self) -> Risks {
+        Risks::from_bits_truncate(self.risks.load(Ordering::Acquire))
+    }
+
+    /// Under the lock of groups.
+    pub(super) fn set_risks(&self, risks: Risks) {
+        self.risks.store(risks.bits(), Ordering::Release);
     }
 
     /// Gives it to `owner`, or to nobody. `state` is its own, locked.
@@ -198,6 +191,10 @@ impl<'a> Device<'a> {
         self.functions().map(SourceId).chain(self.aliases.iter().copied())
     }
 
+    pub(super) fn count_sources(&self) -> usize {
+        self.functions.len().saturating_add(self.aliases.len()).saturating_add(1)
+    }
+
     /// Its own reserved ranges.
     #[must_use]
     pub fn reserved(&self) -> &'a [Reserved] {
@@ -213,4 +210,9 @@ impl<'a> Device<'a> {
     pub fn direct(&self) -> impl Iterator<Item = &'a Reserved> + use<'a> {
         self.reserved.iter().filter(|reserved| reserved.kind == ReservedKind::Direct)
     }
+}
+
+/// How the number of a group is kept.
+fn group_word(group: Option<u32>) -> u64 {
+    group.map_or(0, |group| u64::from(group).saturating_add(1))
 }

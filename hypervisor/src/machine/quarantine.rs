@@ -30,6 +30,11 @@ impl<'a, P: Platform> Iommu<'a, P> {
         domain.lent(self.index(device)?).filter(|_| wanted)
     }
 
+    /// True if `device` is to have a context in quarantine, and it is not built.
+    pub(super) fn lacks_quarantine(&self, device: &Device<'_>) -> bool {
+        self.quarantine_of(device).is_some_and(|context| context.state() != State::Live)
+    }
+
     /// Where a device goes that is taken from its owner.
     pub(crate) fn released(&self, device: &Device<'_>) -> Home {
         let built = |context: &&Context| context.state() == State::Live;

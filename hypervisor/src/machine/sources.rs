@@ -31,7 +31,7 @@ impl Machine<'_> {
     /// How many ids the requests of `devices` carry: so many entries has [`Machine::sources`].
     #[must_use]
     pub fn count_sources(devices: &[Device<'_>]) -> usize {
-        devices.iter().map(|device| device.sources().count()).fold(0, usize::saturating_add)
+        devices.iter().map(Device::count_sources).fold(0, usize::saturating_add)
     }
 
     /// Makes the list that [`Machine::sources`] is to be, in `room`.

@@ -9,7 +9,7 @@ use crate::{
     context::{MAX_RESERVED, MAX_UNITS, State},
     domain::{Background, DomainIommu},
     format::with_format,
-    machine::{Device, DeviceState, Home, Iommu, Reserved},
+    machine::{Device, DeviceState, Home, Iommu, Reserved, Risks},
     platform::{Platform, TableRoot, Tag, UnitId},
 };
 
@@ -146,6 +146,12 @@ pub struct DeviceStats {
     pub stopped: bool,
     /// Faults reported of it so far.
     pub faults: u64,
+    /// The number of its group; `None`: it is alone.
+    pub group: Option<u32>,
+    /// Its owner has it without the rest of the group.
+    pub alone: bool,
+    /// The risks that are accepted with it.
+    pub risks: Risks,
 }
 
 impl<P: Platform> Iommu<'_, P> {
@@ -251,9 +257,10 @@ impl DeviceStats {
             Home::In(_) => DeviceHome::Context(context),
         };
         let (function, unit) = (device.function(), device.unit());
-        let DeviceState { owner, broken, .. } = state;
+        let DeviceState { owner, broken, alone, .. } = state;
+        let (group, risks) = (device.group(), device.risks());
         let (stopped, faults) = (device.faults.is_stopped(), device.faults.seen());
-        Self { function, unit, owner, home, broken, stopped, faults }
+        Self { function, unit, owner, home, broken, stopped, faults, group, alone, risks }
     }
 }
 
@@ -271,6 +278,11 @@ impl fmt::Display for DeviceStats {
             DeviceHome::Context(None) => f.write_str("in a context")?,
         }
         f.write_str(if self.broken { ", broken" } else { "" })?;
-        f.write_str(if self.stopped { ", stopped" } else { "" })
+        f.write_str(if self.stopped { ", stopped" } else { "" })?;
+        if let Some(group) = self.group {
+            write!(f, ", of group {group}")?;
+        }
+        f.write_str(if self.alone { ", given without the rest" } else { "" })?;
+        if self.risks.is_empty() { Ok(()) } else { write!(f, ", at the risks {:?}", self.risks) }
     }
 }

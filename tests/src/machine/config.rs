@@ -2,7 +2,8 @@
 
 use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
-    Background, DefaultMap, FaultRule, Limits, OptIns, Reserved, ReservedKind, Role,
+    Background, DefaultMap, DeviceFacts, FaultRule, GroupRule, Limits, OptIns, Reserved,
+    ReservedKind, Risks, Role,
     addr::{BfnRange, GfnRange, Mfn, MfnRange},
     platform::{Access, TableShape, UnitFacts, UnitId},
 };
@@ -65,6 +66,10 @@ pub struct DeviceConfig {
     pub aliases: Vec<PciDevice>,
     /// Those with the same number are given to one domain or to none.
     pub group: Option<u32>,
+    /// What the embedder vouches for.
+    pub facts: DeviceFacts,
+    /// The risks that are accepted with it from the start.
+    pub risks: Risks,
 }
 
 /// A domain.
@@ -82,6 +87,8 @@ pub struct DomainConfig {
     pub default_map: DefaultMap,
     /// The risks that are taken for it.
     pub opt_ins: OptIns,
+    /// How it may place devices of one group.
+    pub group_rule: GroupRule,
     /// Guest frames that are RAM, scattered over the machine page by page.
     pub ram: Vec<GfnRange>,
     /// Guest frames that are device registers.
@@ -202,7 +209,7 @@ impl Config {
 }
 
 impl Default for DeviceConfig {
-    /// Function 00:00.0 behind unit 0, owned by domain 1.
+    /// Function 00:00.0 behind unit 0, owned by domain 1; its interrupts are isolated.
     fn default() -> Self {
         let function = PciDevice { seg: 0, bus: 0, devfn: 0 };
         Self {
@@ -214,6 +221,8 @@ impl Default for DeviceConfig {
             functions: Vec::new(),
             aliases: Vec::new(),
             group: None,
+            facts: DeviceFacts::INTERRUPTS_ISOLATED,
+            risks: Risks::empty(),
         }
     }
 }
@@ -250,6 +259,7 @@ impl Default for DomainConfig {
             background: Background::Scratch,
             default_map: DefaultMap::Blocked,
             opt_ins: OptIns::empty(),
+            group_rule: GroupRule::EachAlone,
             ram: Vec::new(),
             mmio: Vec::new(),
             mmio_read_only: Vec::new(),

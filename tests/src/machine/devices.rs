@@ -33,6 +33,8 @@ pub(crate) struct DeviceRecord {
     refused: AtomicBool,
     /// It does no DMA.
     stopped: AtomicBool,
+    /// It is on its way to another domain: whose table it is in, that one's it is.
+    on_its_way: AtomicBool,
 }
 
 impl DeviceRecord {
@@ -48,6 +50,7 @@ impl DeviceRecord {
             guarded: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            on_its_way: AtomicBool::new(false),
         }
     }
 
@@ -98,6 +101,21 @@ impl Board {
             && let Some(unit) = self.unit(device.unit)
         {
             device.sources.iter().for_each(|source| unit.belongs_to(*source, owner));
+        }
+    }
+
+    /// From now on `function` belongs to whose table it is in, or not so any more.
+    pub(crate) fn set_on_its_way(&self, function: PciDevice, on_its_way: bool) {
+        if let Some(device) = self.device(function) {
+            device.on_its_way.store(on_its_way, Ordering::Release);
+        }
+    }
+
+    /// The device behind `source` is about to be in a table of `owner`.
+    pub(crate) fn note_table(&self, source: PciDevice, owner: Option<DomId>) {
+        let device = self.device(source).filter(|it| it.on_its_way.load(Ordering::Acquire));
+        if let (Some(device), Some(owner)) = (device, owner.filter(|owner| *owner != DomId::IO)) {
+            self.expect_owner(device.function, Some(owner));
         }
     }
 

@@ -90,6 +90,7 @@ fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupErr
         .map(|(d, aliases)| {
             let device = Device::new(d.function, d.unit, &d.reserved);
             let device = device.with_functions(&d.functions).with_aliases(aliases);
+            let device = device.with_facts(d.facts).with_risks(d.risks);
             match d.group {
                 Some(group) => device.with_group(group),
                 None => device,
@@ -112,7 +113,8 @@ fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupErr
             sees_all_devices: domain.role == Role::Hardware,
             iommu: DomainIommu::new(domain.id, domain.role, contexts, domain.limits)
                 .with_background(domain.background)
-                .with_opt_ins(domain.opt_ins),
+                .with_opt_ins(domain.opt_ins)
+                .with_group_rule(domain.group_rule),
             dying: AtomicBool::new(false),
         })
         .collect();
