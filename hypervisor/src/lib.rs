@@ -202,8 +202,9 @@ pub use domain::{
 };
 pub use hypercall::{Caller, Width};
 pub use machine::{
-    Cpu, Device, DeviceFacts, Fault, FaultRule, Iommu, Machine, Outcome, ReassignError, Reported,
-    Reserved, ReservedKind, Risks, Scope, SetupError, SourceEntry, Sweep, Unit,
+    Cpu, Device, DeviceFacts, Fate, Fault, FaultRule, Iommu, Machine, NewGroup, Outcome,
+    ReassignError, Regroup, RegroupError, Reported, Reserved, ReservedKind, Risks, Scope,
+    SetupError, SourceEntry, Sweep, Unit,
 };
 pub use operator::{DumpLine, Explanation};
 pub use pviommu_abi as abi;

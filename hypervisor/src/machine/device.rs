@@ -65,7 +65,7 @@ pub struct Device<'a> {
     functions: &'a [PciDevice],
     aliases: &'a [SourceId],
     facts: DeviceFacts,
-    /// One more than the number of its group; 0: it is alone.
+    /// One more than the number of its group, 0 if it is alone; and [`ABSENT`].
     group: AtomicU64,
     risks: AtomicU32,
     pub(crate) faults: FaultLog,
@@ -122,14 +122,45 @@ impl<'a> Device<'a> {
     /// domain gets all of them or none. Without a number it is alone.
     #[must_use]
     pub fn with_group(self, group: u32) -> Self {
-        Self { group: AtomicU64::new(group_word(Some(group))), ..self }
+        self.set_group(Some(group));
+        self
     }
 
-    /// The number of its group; `None` if it is alone.
+    /// The number of its group; `None` if it is alone, or not there.
     #[must_use]
     pub fn group(&self) -> Option<u32> {
-        let word = self.group.load(Ordering::Acquire);
+        self.listed_group().filter(|_| !self.is_absent())
+    }
+
+    /// The number of the group that it is of while it is there.
+    pub(super) fn listed_group(&self) -> Option<u32> {
+        let word = self.group.load(Ordering::Acquire) & !ABSENT;
         word.checked_sub(1).and_then(|group| u32::try_from(group).ok())
+    }
+
+    /// Under the lock of groups.
+    pub(super) fn set_group(&self, group: Option<u32>) {
+        let absent = self.group.load(Ordering::Acquire) & ABSENT;
+        self.group.store(group_word(group) | absent, Ordering::Release);
+    }
+
+    /// The same, listed and not there yet: see [`Iommu::plug`](super::Iommu::plug).
+    #[must_use]
+    pub fn unplugged(self) -> Self {
+        self.set_absent(true);
+        self
+    }
+
+    /// True if it is listed and not there.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.group.load(Ordering::Acquire) & ABSENT != 0
+    }
+
+    /// Under the lock of groups.
+    pub(super) fn set_absent(&self, absent: bool) {
+        let group = self.group.load(Ordering::Acquire) & !ABSENT;
+        self.group.store(group | if absent { ABSENT } else { 0 }, Ordering::Release);
     }
 
     /// The same, with risks that are accepted from the start. The log is told when that matters.
@@ -211,6 +242,9 @@ impl<'a> Device<'a> {
         self.reserved.iter().filter(|reserved| reserved.kind == ReservedKind::Direct)
     }
 }
+
+/// It is not there, and of no group.
+const ABSENT: u64 = 1 << 63;
 
 /// How the number of a group is kept.
 fn group_word(group: Option<u32>) -> u64 {

@@ -75,14 +75,15 @@ impl<P: Platform> Iommu<'_, P> {
         }
     }
 
-    /// Starts a device again that was stopped because of its faults, after whoever drives it has reset it.
+    /// Starts a device again that was stopped, after whoever drives it has reset it.
     ///
     /// # Errors
-    /// `-ENODEV`: it is not behind an IOMMU. `-EBADF`: it is broken.
+    /// `-ENODEV`: it is not behind an IOMMU. `-EBADF`: it is broken, or its group changed and is not
+    /// [approved](Self::approve).
     pub fn restart(&self, function: PciDevice) -> Result<(), Errno> {
         let device = self.device(function).ok_or(Errno::ENODEV)?;
         let state = device.state.lock();
-        if state.broken {
+        if state.broken || state.tainted {
             return Err(Errno::EBADF);
         }
         if device.faults.is_stopped() {

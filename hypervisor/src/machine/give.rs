@@ -151,6 +151,7 @@ impl<P: Platform> Session<'_, P> {
             alone: state.alone,
             in_default,
             unfit: state.broken || member.faults.is_stopped(),
+            tainted: state.tainted,
             held: state.held.is_some() && state.held != pass,
             isolated: member.facts().contains(DeviceFacts::INTERRUPTS_ISOLATED),
             risks: member.risks(),
@@ -159,6 +160,9 @@ impl<P: Platform> Session<'_, P> {
 
     /// Checks that the domain may have this device, whatever others of its group there are.
     fn may_have(&self, device: &Device<'_>) -> Result<(), Errno> {
+        if device.is_absent() {
+            return Err(Errno::ENODEV);
+        }
         let direct = device.direct().next().is_some();
         let unit = self.iommu.unit(device.unit()).ok_or(Errno::ENODEV)?;
         policy::may_walk(unit.facts(), self.iommu.shape())?;

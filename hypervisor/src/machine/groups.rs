@@ -6,6 +6,8 @@ use super::{Device, Iommu, Ticket};
 #[derive(Debug, Default)]
 pub(super) struct Grouping {
     last: Ticket,
+    /// The change of groups that has been begun.
+    pub(super) open: Option<Ticket>,
 }
 
 impl Grouping {
@@ -38,5 +40,13 @@ impl<'a, P> Iommu<'a, P> {
     pub(crate) fn number_of_group(&self, device: &Device<'_>) -> u64 {
         let listed = device.group().map(|group| u64::from(group).saturating_add(1) << 32);
         listed.unwrap_or_else(|| self.number_of(device))
+    }
+
+    /// Nothing is kept for `ticket` any more.
+    pub(super) fn release(&self, ticket: Ticket) {
+        for device in self.machine.devices {
+            let mut state = device.state.lock();
+            state.held = state.held.filter(|held| *held != ticket);
+        }
     }
 }

@@ -14,12 +14,16 @@ mod holes;
 mod membership;
 mod outcome;
 mod ownership;
+mod partition;
+mod plug;
 mod quarantine;
+mod regroup;
 mod risks;
 mod setup;
 mod sources;
 mod state;
 mod sweep;
+mod taint;
 mod teardown;
 mod together;
 mod unit;
@@ -35,6 +39,8 @@ pub use faults::{Fault, Reported};
 pub(crate) use membership::Place;
 pub use outcome::Outcome;
 pub use ownership::ReassignError;
+pub use partition::{Fate, NewGroup};
+pub use regroup::{Regroup, RegroupError};
 pub use risks::{Risks, Scope};
 pub use setup::{Machine, SetupError};
 pub use sources::SourceEntry;
@@ -50,7 +56,7 @@ use crate::{
     domain::DomainIommu,
     format::FormatKind,
     platform::{Platform, TableShape, UnitError, UnitFeatures, UnitId},
-    sync::Mutex,
+    sync::{AtomicU64, Mutex},
     table::TableStyle,
 };
 use geometry::Geometry;
@@ -63,6 +69,8 @@ pub struct Iommu<'a, P> {
     geometry: Geometry,
     /// Held while it is settled who gets which devices of a group, and while groups change.
     grouping: Mutex<Grouping>,
+    /// Counts changes of groups; odd while they change.
+    group_changes: AtomicU64,
 }
 
 impl<'a, P: Platform> Iommu<'a, P> {
@@ -73,7 +81,9 @@ impl<'a, P: Platform> Iommu<'a, P> {
     pub fn new(platform: P, machine: Machine<'a>) -> Result<Self, SetupError> {
         setup::check_list(&machine)?;
         let geometry = Geometry::common(machine.units, machine.tables)?;
-        let iommu = Self { platform, machine, geometry, grouping: Mutex::new(Grouping::default()) };
+        let grouping = Mutex::new(Grouping::default());
+        let iommu =
+            Self { platform, machine, geometry, grouping, group_changes: AtomicU64::new(0) };
         if !iommu.format().is_built() {
             return Err(SetupError::FormatNotBuilt(iommu.format()));
         }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use pviommu_abi::{Errno, PciDevice};
 
-use super::{Iommu, Ticket};
+use super::Iommu;
 use crate::{domain::DomainIommu, platform::Platform, policy};
 
 /// Who has a group that could not be given to another domain.
@@ -130,13 +130,5 @@ impl<P: Platform> Iommu<'_, P> {
         });
         self.release(ticket);
         ended
-    }
-
-    /// Nothing is kept for `ticket` any more.
-    pub(super) fn release(&self, ticket: Ticket) {
-        for device in self.machine.devices {
-            let mut state = device.state.lock();
-            state.held = state.held.filter(|held| *held != ticket);
-        }
     }
 }

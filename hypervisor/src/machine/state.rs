@@ -19,6 +19,8 @@ pub(crate) struct DeviceState {
     pub(crate) alone: bool,
     /// What it is kept for meanwhile, if anything: nobody else gets it.
     pub(crate) held: Option<Ticket>,
+    /// Its group changed while somebody had of it: given to nobody until that is approved.
+    pub(crate) tainted: bool,
 }
 
 /// A number for each gift, and for each change of groups.
@@ -43,6 +45,7 @@ impl DeviceState {
             gift: Ticket::default(),
             alone: false,
             held: None,
+            tainted: false,
         }
     }
 

@@ -21,6 +21,7 @@ impl<P: Platform> Session<'_, P> {
         }
         // Who comes meanwhile comes again.
         let Some(_moving) = self.domain.moves().try_lock() else { return End::Yield };
+        let Some(groups) = self.iommu.group_changes() else { return End::Yield };
         // The one that was named first: its refusal is the answer.
         match self.move_one(device, to, room) {
             End::Finished => {}
@@ -33,7 +34,8 @@ impl<P: Platform> Session<'_, P> {
                 end => return end,
             }
         }
-        End::Finished
+        // If it is another group by now, some may have been left out.
+        if self.iommu.group_changes() == Some(groups) { End::Finished } else { End::Yield }
     }
 
     /// Moves one of a group, or brings back those that were moved before it. Gives way behind it, if it is

@@ -29,6 +29,8 @@ pub(crate) struct Member {
     pub(crate) in_default: bool,
     /// It is broken, or was stopped.
     pub(crate) unfit: bool,
+    /// Its group changed while somebody had of it, and nobody has approved that.
+    pub(crate) tainted: bool,
     /// Something else is being done with it.
     pub(crate) held: bool,
     /// It can raise no interrupts but its own.
@@ -48,12 +50,12 @@ pub(crate) enum Part {
 /// Checks what a member of the group has to say against the request, and what becomes of it.
 ///
 /// # Errors
-/// `-EBADF`: it would be given, and is not fit. `-EBUSY`: the device asked for has an owner, or this one
+/// `-EBADF`: it would be given, and is not fit; or the group is tainted. `-EBUSY`: the device asked for has an owner, or this one
 /// has another, and they may not be apart. `-EAGAIN`: something else is being done with it. `-EPERM`: its
 /// interrupts are not isolated, and nobody has taken that risk.
 pub(crate) fn part_of(taker: &Taker, member: &Member) -> Result<Part, Errno> {
     let given = member.owner.is_none() && (member.asked || !taker.alone);
-    if member.unfit && (given || member.asked) {
+    if member.tainted || member.unfit && (given || member.asked) {
         return Err(Errno::EBADF);
     }
     let apart = match member.owner {

@@ -60,6 +60,8 @@ pub struct DeviceConfig {
     pub owner: DomId,
     /// It is assigned to none.
     pub unowned: bool,
+    /// It is not plugged in at the start.
+    pub absent: bool,
     /// Functions that are one device with it: their requests cannot be told apart.
     pub functions: Vec<PciDevice>,
     /// What its requests may be known by besides the numbers of its functions.
@@ -218,6 +220,7 @@ impl Default for DeviceConfig {
             reserved: Vec::new(),
             owner: DomId(1),
             unowned: false,
+            absent: false,
             functions: Vec::new(),
             aliases: Vec::new(),
             group: None,

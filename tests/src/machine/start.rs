@@ -91,6 +91,7 @@ fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupErr
             let device = Device::new(d.function, d.unit, &d.reserved);
             let device = device.with_functions(&d.functions).with_aliases(aliases);
             let device = device.with_facts(d.facts).with_risks(d.risks);
+            let device = if d.absent { device.unplugged() } else { device };
             match d.group {
                 Some(group) => device.with_group(group),
                 None => device,

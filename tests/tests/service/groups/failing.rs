@@ -112,7 +112,7 @@ fn a_group_is_given_to_nobody_when_there_is_no_memory_for_the_quarantine_of_one(
         match given {
             Ok(Ok(())) => break,
             Ok(Err(Errno::ENOMEM)) => refused += 1,
-            other => panic!("{other:?}"),
+            other => unreachable!("{other:?}"),
         }
     }
     assert!(refused > 6, "{refused}");

@@ -1,7 +1,9 @@
 //! A group of three, and what is asked about it.
 
 use pviommu_abi::{Bfn, DeviceFlags, DeviceHandle, DomId, PciDevice, QueryDevice, Subop};
-use pviommu_hypervisor::{Reserved, ReservedKind, addr::BfnRange, operator::DeviceStats};
+use pviommu_hypervisor::{
+    Fate, NewGroup, Reserved, ReservedKind, addr::BfnRange, operator::DeviceStats,
+};
 use pviommu_testbed::machine::{Bed, Config, DeviceConfig, reserved};
 
 use crate::kit::{DEVICE, Vm, two_guests};
@@ -14,6 +16,9 @@ pub(super) const BELOW: PciDevice = PciDevice { seg: 0, bus: 7, devfn: 0 };
 pub(super) const ALONE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 5 << 3 };
 /// All of the group.
 pub(super) const GROUP: [PciDevice; 3] = [DEVICE, BESIDE, BELOW];
+
+/// All devices of the machine, as the service lists them.
+const SORTED: [PciDevice; 4] = [DEVICE, BESIDE, ALONE, BELOW];
 
 /// A device that nobody has.
 pub(super) fn unowned(function: PciDevice, group: Option<u32>) -> DeviceConfig {
@@ -30,6 +35,18 @@ pub(super) fn config() -> Config {
 /// Two bus frames that the firmware of a device uses.
 pub(super) fn direct() -> Reserved {
     reserved(BfnRange::of_pages(Bfn(0x8000), 2).unwrap(), ReservedKind::Direct)
+}
+
+/// These devices are of these groups, and all others of the group alone.
+pub(super) fn grouped(groups: &[(PciDevice, u32)]) -> Vec<NewGroup> {
+    let group = |device| groups.iter().find(|(it, _)| *it == device).map(|(_, group)| *group);
+    SORTED.map(|device| NewGroup::new(group(device))).to_vec()
+}
+
+/// What has become of `device` by that change.
+pub(super) fn fate(groups: &[NewGroup], device: PciDevice) -> Fate {
+    let at = SORTED.iter().position(|it| *it == device).unwrap();
+    groups[at].fate()
 }
 
 pub(super) fn stats(bed: &Bed<'_>, device: PciDevice) -> DeviceStats {

@@ -2,9 +2,12 @@
 
 mod failing;
 mod kit;
+mod plug;
 mod reassign;
+mod regroup;
 mod risks;
 mod shared_ids;
 mod split;
+mod taint;
 mod together;
 mod whole;

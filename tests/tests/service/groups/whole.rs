@@ -74,7 +74,7 @@ fn of_two_domains_that_race_for_a_group_one_gets_all_of_it() {
             let winner = match (first, second) {
                 (Ok(()), Err(Errno::EBUSY)) => GUEST,
                 (Err(Errno::EBUSY), Ok(())) => OTHER,
-                other => panic!("{other:?}"),
+                other => unreachable!("{other:?}"),
             };
             assert_eq!(owners(vm.bed), [Some(winner); 3]);
             GROUP.into_iter().for_each(|device| vm.bed.note_owner(device));
