@@ -108,11 +108,18 @@ pub(super) fn each_group(
     entries: &mut [NewGroup],
     devices: &[Device<'_>],
     side: Side,
-    act: impl FnMut(&mut [NewGroup]),
+    mut act: impl FnMut(&mut [NewGroup]),
 ) {
     sort_by_key(entries, |entry| (entry.key(side, devices), entry.device));
-    let same = |one: &NewGroup, next: &NewGroup| one.key(side, devices) == next.key(side, devices);
-    entries.chunk_by_mut(same).for_each(act);
+    let mut rest = entries;
+    while let Some(first) = rest.first() {
+        let group = first.key(side, devices);
+        let end = rest.iter().position(|entry| entry.key(side, devices) != group);
+        let end = end.unwrap_or(rest.len());
+        let Some((members, others)) = rest.split_at_mut_checked(end) else { return };
+        act(members);
+        rest = others;
+    }
 }
 
 /// Puts them back into the order of the devices.
