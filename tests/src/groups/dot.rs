@@ -38,7 +38,7 @@ fn bus(out: &mut String, below: &Bus<'_>, above: &str, machine: usize, looks: &L
     for branch in &below.functions {
         let name = branch.function.name;
         let id = node(machine, name);
-        let words = class::words(branch.function.class);
+        let words = class::describe(branch.function);
         let (group, fill, line, style) = match looks.of(name) {
             Look::Together(group, (fill, line)) => {
                 (format!("group {group}"), fill, line, "filled,rounded")

@@ -94,10 +94,10 @@ impl Grouped {
         Ok(Self { capture, mode, groups, without_unit })
     }
 
-    /// What was captured of a function.
+    /// What was captured of each function.
     #[must_use]
-    pub fn function(&self, name: Name) -> Option<&Captured> {
-        self.capture.functions.iter().find(|function| function.name == name)
+    pub fn functions(&self) -> BTreeMap<Name, &Captured> {
+        self.capture.functions.iter().map(|function| (function.name, function)).collect()
     }
 
     /// For each function the number of its group, from 1 on.

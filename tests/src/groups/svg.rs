@@ -15,12 +15,12 @@ use crate::units::{plural, wrap};
 /// Space around everything.
 const MARGIN: u64 = 36;
 /// A box, and the way from one to the next, across and down.
-const BOX: (u64, u64) = (214, 34);
+const BOX: (u64, u64) = (244, 34);
 const STEP: (u64, u64) = (BOX.0 + 56, BOX.1 + 6);
 /// Widest the picture is made for its texts.
 const LEAST_WIDTH: u64 = 760;
 /// Letters of the class in a box, which leave room for the number of the group.
-const LETTERS: usize = 26;
+const LETTERS: usize = 31;
 
 /// Draws `machines`, one below the other.
 #[must_use]
@@ -156,10 +156,10 @@ fn function(document: &mut Document, function: &Captured, look: Look, (x, y): (u
     if function.virtual_function {
         label(document, x + 142, y + 14, "small dim", "virtual");
     }
-    let words = class::words(function.class);
+    let words = class::describe(function);
     let words: String = match words.char_indices().nth(LETTERS + 1) {
         Some(_) => words.chars().take(LETTERS).chain(['…']).collect(),
-        None => words.to_owned(),
+        None => words,
     };
     label(document, x + 8, y + 28, &format!("small{shade}"), &words);
     if let Look::Together(group, _) | Look::Alone(group) = look {

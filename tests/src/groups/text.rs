@@ -1,10 +1,11 @@
 //! Groups in lines of text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::compare::Difference;
 use super::{Group, Grouped};
-use crate::pci::{Name, class};
+use crate::pci::{Captured, Name, class};
 use crate::units::{plural, wrap};
 
 /// Columns of lines that are not lists.
@@ -22,6 +23,7 @@ pub struct Text<'g> {
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let machine = self.machine;
+        let known = machine.functions();
         let functions = plural(machine.capture.functions.len() as u64, "function");
         let groups = plural(machine.groups.len() as u64, "group");
         writeln!(f, "{}: {functions}, {groups} ({})", machine.capture.name, machine.mode_name())?;
@@ -29,11 +31,11 @@ impl fmt::Display for Text<'_> {
             paragraph(f, "  not seen: ", unseen)?;
         }
         for (group, number) in machine.groups.iter().zip(1..) {
-            writeln!(f, "group {number}: {}", Members(machine, &group.members))?;
+            writeln!(f, "group {number}: {}", Members(&known, &group.members))?;
             reasons(f, group)?;
         }
         if !machine.without_unit.is_empty() {
-            let members = Members(machine, &machine.without_unit);
+            let members = Members(&known, &machine.without_unit);
             writeln!(f, "behind no IOMMU, not to be assigned: {members}")?;
         }
         if let Some(differences) = self.differences {
@@ -44,12 +46,13 @@ impl fmt::Display for Text<'_> {
 }
 
 /// Functions with what they are.
-struct Members<'g>(&'g Grouped, &'g [Name]);
+struct Members<'g>(&'g BTreeMap<Name, &'g Captured>, &'g [Name]);
 
 impl fmt::Display for Members<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, name) in self.1.iter().enumerate() {
-            let words = self.0.function(*name).map_or("", |function| class::words(function.class));
+            let words =
+                self.0.get(name).map(|function| class::describe(function)).unwrap_or_default();
             write!(f, "{}{name} {words}", if place > 0 { ", " } else { "" })?;
         }
         Ok(())

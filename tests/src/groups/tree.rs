@@ -33,7 +33,9 @@ pub(super) fn roots(capture: &Capture) -> Vec<Bus<'_>> {
     }
     let mut bridges: BTreeMap<u8, Name> = BTreeMap::new();
     for function in &capture.functions {
-        let below = function.buses.map(|buses| buses.secondary);
+        // A virtual function is no bridge, whatever it says.
+        let buses = function.buses.filter(|_| !function.virtual_function);
+        let below = buses.map(|buses| buses.secondary);
         if let Some(below) = below.filter(|below| *below > function.name.bus) {
             bridges.entry(below).or_insert(function.name);
         }

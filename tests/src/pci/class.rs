@@ -1,6 +1,8 @@
 //! Classes of functions in words, by the names of the PCI Code and ID Assignment Specification as
 //! `lspci` writes them.
 
+use super::capture::{Captured, Kind};
+
 /// Class and subclass, and what they are called.
 const NAMES: [(u16, &str); 61] = [
     (0x0000, "Non-VGA unclassified device"),
@@ -72,6 +74,20 @@ pub fn words(class: u32) -> &'static str {
     let wanted = class >> 8;
     let named = NAMES.iter().find(|(code, _)| u32::from(*code) == wanted);
     named.map_or("Unknown class", |(_, words)| words)
+}
+
+/// What `function` is called: its class, and of a port what port it is.
+#[must_use]
+pub fn describe(function: &Captured) -> String {
+    let port = match function.kind {
+        Some(Kind::RootPort) => "root port",
+        Some(Kind::Upstream) => "upstream port",
+        Some(Kind::Downstream) => "downstream port",
+        Some(Kind::PcieToPci) => "from PCIe",
+        Some(Kind::PciToPcie) => "to PCIe",
+        _ => return words(function.class).to_owned(),
+    };
+    format!("{} ({port})", words(function.class))
 }
 
 /// The 24-bit class that is called `words`, with a programming interface of 0.

@@ -60,16 +60,7 @@ pub fn address(capture: &Capture, name: Name) -> PciDevice {
 #[must_use]
 pub fn functions(capture: &Capture) -> Vec<Function> {
     let grouped: BTreeSet<Name> = capture.linux_groups.iter().flatten().copied().collect();
-    let around = Around {
-        capture,
-        slots: count(capture, |name| (name.bus, name.slot())),
-        physical: capture
-            .functions
-            .iter()
-            .filter(|f| !f.virtual_function)
-            .map(|f| f.name)
-            .collect(),
-    };
+    let around = Around::new(capture);
     let convert = |captured: &Captured| {
         let mut function = around.function(captured);
         let is_behind = grouped.is_empty() || grouped.contains(&captured.name);
@@ -79,21 +70,68 @@ pub fn functions(capture: &Capture) -> Vec<Function> {
     capture.functions.iter().map(convert).collect()
 }
 
-fn count<K: Ord>(capture: &Capture, key: impl Fn(Name) -> K) -> BTreeMap<K, usize> {
-    let mut counts = BTreeMap::new();
-    for function in capture.functions.iter().filter(|function| !function.virtual_function) {
-        *counts.entry(key(function.name)).or_default() += 1;
-    }
-    counts
-}
-
 /// What a function has to be seen among.
 struct Around<'c> {
     capture: &'c Capture,
     /// How many functions a slot has.
     slots: BTreeMap<(u8, u8), usize>,
-    /// Functions that are not virtual.
-    physical: BTreeSet<Name>,
+    /// Functions that are not virtual, with their makers.
+    physical: BTreeMap<Name, u16>,
+    /// For each bus the bus right below the innermost bridge that leads there.
+    nearest: [Option<u8>; 256],
+    /// The function in whose name everything is sent.
+    sender: Option<Name>,
+}
+
+impl<'c> Around<'c> {
+    fn new(capture: &'c Capture) -> Self {
+        let mut around = Self {
+            capture,
+            slots: BTreeMap::new(),
+            physical: BTreeMap::new(),
+            nearest: [None; 256],
+            sender: None,
+        };
+        // Such numbers are Linux's own, for what is below a VMD, which sends everything for them.
+        if capture.segment > u32::from(u16::MAX) {
+            around.sender = capture.functions.iter().map(|function| function.name).min();
+        }
+        let mut bridges: Vec<_> = capture.functions.iter().filter_map(|it| it.buses).collect();
+        // An inner bridge leads to higher buses than the one around it.
+        bridges.sort_by_key(|buses| buses.secondary);
+        for buses in bridges.iter().filter(|buses| buses.secondary != 0) {
+            for bus in buses.secondary..=buses.subordinate {
+                around.nearest[usize::from(bus)] = Some(buses.secondary);
+            }
+        }
+        for function in &capture.functions {
+            if around.is_virtual(function) {
+                continue;
+            }
+            let name = function.name;
+            *around.slots.entry((name.bus, name.slot())).or_default() += 1;
+            around.physical.insert(name, function.vendor);
+        }
+        around
+    }
+
+    /// True for a virtual function, by what is said of it or by where it is: on a bus that a bridge
+    /// passes on to and that no bridge leads right to, nothing else can be.
+    fn is_virtual(&self, captured: &Captured) -> bool {
+        let nearest = self.nearest[usize::from(captured.name.bus)];
+        captured.virtual_function || nearest.is_some_and(|bus| bus != captured.name.bus)
+    }
+
+    /// The physical function of a virtual one that does not show it: the last one before it on the bus
+    /// that leads there, of the same maker if there is one.
+    fn physical_of(&self, captured: &Captured) -> Option<Name> {
+        let bus = self.nearest[usize::from(captured.name.bus)].unwrap_or(captured.name.bus);
+        let first = Name { bus, devfn: 0 };
+        let before =
+            || self.physical.range(first..captured.name).rev().filter(|it| it.0.bus == bus);
+        let alike = before().find(|(_, vendor)| **vendor == captured.vendor);
+        alike.or_else(|| before().next()).map(|(name, _)| *name)
+    }
 }
 
 impl Around<'_> {
@@ -122,15 +160,11 @@ impl Around<'_> {
             subsystem_device,
             class: captured.class,
         };
-        if captured.virtual_function {
+        if self.is_virtual(captured) {
             let physical = captured.physical.or_else(|| self.physical_of(captured));
             function.physical = physical.map(|name| address(self.capture, name));
         }
-        // Such numbers are Linux's own, for what is below a VMD, which sends everything for them.
-        if self.capture.segment > u32::from(u16::MAX) {
-            let sender = self.capture.functions.iter().map(|function| function.name).min();
-            function.requests_as = sender.map(|name| address(self.capture, name));
-        }
+        function.requests_as = self.sender.map(|name| address(self.capture, name));
         for (to, (first, _)) in function.regions.iter_mut().zip(&captured.regions) {
             *to = *first;
         }
@@ -153,20 +187,8 @@ impl Around<'_> {
         let may_have_ari = matches!(captured.kind, Some(Kind::Endpoint | Kind::LegacyEndpoint))
             && !captured.acs_is_known;
         traits.set(Traits::ARI, captured.ari || may_have_ari);
-        traits.set(Traits::VIRTUAL, captured.virtual_function);
+        traits.set(Traits::VIRTUAL, self.is_virtual(captured));
         traits
-    }
-
-    /// The physical function of a virtual one that does not show it: the last one before it, of the
-    /// same maker if there is one on its bus.
-    fn physical_of(&self, captured: &Captured) -> Option<Name> {
-        let vendor = |name: &Name| {
-            self.capture.functions.iter().find(|f| f.name == *name).map(|function| function.vendor)
-        };
-        let before = || self.physical.range(..captured.name).rev();
-        let alike =
-            |name: &&Name| name.bus == captured.name.bus && vendor(name) == Some(captured.vendor);
-        before().find(alike).or_else(|| before().next()).copied()
     }
 }
 

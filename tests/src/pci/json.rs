@@ -103,6 +103,12 @@ fn capture(file: &str, topology: Topology) -> Result<Capture, PciError> {
     config::mark_virtual(&mut capture.functions, &virtuals);
     let groups = topology.linux_groups.into_iter();
     capture.linux_groups = groups.map(|group| group.iter().map(|name| name.0).collect()).collect();
+    if capture.functions.iter().any(|function| function.config.is_empty()) {
+        capture.unseen.push(
+            "where memory regions begin, so that functions with registers in one page are not found"
+                .to_owned(),
+        );
+    }
     capture.check(file)?;
     Ok(capture)
 }

@@ -1,9 +1,10 @@
 //! The program as people and scripts run it.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use std::process::Output;
 
+mod groups;
 mod replay;
 mod show;
 

@@ -13,7 +13,8 @@ fn every_file_is_read_whole() {
         for capture in &captures {
             assert!(!capture.linux_groups.is_empty(), "{file}: {}", capture.name);
             assert!(!capture.root_buses.is_empty(), "{file}: {}", capture.name);
-            assert!(capture.unseen.is_empty(), "{file}: {}", capture.name);
+            // Where there is all of configuration space, nothing is unseen.
+            assert_eq!(capture.unseen.is_empty(), file == "qemu.json.gz", "{:?}", capture.unseen);
         }
     }
     assert_eq!(load("real-partial.json.gz")[8].segment, 0x1_0000);

@@ -90,6 +90,23 @@ fn without_ids_no_quirk_can_apply() {
     assert_eq!((port.vendor, port.device, port.class), (0xffff, 0xffff, 0x06_0400));
     assert_eq!(port.acs, Some((0x0f, 0x0d)));
     assert!(lacks(&capture, "vendor and device ids"), "{:?}", capture.unseen);
+    assert_eq!((port.phantom, port.ari), (0, false));
+}
+
+#[test]
+fn makers_of_devices_that_use_ids_of_others_are_believed_capable_of_it() {
+    let read = |name: &str| {
+        read(&format!("01:00.0 SATA controller: {name}\n\tFlags: fast devsel\n"))
+            .functions
+            .remove(0)
+    };
+    let assumed = |name: &str| (read(name).phantom, read(name).ari);
+    assert_eq!(assumed("Marvell Technology Group Ltd. 88SE9230 (rev 11)"), (3, false));
+    assert_eq!(assumed("PLX Technology, Inc. PEX 8732 NT"), (3, true));
+    assert_eq!(assumed("Intel Corporation 7 Series"), (0, false));
+    assert_eq!(assumed("Marvell Technology Group Ltd. 88SE9230 [1b4b:9230]"), (0, false));
+    let unnamed = read("Device 1b4b:9230 (rev 11)");
+    assert_eq!((unnamed.vendor, unnamed.device, unnamed.phantom), (0x1b4b, 0x9230, 0));
 }
 
 #[test]

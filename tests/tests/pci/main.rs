@@ -1,4 +1,5 @@
-//! PCI topologies: how captures of machines are read, who reaches whom, and what groups that makes.
+//! PCI topologies: how captures of machines are read, who reaches whom, what groups that makes, and how
+//! they are shown.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,11 +8,13 @@
     reason = "a panic is how a test fails"
 )]
 
+mod convert;
 mod data;
 mod fabric;
 mod json;
 mod kit;
 mod lspci_bytes;
 mod lspci_words;
+mod pictures;
 mod robust;
 mod sysfs;

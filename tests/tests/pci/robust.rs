@@ -8,16 +8,20 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::data::{load, path, rows};
+use pviommu_hypervisor::topology::Mode;
+use pviommu_testbed::groups::{Grouped, svg};
 use pviommu_testbed::pci;
 
 /// Good inputs of each form.
 static GOOD: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let json = std::fs::read(path("handmade.json")).unwrap();
+    let mut few: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    few["topologies"].as_array_mut().unwrap().truncate(3);
     let qemu = load("qemu.json.gz");
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     std::io::Write::write_all(&mut gzip, &json).unwrap();
     vec![
-        json[..json.len().min(20_000)].to_vec(),
+        few.to_string().into_bytes(),
         include_bytes!("samples/desktop.txt").to_vec(),
         rows(&qemu[5].functions[..4]).into_bytes(),
         gzip.finish().unwrap(),
@@ -93,7 +97,18 @@ proptest! {
             apply(&mut bytes, damage);
         }
         match pci::read("file", &bytes[..]) {
-            Ok(captures) => prop_assert!(captures.iter().all(|c| !c.functions.is_empty())),
+            Ok(captures) => {
+                for capture in captures {
+                    prop_assert!(!capture.functions.is_empty());
+                    let functions = capture.functions.len();
+                    // What was read may still be no machine.
+                    let Ok(machine) = Grouped::new(capture, Mode::Safe, true) else { continue };
+                    let members = machine.groups.iter().map(|group| group.members.len());
+                    prop_assert_eq!(members.sum::<usize>() + machine.without_unit.len(), functions);
+                    let drawn = svg(std::slice::from_ref(&machine));
+                    prop_assert!(drawn.matches("<rect").count() > functions);
+                }
+            }
             Err(error) => {
                 let message = error.to_string();
                 prop_assert!(message.starts_with("file"), "{}", message);

@@ -46,7 +46,8 @@ pub(super) fn device(line: &str) -> Option<Device<'_>> {
     })
 }
 
-/// The last `[vvvv:dddd]` of `text`, or the `vvvv:dddd` it begins with.
+/// The last `[vvvv:dddd]` of `text`, or the `vvvv:dddd` it begins with, or that stands for a name
+/// that is not known, as `Device vvvv:dddd`.
 pub(super) fn ids(text: &str) -> Option<(u16, u16)> {
     let pair = |text: &str| {
         let (vendor, device) = text.split_once(':')?;
@@ -56,7 +57,8 @@ pub(super) fn ids(text: &str) -> Option<(u16, u16)> {
         let inner = text.get(at + 1..at + 10)?;
         text.get(at + 10..at + 11).filter(|end| *end == "]").and_then(|_| pair(inner))
     });
-    bracketed.or_else(|| text.split(' ').next().and_then(pair))
+    let unnamed = text.strip_prefix("Device ").unwrap_or(text);
+    bracketed.or_else(|| unnamed.split(' ').next().and_then(pair))
 }
 
 /// A hexadecimal number of exactly `count` digits.

@@ -5,6 +5,7 @@
 
 mod hex;
 mod line;
+mod suspect;
 mod text;
 mod words;
 

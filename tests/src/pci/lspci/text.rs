@@ -1,6 +1,7 @@
 //! Functions as `lspci -v`, `-vv` or `-vvv` prints them: words.
 
 use super::line::{hex, ids};
+use super::suspect;
 use super::words;
 use super::{Block, Read};
 use crate::pci::capture::{Captured, Kind};
@@ -51,6 +52,9 @@ pub(super) fn function(file: &str, block: &Block<'_>) -> Result<Read, PciError> 
     {
         // Read from where it is not: nothing is known to be on.
         *control = 0;
+    }
+    if block.device.ids.is_none() {
+        suspect::assume(&mut function, block.device.text);
     }
     Ok(Read { function, virtuals: seen.virtuals })
 }
@@ -151,8 +155,8 @@ pub(super) fn unseen(blocks: &[Block<'_>], unseen: &mut Vec<String>) {
     );
     if blocks.iter().any(|block| block.device.ids.is_none()) {
         unseen.push(
-            "vendor and device ids, so no quirk is applied, those included that make groups larger \
-             (lspci -nn shows them)"
+            "vendor and device ids (lspci -nn shows them): no vendor's statement counts, and who makes \
+             devices that send with ids of others is taken to have made one"
                 .to_owned(),
         );
     }
