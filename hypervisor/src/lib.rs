@@ -203,8 +203,8 @@ pub use domain::{
 };
 pub use hypercall::{Caller, Width};
 pub use machine::{
-    Cpu, Device, DeviceFacts, Fate, Fault, FaultRule, Iommu, Machine, NewGroup, Outcome,
-    ReassignError, Regroup, RegroupError, Reported, Reserved, ReservedKind, Risks, Scope,
+    ChangeError, Cpu, Device, DeviceFacts, Fate, Fault, FaultRule, Iommu, Machine, NewGroup,
+    Outcome, ReassignError, Regroup, RegroupError, Reported, Reserved, ReservedKind, Risks, Scope,
     SetupError, SourceEntry, Sweep, Unit,
 };
 pub use operator::{DumpLine, Explanation};

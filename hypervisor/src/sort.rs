@@ -1,45 +1,41 @@
-//! Sorting in place: without an allocator, and without a panic if keys change meanwhile.
+//! Sorting in place, by a heap: without an allocator, and without a panic if keys change meanwhile.
 
-/// Sorts `items` by `key`, by a heap: the order of those with the same key is any.
-pub(crate) fn sort_by_key<T: Copy, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {
-    let len = items.len();
-    for root in (0..len / 2).rev() {
-        sift(items, root, len, &key);
+/// Sorts `items` by `key`: the order of those with the same key is any.
+pub(crate) fn sort_by_key<T, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {
+    let in_order = |pair: &[T]| matches!(pair, [one, two] if key(one) <= key(two));
+    if items.windows(2).all(in_order) {
+        return;
     }
-    for end in (1..len).rev() {
-        exchange(items, 0, end);
-        sift(items, 0, end, &key);
+    let count = items.len();
+    for from in (0..count / 2).rev() {
+        sink(items, from, count, &key);
+    }
+    for end in (1..count).rev() {
+        swap(items, 0, end);
+        sink(items, 0, end, &key);
     }
 }
 
-/// Lets the item at `at` sink below all that are greater, among the first `len`.
-fn sift<T: Copy, K: Ord>(items: &mut [T], mut at: usize, len: usize, key: &impl Fn(&T) -> K) {
+/// Lets the item at `from` sink to its place among the first `end`.
+fn sink<T, K: Ord>(items: &mut [T], from: usize, end: usize, key: &impl Fn(&T) -> K) {
+    let mut at = from;
     loop {
         let left = at.saturating_mul(2).saturating_add(1);
-        let right = left.saturating_add(1);
-        let weight = |items: &[T], index: usize| items.get(index).filter(|_| index < len).map(key);
-        let mut greatest = at;
-        for child in [left, right] {
-            if weight(items, child) > weight(items, greatest) {
-                greatest = child;
-            }
-        }
-        if greatest == at {
+        let child = |place: usize| items.get(place).filter(|_| place < end).map(key);
+        let (Some(first), second) = (child(left), child(left.saturating_add(1))) else { return };
+        let right = second.as_ref().is_some_and(|second| *second > first);
+        let larger = if right { left.saturating_add(1) } else { left };
+        if child(at) >= child(larger) {
             return;
         }
-        exchange(items, at, greatest);
-        at = greatest;
+        swap(items, at, larger);
+        at = larger;
     }
 }
 
-fn exchange<T: Copy>(items: &mut [T], one: usize, other: usize) {
-    let (Some(first), Some(second)) = (items.get(one).copied(), items.get(other).copied()) else {
-        return;
-    };
-    for (place, item) in [(one, second), (other, first)] {
-        if let Some(place) = items.get_mut(place) {
-            *place = item;
-        }
+fn swap<T>(items: &mut [T], one: usize, other: usize) {
+    if let Ok([one, other]) = items.get_disjoint_mut([one, other]) {
+        core::mem::swap(one, other);
     }
 }
 

@@ -38,8 +38,9 @@ impl<'a, P> Iommu<'a, P> {
 
     /// A number for the group of a device, only good for comparing.
     pub(crate) fn number_of_group(&self, device: &Device<'_>) -> u64 {
-        let listed = device.group().map(|group| u64::from(group).saturating_add(1) << 32);
-        listed.unwrap_or_else(|| self.number_of(device))
+        // Not the embedder's number, which may say where on the machine the group is.
+        let first = self.members(device).next();
+        first.map_or(0, |first| self.number_of(first))
     }
 
     /// Nothing is kept for `ticket` any more.

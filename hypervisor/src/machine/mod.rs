@@ -26,6 +26,7 @@ mod sweep;
 mod taint;
 mod teardown;
 mod together;
+mod topology_change;
 mod unit;
 
 pub(crate) use attach::{Move, parked};
@@ -46,6 +47,7 @@ pub use setup::{Machine, SetupError};
 pub use sources::SourceEntry;
 pub(crate) use state::{DeviceState, Home, Ticket};
 pub use sweep::Sweep;
+pub use topology_change::ChangeError;
 pub use unit::Unit;
 
 use core::fmt;
