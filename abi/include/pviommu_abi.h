@@ -300,18 +300,18 @@
 #define PVIOMMU_DEVICE_BEHIND_IOMMU               (1U << 0)
 /* Its group has members the caller may not see. */
 #define PVIOMMU_DEVICE_HIDDEN_MEMBERS             (1U << 1)
-/* It can raise no interrupts but those it was given. */
+/* It and all others of its group can raise no interrupts but those they were given. */
 #define PVIOMMU_DEVICE_INTERRUPTS_ISOLATED        (1U << 2)
 /*
- * Other devices can send requests in its name, or reach it untranslated; all of them are of
- * the same domain.
+ * Other devices can send requests in its name, or reach it untranslated: those of its group.
+ * Without DEVICE_HIDDEN_MEMBERS all of them are of the same domain.
  */
 #define PVIOMMU_DEVICE_SHARING_RISK               (1U << 3)
 /* Its DMA is coherent with the caches of the processors. */
 #define PVIOMMU_DEVICE_COHERENT                   (1U << 4)
 /*
- * It was stopped because it faulted without end: it does no DMA until whoever drives the
- * machine starts it again.
+ * It was stopped, because it faulted without end or because its group has changed: it does
+ * no DMA until whoever drives the machine starts it again.
  */
 #define PVIOMMU_DEVICE_STOPPED                    (1U << 5)
 
@@ -813,13 +813,15 @@ struct pviommu_query_device {
     /* @16: In: the device. */
     struct pviommu_device_handle device;
     /*
-     * @32: Out: its group, the smallest set the IOMMU can isolate. Only good for comparing,
-     * and only with DEVICE_BEHIND_IOMMU; else 0, as are the next one and ctx_id.
+     * @32: Out: its group, the smallest set the IOMMU can isolate, which is given to a
+     * domain whole. Only good for comparing, and only with DEVICE_BEHIND_IOMMU; else 0, as
+     * are the next one and ctx_id.
      */
     uint64_t group;
     /*
-     * @40: Out: the devices with the same number move between contexts together, because
-     * they can share a requester id. Only good for comparing.
+     * @40: Out: the devices with the same number move between contexts together: they can
+     * share a requester id, or the hypervisor wants all of a group in one context. Only good
+     * for comparing.
      */
     uint64_t moves_with;
     /* @48: Out: what is known of it. */

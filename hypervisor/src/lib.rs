@@ -29,8 +29,8 @@
 //! ```
 //! use core::sync::atomic::{AtomicU64, Ordering};
 //! use pviommu_hypervisor::{
-//!     Caller, Context, Cpu, Device, DomainIommu, FaultRule, Iommu, Limits, Machine, Outcome, Role,
-//!     Unit, Width,
+//!     Caller, Context, Cpu, Device, DeviceFacts, DomainIommu, FaultRule, Iommu, Limits, Machine,
+//!     Outcome, Role, SourceEntry, Unit, Width,
 //!     abi::{DomId, GuestPtr, PciDevice, Subop},
 //!     addr::{BfnRange, Mfn, MfnRange},
 //!     format::FormatKind,
@@ -107,10 +107,14 @@
 //! };
 //! let tags = [AtomicU64::new(0)];
 //! let units = [Unit::new(facts, &tags)];
-//! let devices = [Device::new(PciDevice::new(0, 0, 3, 0), UnitId(0), &[])];
+//! let device = Device::new(PciDevice::new(0, 0, 3, 0), UnitId(0), &[]);
+//! // What you know of the machine; without it an ordinary guest is not given the device.
+//! let devices = [device.with_facts(DeviceFacts::INTERRUPTS_ISOLATED)];
+//! let mut room = [SourceEntry::default(); 1];
+//! let sources = Machine::index_sources(&devices, &mut room).expect("each id is one device's");
 //! let cpus = [Cpu::new()];
 //! let machine = Machine {
-//!     units: &units, tables: None, devices: &devices, quarantine: None, cpus: &cpus,
+//!     units: &units, tables: None, devices: &devices, sources, quarantine: None, cpus: &cpus,
 //!     reserved: &[], unreachable: &[], faults: FaultRule::default(),
 //! };
 //! let zeroed = || core::array::from_fn(|_| AtomicU64::new(0));
@@ -186,6 +190,7 @@ pub mod operator;
 pub mod platform;
 mod policy;
 mod report;
+mod sort;
 pub mod sync;
 pub mod table;
 pub mod topology;
@@ -193,13 +198,14 @@ pub mod unit;
 
 pub use context::Context;
 pub use domain::{
-    Background, Backing, DefaultMap, DomainIommu, DomainStats, Limits, OptIns, P2mChange, Role,
-    UnknownFlags,
+    Background, Backing, DefaultMap, DomainIommu, DomainStats, GroupRule, Limits, OptIns,
+    P2mChange, Role, UnknownFlags,
 };
 pub use hypercall::{Caller, Width};
 pub use machine::{
-    Cpu, Device, DeviceFacts, Fault, FaultRule, Iommu, Machine, Outcome, Reported, Reserved,
-    ReservedKind, SetupError, Sweep, Unit,
+    ChangeError, Cpu, Device, DeviceFacts, Fate, Fault, FaultRule, Iommu, Machine, NewGroup,
+    Outcome, ReassignError, Regroup, RegroupError, Reported, Reserved, ReservedKind, Risks, Scope,
+    SetupError, SourceEntry, Sweep, Unit,
 };
 pub use operator::{DumpLine, Explanation};
 pub use pviommu_abi as abi;

@@ -51,15 +51,15 @@ flags! {
         BEHIND_IOMMU = 1 << 0,
         /// Its group has members the caller may not see.
         HIDDEN_MEMBERS = 1 << 1,
-        /// It can raise no interrupts but those it was given.
+        /// It and all others of its group can raise no interrupts but those they were given.
         INTERRUPTS_ISOLATED = 1 << 2,
-        /// Other devices can send requests in its name, or reach it untranslated; all of them are
-        /// of the same domain.
+        /// Other devices can send requests in its name, or reach it untranslated: those of its
+        /// group. Without `DEVICE_HIDDEN_MEMBERS` all of them are of the same domain.
         SHARING_RISK = 1 << 3,
         /// Its DMA is coherent with the caches of the processors.
         COHERENT = 1 << 4,
-        /// It was stopped because it faulted without end: it does no DMA until whoever drives the
-        /// machine starts it again.
+        /// It was stopped, because it faulted without end or because its group has changed: it does
+        /// no DMA until whoever drives the machine starts it again.
         STOPPED = 1 << 5,
     }
 }
@@ -142,11 +142,12 @@ wire! {
         12 => reserved1: u32,
         /// In: the device.
         16 => device: DeviceHandle,
-        /// Out: its group, the smallest set the IOMMU can isolate. Only good for comparing, and
-        /// only with `DEVICE_BEHIND_IOMMU`; else 0, as are the next one and `ctx_id`.
+        /// Out: its group, the smallest set the IOMMU can isolate, which is given to a domain
+        /// whole. Only good for comparing, and only with `DEVICE_BEHIND_IOMMU`; else 0, as are the next one and `ctx_id`.
         32 => group: u64,
-        /// Out: the devices with the same number move between contexts together, because they can
-        /// share a requester id. Only good for comparing.
+        /// Out: the devices with the same number move between contexts together: they can share a
+        /// requester id, or the hypervisor wants all of a group in one context. Only good for
+        /// comparing.
         40 => moves_with: u64,
         /// Out: what is known of it.
         48 => state: DeviceFlags,

@@ -22,11 +22,11 @@ pub struct DeviceInfo {
 pub struct DevicePlace {
     /// The context it is attached to.
     pub context: ContextId,
-    /// The smallest set of devices that the IOMMU can isolate from all others: those with the same
-    /// number. Only good for comparing.
+    /// The smallest set of devices that the IOMMU can isolate from all others, which is given to a
+    /// domain whole: those with the same number. Only good for comparing.
     pub group: u64,
-    /// Devices with the same number move between contexts together, because they can share a
-    /// requester id. Only good for comparing.
+    /// Devices with the same number move between contexts together: they can share a requester id,
+    /// or the hypervisor wants all of a group in one context. Only good for comparing.
     pub moves_with: u64,
 }
 

@@ -49,7 +49,24 @@ bitflags::bitflags! {
         /// A device whose firmware needs memory of its own (RMRR, IVMD) for an ordinary guest: that
         /// firmware may serve the machine, and may be told by the guest to do DMA.
         const DIRECT_RANGES = 1 << 0;
+        /// A device that can raise interrupts that it was not given, for an ordinary guest.
+        const UNSAFE_INTERRUPTS = 1 << 1;
+        /// A device without the rest of its group, and while other domains have the rest: who administers
+        /// the domain is trusted. Those others need the same, or the devices do
+        /// ([`Risks::SPLIT_GROUP`](crate::Risks::SPLIT_GROUP)).
+        const SPLIT_GROUPS = 1 << 2;
     }
+}
+
+/// How a domain may place devices of one group that do not share a requester id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum GroupRule {
+    /// Each in the context that it wants, although they may reach each other past the IOMMU. So do
+    /// drivers that attach one function after the other.
+    #[default]
+    EachAlone,
+    /// All in one context: who moves one moves all that the domain has.
+    TogetherOnly,
 }
 
 /// The IOMMU state of a domain. The embedder keeps it in its own record of the domain.
@@ -60,6 +77,7 @@ pub struct DomainIommu<'a> {
     limits: Limits,
     background: Background,
     opt_ins: OptIns,
+    group_rule: GroupRule,
     contexts: &'a [Context],
     /// Takes the place of the first of `contexts`, and the other way round, when the default context
     /// gets another table.
@@ -77,6 +95,8 @@ pub struct DomainIommu<'a> {
     dying: AtomicU32,
     /// One CPU at a time opens, closes and attaches.
     admin: Mutex<()>,
+    /// Held while the devices of a group are moved together.
+    moves: Mutex<()>,
     counters: Counters,
 }
 
@@ -95,6 +115,7 @@ impl<'a> DomainIommu<'a> {
             limits,
             background: Background::default(),
             opt_ins: OptIns::empty(),
+            group_rule: GroupRule::default(),
             contexts,
             spare: Context::new(),
             default: DefaultState::new(),
@@ -105,6 +126,7 @@ impl<'a> DomainIommu<'a> {
             pinned: Pinned::new(limits.max_pinned_pages),
             dying: AtomicU32::new(0),
             admin: Mutex::new(()),
+            moves: Mutex::new(()),
             counters: Counters::default(),
         }
     }
@@ -125,6 +147,18 @@ impl<'a> DomainIommu<'a> {
     #[must_use]
     pub fn opt_ins(&self) -> OptIns {
         self.opt_ins
+    }
+
+    /// The same, with a rule for how it may place devices of one group.
+    #[must_use]
+    pub fn with_group_rule(self, group_rule: GroupRule) -> Self {
+        Self { group_rule, ..self }
+    }
+
+    /// How it may place devices of one group.
+    #[must_use]
+    pub fn group_rule(&self) -> GroupRule {
+        self.group_rule
     }
 
     /// The background of contexts whose allocation does not choose one.
@@ -154,6 +188,11 @@ impl<'a> DomainIommu<'a> {
     /// The administration lock: opening, closing and attaching, one at a time.
     pub(crate) fn administer(&self) -> MutexGuard<'_, ()> {
         self.admin.lock()
+    }
+
+    /// The lock of moving devices together. Who is called by a guest does not wait for it.
+    pub(crate) fn moves(&self) -> &Mutex<()> {
+        &self.moves
     }
 
     /// The map the domain starts with.

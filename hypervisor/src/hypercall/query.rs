@@ -9,7 +9,7 @@ use super::command::Effect;
 use crate::{
     addr::{BfnRange, PAGE_SHIFT},
     context::{Context, End, Facts, Session},
-    domain::{Background, DefaultMap},
+    domain::{Background, DefaultMap, GroupRule},
     format::{LeafAttributes, pages_at, with_format},
     machine::{Device, DeviceFacts, Home},
     platform::{Platform, UnitFeatures},
@@ -108,34 +108,32 @@ impl<P: Platform> Session<'_, P> {
 
     fn description(&self, device: &Device<'_>) -> QueryDevice {
         let home = device.state.lock().home;
-        let facts = device.facts();
+        let members = self.iommu.members(device);
         let mut state = DeviceFlags::BEHIND_IOMMU;
-        let isolated = facts.contains(DeviceFacts::INTERRUPTS_ISOLATED);
-        state.set(DeviceFlags::INTERRUPTS_ISOLATED, isolated);
-        state.set(DeviceFlags::SHARING_RISK, !facts.contains(DeviceFacts::UNSHARED));
+        let isolated =
+            |member: &Device<'_>| member.facts().contains(DeviceFacts::INTERRUPTS_ISOLATED);
+        let hidden = |member: &Device<'_>| member.state.lock().owner != Some(self.domain.id());
+        let shared = members.clone().nth(1).is_some() || device.functions().nth(1).is_some();
+        state.set(DeviceFlags::INTERRUPTS_ISOLATED, members.clone().all(isolated));
+        state.set(DeviceFlags::SHARING_RISK, shared);
+        state.set(DeviceFlags::HIDDEN_MEMBERS, members.clone().any(hidden));
         let snooped = self.iommu.style().attributes.contains(LeafAttributes::SNOOP);
         state.set(DeviceFlags::COHERENT, snooped);
         state.set(DeviceFlags::STOPPED, device.faults.is_stopped());
-        state.set(DeviceFlags::HIDDEN_MEMBERS, self.has_hidden_beside(device));
         let context = match home {
             Home::In(slot) => self.domain.id_of(slot),
             Home::Blocked | Home::Quarantine => ContextId::DEFAULT,
         };
         QueryDevice {
             group: self.iommu.number_of_group(device),
-            moves_with: self.iommu.number_of(device),
+            moves_with: match self.domain.group_rule() {
+                GroupRule::EachAlone => self.iommu.number_of(device),
+                GroupRule::TogetherOnly => self.iommu.number_of_group(device),
+            },
             state,
             ctx_id: u32::from(context.0),
             ..QueryDevice::default()
         }
-    }
-
-    /// True if the group of `device` has members that the guest does not see.
-    fn has_hidden_beside(&self, device: &Device<'_>) -> bool {
-        let group = device.group();
-        let all = self.iommu.devices().iter();
-        let mut members = all.filter(|other| group.is_some() && other.group() == group);
-        members.any(|other| other.state.lock().owner != Some(self.domain.id()))
     }
 
     fn background_of(&self, context: &Context) -> Background {

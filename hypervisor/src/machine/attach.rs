@@ -34,8 +34,8 @@ enum Next {
 }
 
 impl<P: Platform> Session<'_, P> {
-    /// Moves a device of the domain to the context that the guest calls `to`.
-    pub(crate) fn reattach(&self, device: &Device<'_>, to: ContextId, room: &mut EditRoom) -> End {
+    /// Moves one device of the domain to the context that the guest calls `to`.
+    pub(super) fn move_to(&self, device: &Device<'_>, to: ContextId, room: &mut EditRoom) -> End {
         self.transfer(device, Move::default(), room, |state| {
             let slot = self.domain.slot_of(to);
             let target = slot.and_then(|slot| self.domain.at(slot)).map(Context::state);
@@ -133,68 +133,9 @@ impl<P: Platform> Session<'_, P> {
         End::Finished
     }
 
-    /// Makes the domain the owner of a device that has none, and puts it into the default context.
-    pub(super) fn take(&self, device: &Device<'_>, room: &mut EditRoom) -> Result<(), Errno> {
-        {
-            let _admin = self.domain.administer();
-            if self.domain.is_dying() {
-                return Err(Errno::ESRCH);
-            }
-            // One device of a group at a time.
-            let _grouping = self.iommu.grouping.lock();
-            policy::may_have_one_of_group(self.domain.id(), self.iommu.owners_beside(device))?;
-            let mut state = device.state.lock();
-            policy::may_be_given(state.owner, state.broken || device.faults.is_stopped())?;
-            let direct = device.direct().next().is_some();
-            let unit = self.iommu.unit(device.unit()).ok_or(Errno::ENODEV)?;
-            policy::may_walk(unit.facts(), self.iommu.shape())?;
-            policy::may_have_direct(self.domain.role(), self.domain.opt_ins(), direct)?;
-            if state.home == Home::Quarantine {
-                // What the last owner had under way arrives before the page is wiped.
-                self.go(device, Home::Quarantine)?;
-                self.wipe_quarantine(device);
-            }
-            device.give_to(&mut state, Some(self.domain.id()));
-        }
-        let moved = loop {
-            let moved = self.transfer(device, Move::default(), room, |state| {
-                let owned = state.owner == Some(self.domain.id());
-                owned.then(|| self.default_home(device)).ok_or(Errno::ENODEV)
-            });
-            if moved != End::Yield {
-                break moved;
-            }
-        };
-        match moved {
-            End::Failed(errno) => {
-                // It is nobody's again; if that fails, too, it is broken.
-                let _ = self.take_away(device, room);
-                Err(errno)
-            }
-            End::Finished | End::Yield => Ok(()),
-        }
-    }
-
-    /// Takes a device away from the domain.
-    pub(super) fn take_away(&self, device: &Device<'_>, room: &mut EditRoom) -> Result<(), Errno> {
-        let switched = {
-            let _admin = self.domain.administer();
-            let mut state = device.state.lock();
-            if state.owner != Some(self.domain.id()) {
-                return Err(Errno::ENODEV);
-            }
-            self.let_go(device, &mut state)
-        };
-        if let Some(left) = switched.left {
-            let mut stash = Stash::new();
-            self.forget_ranges(device, left, &mut stash, room);
-        }
-        switched.end
-    }
-
     /// Takes what the firmware of `device` needs out of the context that it has left: of the default
     /// context also out of the table that it was in before, if one is about to take its place.
-    fn forget_ranges(
+    pub(super) fn forget_ranges(
         &self,
         device: &Device<'_>,
         left: Place,

@@ -1,6 +1,6 @@
-//! What the embedder calls, besides `iommu_op`: devices, the default map, the end of a domain.
+//! What the embedder calls, besides `iommu_op`: the default map, pages that leave, the end of a domain.
 
-use pviommu_abi::{ContextId, Errno, PciDevice};
+use pviommu_abi::{ContextId, Errno};
 
 use super::{CallRoom, Iommu, Outcome, Sweep};
 use crate::{
@@ -9,7 +9,6 @@ use crate::{
     domain::{DefaultMap, DomainIommu, P2mChange},
     format::with_format,
     platform::Platform,
-    policy,
     table::Selection,
 };
 
@@ -87,64 +86,6 @@ impl<'a, P: Platform> Iommu<'a, P> {
         self.as_domain(domain, cpu, |session, room| {
             session.retarget(selection, sweep, &mut room.edit).into()
         })
-    }
-
-    /// Puts a device that nobody owns into quarantine: what its firmware needs is mapped, and all
-    /// else blocked or led to a scratch page of its own. For devices at boot; one that is taken from
-    /// a domain goes there by itself.
-    ///
-    /// # Errors
-    /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner. `-EBADF`: it is broken.
-    /// `-EXDEV`: its unit cannot walk this machine's tables. `-ENOMEM`, `-ENOSPC`: no table frame, no
-    /// tag. `-EIO`: its unit has failed. `-EINVAL`: no such CPU.
-    pub fn quarantine(&self, cpu: usize, function: PciDevice) -> Result<(), Errno> {
-        let device = self.device(function).ok_or(Errno::ENODEV)?;
-        let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
-        self.build_quarantine(device, own, &mut own.claim().edit)?;
-        let Some(domain) = self.machine.quarantine else { return Ok(()) };
-        let mut state = device.state.lock();
-        policy::may_be_given(state.owner, state.broken)?;
-        self.session(domain, own).switch(device, &mut state, self.released(device)).end
-    }
-
-    /// Gives the device `function` to `domain`, in its default context.
-    ///
-    /// # Errors
-    /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner, or one of its group has another.
-    /// `-EBADF`: it is broken, or was stopped because of its faults.
-    /// `-EXDEV`: its unit cannot walk this machine's tables. `-EPERM`: it needs an opt-in that `domain`
-    /// does not have. `-EADDRINUSE`: what its firmware needs is mapped otherwise. `-ENOMEM`, `-ENOSPC`:
-    /// no table frame, no tag, no room. `-ESRCH`: the domain is dying. `-EIO`: a unit has failed.
-    /// `-EINVAL`: no such CPU.
-    pub fn assign(
-        &self,
-        domain: &DomainIommu<'_>,
-        cpu: usize,
-        function: PciDevice,
-    ) -> Result<(), Errno> {
-        let device = self.device(function).ok_or(Errno::ENODEV)?;
-        let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
-        let mut room = own.claim();
-        self.build_quarantine(device, own, &mut room.edit)?;
-        self.session(domain, own).take(device, &mut room.edit)
-    }
-
-    /// Takes the device `function` away from `domain`; it goes into quarantine, and what it had under
-    /// way is drained.
-    ///
-    /// # Errors
-    /// `-ENODEV`: the domain does not have it. `-EINVAL`: no such CPU. `-EIO`: its unit has
-    /// failed; the device then counts as broken.
-    pub fn unassign(
-        &self,
-        domain: &DomainIommu<'_>,
-        cpu: usize,
-        function: PciDevice,
-    ) -> Result<(), Errno> {
-        let device = self.device(function).ok_or(Errno::ENODEV)?;
-        let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
-        let mut room = own.claim();
-        self.session(domain, own).take_away(device, &mut room.edit)
     }
 
     /// Gives back every table of `domain` that has no entries. `sweep` starts as `Sweep::default()`;

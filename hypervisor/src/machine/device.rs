@@ -2,12 +2,11 @@
 
 use pviommu_abi::{DomId, PciDevice};
 
-use super::FaultLog;
+use super::{DeviceState, FaultLog, Home, Risks};
 use crate::{
     addr::BfnRange,
-    domain::Slot,
     platform::{Access, SourceId, UnitId},
-    sync::Mutex,
+    sync::{AtomicU32, AtomicU64, Mutex, Ordering},
 };
 
 /// Why bus frames are reserved.
@@ -53,44 +52,24 @@ bitflags::bitflags! {
     pub struct DeviceFacts: u32 {
         /// It can raise no interrupts but those it was given.
         const INTERRUPTS_ISOLATED = 1 << 0;
-        /// No other function can send requests in its name, or reach it untranslated.
-        const UNSHARED = 1 << 1;
     }
 }
 
-/// One PCI function behind an IOMMU, in memory lent by the embedder.
+/// What the IOMMU knows as one device, in memory lent by the embedder: a PCI function, or several whose
+/// requests it cannot tell apart.
 #[derive(Debug)]
 pub struct Device<'a> {
     function: PciDevice,
     unit: UnitId,
     reserved: &'a [Reserved],
+    functions: &'a [PciDevice],
     aliases: &'a [SourceId],
     facts: DeviceFacts,
-    group: Option<u32>,
+    /// One more than the number of its group, 0 if it is alone; and [`ABSENT`].
+    group: AtomicU64,
+    risks: AtomicU32,
     pub(crate) faults: FaultLog,
     pub(crate) state: Mutex<DeviceState>,
-}
-
-/// Where a device is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct DeviceState {
-    pub(crate) owner: Option<DomId>,
-    pub(crate) home: Home,
-    /// It could not be put where it belongs: nobody gets it any more.
-    pub(crate) broken: bool,
-    /// How often it changed hands.
-    pub(crate) tenure: u32,
-}
-
-/// What a device entry names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Home {
-    /// Nothing: all DMA is refused.
-    Blocked,
-    /// The device's own table.
-    Quarantine,
-    /// A context of its owner.
-    In(Slot),
 }
 
 impl<'a> Device<'a> {
@@ -98,10 +77,18 @@ impl<'a> Device<'a> {
     /// touch.
     #[must_use]
     pub fn new(function: PciDevice, unit: UnitId, reserved: &'a [Reserved]) -> Self {
-        let state = DeviceState { owner: None, home: Home::Blocked, broken: false, tenure: 0 };
-        let facts = DeviceFacts::empty();
-        let (faults, state) = (FaultLog::new(), Mutex::new(state));
-        Self { function, unit, reserved, aliases: &[], facts, group: None, faults, state }
+        Self {
+            function,
+            unit,
+            reserved,
+            functions: &[],
+            aliases: &[],
+            facts: DeviceFacts::empty(),
+            group: AtomicU64::new(0),
+            risks: AtomicU32::new(0),
+            faults: FaultLog::new(),
+            state: Mutex::new(DeviceState::new()),
+        }
     }
 
     /// The same, for which the embedder vouches.
@@ -116,24 +103,81 @@ impl<'a> Device<'a> {
         self.facts
     }
 
-    /// The same, whose requests may carry these ids, too: phantom functions, and aliases of bridges
-    /// that no other function shares.
+    /// The same, which is these functions, too: their requests and its own may carry the same ids, as
+    /// behind a conventional bridge or by a quirk. They are one device: any of them names it, and all are
+    /// given and moved together.
+    #[must_use]
+    pub fn with_functions(self, functions: &'a [PciDevice]) -> Self {
+        Self { functions, ..self }
+    }
+
+    /// The same, whose requests may carry these ids, too: phantom functions, and what bridges put in
+    /// their place. No function is called so that is listed.
     #[must_use]
     pub fn with_aliases(self, aliases: &'a [SourceId]) -> Self {
         Self { aliases, ..self }
     }
 
-    /// The same, one of those with this number: they can reach each other without the IOMMU, or it cannot
-    /// tell them apart, so that one domain gets all of them or none.
+    /// The same, one of those with this number: they can reach each other without the IOMMU, so that one
+    /// domain gets all of them or none. Without a number it is alone.
     #[must_use]
     pub fn with_group(self, group: u32) -> Self {
-        Self { group: Some(group), ..self }
+        self.set_group(Some(group));
+        self
     }
 
-    /// The number of its group; `None` if it is alone.
+    /// The number of its group; `None` if it is alone, or not there.
     #[must_use]
     pub fn group(&self) -> Option<u32> {
-        self.group
+        self.listed_group().filter(|_| !self.is_absent())
+    }
+
+    /// The number of the group that it is of while it is there.
+    pub(super) fn listed_group(&self) -> Option<u32> {
+        let word = self.group.load(Ordering::Acquire) & !ABSENT;
+        word.checked_sub(1).and_then(|group| u32::try_from(group).ok())
+    }
+
+    /// Under the lock of groups.
+    pub(super) fn set_group(&self, group: Option<u32>) {
+        let absent = self.group.load(Ordering::Acquire) & ABSENT;
+        self.group.store(group_word(group) | absent, Ordering::Release);
+    }
+
+    /// The same, listed and not there yet: see [`Iommu::plug`](super::Iommu::plug).
+    #[must_use]
+    pub fn unplugged(self) -> Self {
+        self.set_absent(true);
+        self
+    }
+
+    /// True if it is listed and not there.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.group.load(Ordering::Acquire) & ABSENT != 0
+    }
+
+    /// Under the lock of groups.
+    pub(super) fn set_absent(&self, absent: bool) {
+        let group = self.group.load(Ordering::Acquire) & !ABSENT;
+        self.group.store(group | if absent { ABSENT } else { 0 }, Ordering::Release);
+    }
+
+    /// The same, with risks that are accepted from the start. The log is told when that matters.
+    #[must_use]
+    pub fn with_risks(self, risks: Risks) -> Self {
+        Self { risks: AtomicU32::new(risks.bits()), ..self }
+    }
+
+    /// The risks that are accepted with it.
+    #[must_use]
+    pub fn risks(&self) -> Risks {
+        Risks::from_bits_truncate(self.risks.load(Ordering::Acquire))
+    }
+
+    /// Under the lock of groups.
+    pub(super) fn set_risks(&self, risks: Risks) {
+        self.risks.store(risks.bits(), Ordering::Release);
     }
 
     /// Gives it to `owner`, or to nobody. `state` is its own, locked.
@@ -150,7 +194,7 @@ impl<'a> Device<'a> {
         self.faults.moved(state.tenure, home);
     }
 
-    /// The function.
+    /// The function, the first of several: the device is told by it.
     #[must_use]
     pub fn function(&self) -> PciDevice {
         self.function
@@ -162,15 +206,24 @@ impl<'a> Device<'a> {
         self.unit
     }
 
-    /// The ids that its requests may carry besides its own.
+    /// Its functions, the first one first.
+    pub fn functions(&self) -> impl Iterator<Item = PciDevice> + Clone + use<'a> {
+        core::iter::once(self.function).chain(self.functions.iter().copied())
+    }
+
+    /// The ids that its requests may carry besides those of its functions.
     #[must_use]
     pub fn aliases(&self) -> &'a [SourceId] {
         self.aliases
     }
 
-    /// The ids its requests carry, its own first.
+    /// The ids its requests carry, those of its functions first. All of them are always in one context.
     pub fn sources(&self) -> impl Iterator<Item = SourceId> + Clone + use<'a> {
-        core::iter::once(SourceId(self.function)).chain(self.aliases.iter().copied())
+        self.functions().map(SourceId).chain(self.aliases.iter().copied())
+    }
+
+    pub(super) fn count_sources(&self) -> usize {
+        self.functions.len().saturating_add(self.aliases.len()).saturating_add(1)
     }
 
     /// Its own reserved ranges.
@@ -188,4 +241,12 @@ impl<'a> Device<'a> {
     pub fn direct(&self) -> impl Iterator<Item = &'a Reserved> + use<'a> {
         self.reserved.iter().filter(|reserved| reserved.kind == ReservedKind::Direct)
     }
+}
+
+/// It is not there, and of no group.
+const ABSENT: u64 = 1 << 63;
+
+/// How the number of a group is kept.
+fn group_word(group: Option<u32>) -> u64 {
+    group.map_or(0, |group| u64::from(group).saturating_add(1))
 }

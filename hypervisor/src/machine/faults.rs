@@ -11,7 +11,7 @@
 
 use pviommu_abi::{Errno, FaultReason, PciDevice};
 
-use super::{Device, Iommu, fault_log::Rate};
+use super::{Iommu, fault_log::Rate};
 use crate::platform::{Access, Platform, SourceId, UnitId};
 
 /// A request that a unit refused.
@@ -41,7 +41,7 @@ pub enum Reported {
     Unknown,
 }
 
-impl<'a, P: Platform> Iommu<'a, P> {
+impl<P: Platform> Iommu<'_, P> {
     /// Takes in a fault that `unit` recorded, at `now_ms` milliseconds of any clock that does not go back.
     ///
     /// For the handler of the unit's fault interrupt: it takes no lock, waits for nobody and calls
@@ -75,14 +75,15 @@ impl<'a, P: Platform> Iommu<'a, P> {
         }
     }
 
-    /// Starts a device again that was stopped because of its faults, after whoever drives it has reset it.
+    /// Starts a device again that was stopped, after whoever drives it has reset it.
     ///
     /// # Errors
-    /// `-ENODEV`: it is not behind an IOMMU. `-EBADF`: it is broken.
+    /// `-ENODEV`: it is not behind an IOMMU. `-EBADF`: it is broken, or its group changed and is not
+    /// [approved](Self::approve).
     pub fn restart(&self, function: PciDevice) -> Result<(), Errno> {
         let device = self.device(function).ok_or(Errno::ENODEV)?;
         let state = device.state.lock();
-        if state.broken {
+        if state.broken || state.tainted {
             return Err(Errno::EBADF);
         }
         if device.faults.is_stopped() {
@@ -92,11 +93,5 @@ impl<'a, P: Platform> Iommu<'a, P> {
             device.faults.restart();
         }
         Ok(())
-    }
-
-    /// The device whose requests carry `source`.
-    pub(crate) fn device_of(&self, source: SourceId) -> Option<&Device<'a>> {
-        self.device(source.0)
-            .or_else(|| self.devices().iter().find(|device| device.aliases().contains(&source)))
     }
 }

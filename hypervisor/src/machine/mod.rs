@@ -8,33 +8,49 @@ mod entry;
 mod fault_log;
 mod faults;
 mod geometry;
+mod give;
+mod groups;
 mod holes;
 mod membership;
 mod outcome;
+mod ownership;
+mod partition;
+mod plug;
 mod quarantine;
+mod regroup;
+mod risks;
 mod setup;
+mod sources;
+mod state;
 mod sweep;
+mod taint;
 mod teardown;
+mod together;
+mod topology_change;
 mod unit;
 
 pub(crate) use attach::{Move, parked};
 pub use cpu::Cpu;
 pub(crate) use cpu::{BATCH_ROOM, CallRoom, EditRoom, FaultRoom, Gate, Inside, LIST_ROOM};
 pub use device::{Device, DeviceFacts, Reserved, ReservedKind};
-pub(crate) use device::{DeviceState, Home};
 pub(crate) use entry::Switched;
 pub use fault_log::FaultRule;
 pub(crate) use fault_log::{FaultLog, Record};
 pub use faults::{Fault, Reported};
 pub(crate) use membership::Place;
 pub use outcome::Outcome;
+pub use ownership::ReassignError;
+pub use partition::{Fate, NewGroup};
+pub use regroup::{Regroup, RegroupError};
+pub use risks::{Risks, Scope};
 pub use setup::{Machine, SetupError};
+pub use sources::SourceEntry;
+pub(crate) use state::{DeviceState, Home, Ticket};
 pub use sweep::Sweep;
+pub use topology_change::ChangeError;
 pub use unit::Unit;
 
 use core::fmt;
-
-use pviommu_abi::{DomId, PciDevice};
 
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
@@ -42,18 +58,21 @@ use crate::{
     domain::DomainIommu,
     format::FormatKind,
     platform::{Platform, TableShape, UnitError, UnitFeatures, UnitId},
-    sync::Mutex,
+    sync::{AtomicU64, Mutex},
     table::TableStyle,
 };
 use geometry::Geometry;
+use groups::Grouping;
 
 /// The service.
 pub struct Iommu<'a, P> {
     platform: P,
     machine: Machine<'a>,
     geometry: Geometry,
-    /// Held while a device is given away: those of a group go to one domain.
-    grouping: Mutex<()>,
+    /// Held while it is settled who gets which devices of a group, and while groups change.
+    grouping: Mutex<Grouping>,
+    /// Counts changes of groups; odd while they change.
+    group_changes: AtomicU64,
 }
 
 impl<'a, P: Platform> Iommu<'a, P> {
@@ -64,10 +83,13 @@ impl<'a, P: Platform> Iommu<'a, P> {
     pub fn new(platform: P, machine: Machine<'a>) -> Result<Self, SetupError> {
         setup::check_list(&machine)?;
         let geometry = Geometry::common(machine.units, machine.tables)?;
-        let iommu = Self { platform, machine, geometry, grouping: Mutex::new(()) };
+        let grouping = Mutex::new(Grouping::default());
+        let iommu =
+            Self { platform, machine, geometry, grouping, group_changes: AtomicU64::new(0) };
         if !iommu.format().is_built() {
             return Err(SetupError::FormatNotBuilt(iommu.format()));
         }
+        iommu.check_sources()?;
         machine.devices.iter().try_for_each(|device| iommu.check_device(device))?;
         for (UnitId(id), unit) in iommu.units() {
             if !unit.facts().walks(geometry.shape) {
@@ -94,36 +116,6 @@ impl<'a, P: Platform> Iommu<'a, P> {
 
     pub(crate) fn cpu(&self, cpu: usize) -> Option<&Cpu> {
         self.machine.cpus.get(cpu)
-    }
-
-    pub(crate) fn device(&self, function: PciDevice) -> Option<&Device<'a>> {
-        self.machine.devices.get(self.index(function)?)
-    }
-
-    fn index(&self, function: PciDevice) -> Option<usize> {
-        let devices = self.machine.devices;
-        devices.binary_search_by_key(&function.sbdf(), |device| device.function().sbdf()).ok()
-    }
-
-    /// A number for a device, only good for comparing.
-    pub(crate) fn number_of(&self, device: &Device<'_>) -> u64 {
-        let index = self.index(device.function()).and_then(|index| u64::try_from(index).ok());
-        index.map_or(0, |index| index.saturating_add(1))
-    }
-
-    /// A number for the group of a device, only good for comparing.
-    pub(crate) fn number_of_group(&self, device: &Device<'_>) -> u64 {
-        let listed = device.group().map(|group| u64::from(group).saturating_add(1) << 32);
-        listed.unwrap_or_else(|| self.number_of(device))
-    }
-
-    /// Who has the devices of the same group as `device`, itself not counted.
-    fn owners_beside(&self, device: &Device<'_>) -> impl Iterator<Item = DomId> {
-        let (function, group) = (device.function(), device.group());
-        let beside = self.machine.devices.iter().filter(move |other| {
-            group.is_some() && other.group() == group && other.function() != function
-        });
-        beside.filter_map(|other| other.state.lock().owner)
     }
 
     pub(crate) fn devices(&self) -> &'a [Device<'a>] {

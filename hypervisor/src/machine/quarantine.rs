@@ -27,7 +27,12 @@ impl<'a, P: Platform> Iommu<'a, P> {
         let domain = self.quarantine_domain()?;
         let scratch = domain.background() == Background::Scratch;
         let wanted = scratch || device.direct().next().is_some();
-        domain.lent(self.index(device.function())?).filter(|_| wanted)
+        domain.lent(self.index(device)?).filter(|_| wanted)
+    }
+
+    /// True if `device` is to have a context in quarantine, and it is not built.
+    pub(super) fn lacks_quarantine(&self, device: &Device<'_>) -> bool {
+        self.quarantine_of(device).is_some_and(|context| context.state() != State::Live)
     }
 
     /// Where a device goes that is taken from its owner.

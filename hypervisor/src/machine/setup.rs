@@ -4,7 +4,7 @@ use core::fmt;
 
 use pviommu_abi::PciDevice;
 
-use super::{Cpu, Device, FaultRule, Iommu, Reserved, Unit};
+use super::{Cpu, Device, FaultRule, Iommu, Reserved, SourceEntry, Unit, sources::check_order};
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
     context::MAX_RESERVED,
@@ -24,6 +24,8 @@ pub struct Machine<'a> {
     /// The functions behind them, sorted by [`PciDevice::sbdf`], each once. Nothing lets them do
     /// DMA yet: whoever brought the units up blocks what nobody was given.
     pub devices: &'a [Device<'a>],
+    /// The ids that their requests carry, as [`Machine::index_sources`] lists them.
+    pub sources: &'a [SourceEntry],
     /// The pseudo-domain whose contexts quarantine is made of, one for each device in the order of
     /// `devices`; its background is what a device in quarantine hits, and its limits pay for the
     /// tables. `None`: quarantine is to be blocked, and no device may need direct ranges.
@@ -61,6 +63,10 @@ pub enum SetupError {
     DevicesNotSorted(PciDevice),
     /// Requests of two devices carry this id, so that no unit can tell them apart.
     SharedSource(PciDevice, SourceId),
+    /// So many entries the list of ids is to have; the room for it is shorter.
+    NoRoomForSources(usize),
+    /// [`Machine::sources`] is not what [`Machine::index_sources`] makes of these devices.
+    SourcesNotIndexed,
     /// This device has more reserved ranges than a context can hold.
     TooManyRanges(PciDevice),
     /// This direct range is memory of the hypervisor or of a domain, or may become that.
@@ -100,6 +106,12 @@ impl fmt::Display for SetupError {
             Self::SharedSource(device, source) => {
                 write!(f, "requests of {device} carry the id {}, as those of another", source.0)
             }
+            Self::NoRoomForSources(needed) => {
+                write!(f, "requests of the devices carry {needed} ids, more than can be listed")
+            }
+            Self::SourcesNotIndexed => {
+                f.write_str("the list of requester ids is not that of the devices")
+            }
             Self::TooManyRanges(device) => {
                 write!(f, "device {device} has more than {MAX_RESERVED} reserved ranges")
             }
@@ -123,31 +135,18 @@ impl core::error::Error for SetupError {}
 
 /// Checks the list of devices by itself.
 pub(super) fn check_list(machine: &Machine<'_>) -> Result<(), SetupError> {
-    let mut previous = None;
-    for device in machine.devices {
-        let function = device.function();
-        if previous.is_some_and(|previous| previous >= function.sbdf()) {
-            return Err(SetupError::DevicesNotSorted(function));
-        }
-        previous = Some(function.sbdf());
-        if machine.units.get(usize::from(device.unit().0)).is_none() {
-            return Err(SetupError::UnknownUnit(function, device.unit()));
-        }
+    check_order(machine.devices)?;
+    let known = |unit: UnitId| machine.units.get(usize::from(unit.0)).is_some();
+    match machine.devices.iter().find(|device| !known(device.unit())) {
+        Some(device) => Err(SetupError::UnknownUnit(device.function(), device.unit())),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 impl<P: Platform> Iommu<'_, P> {
-    /// Checks what a device's requests carry, and what its firmware needs.
+    /// Checks what a device's firmware needs.
     pub(super) fn check_device(&self, device: &Device<'_>) -> Result<(), SetupError> {
         let function = device.function();
-        for alias in device.aliases() {
-            let users = self.machine.devices.iter().filter(|other| other.aliases().contains(alias));
-            let listed = self.index(alias.0).is_some();
-            if listed || users.map(Device::function).any(|other| other != function) {
-                return Err(SetupError::SharedSource(function, *alias));
-            }
-        }
         if device.reserved().len() > MAX_RESERVED {
             return Err(SetupError::TooManyRanges(function));
         }

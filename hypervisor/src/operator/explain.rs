@@ -85,7 +85,7 @@ impl<P: Platform> Iommu<'_, P> {
         } else if state.broken {
             told.reason = Reason::Broken;
         } else if device.faults.is_stopped() {
-            told.reason = Reason::Stopped;
+            told.reason = if state.tainted { Reason::CutOff } else { Reason::Stopped };
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum Reason {
     Broken,
     /// The device was stopped, for it faulted without end.
     Stopped,
+    /// The device was stopped, for its group changed while somebody had of it.
+    CutOff,
     /// All DMA of the device is refused: nobody has it, or its owner's default context is blocked.
     Blocked,
     /// The device's domain goes away, or its context is about to be another one.
@@ -131,6 +133,10 @@ impl Explanation {
             Reason::Broken => f.write_str(
                 "it is broken, for its entries could not be switched: all its DMA faults, and \
                  nobody gets it any more",
+            ),
+            Reason::CutOff => f.write_str(
+                "its group changed while somebody had of it, and it was stopped: it does no DMA until that is \
+                 approved and it is started again",
             ),
             Reason::Stopped => f.write_str(
                 "it faulted without end, and was stopped: it does no DMA until it is started again",

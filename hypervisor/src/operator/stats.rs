@@ -9,7 +9,7 @@ use crate::{
     context::{MAX_RESERVED, MAX_UNITS, State},
     domain::{Background, DomainIommu},
     format::with_format,
-    machine::{Device, DeviceState, Home, Iommu, Reserved},
+    machine::{Device, DeviceState, Home, Iommu, Reserved, Risks},
     platform::{Platform, TableRoot, Tag, UnitId},
 };
 
@@ -108,7 +108,7 @@ pub struct UnitStats {
     pub assigned: u32,
     /// Those that nobody gets any more.
     pub broken: u32,
-    /// Those that were stopped because of their faults.
+    /// Those that were stopped.
     pub stopped: u32,
     /// Invalidations that it was asked for so far, and syncs of new entries.
     pub commands: u64,
@@ -142,10 +142,20 @@ pub struct DeviceStats {
     pub home: DeviceHome,
     /// It could not be put where it belongs: nobody gets it any more.
     pub broken: bool,
-    /// It was stopped because of its faults.
+    /// It was stopped, because of its faults or because its group changed.
     pub stopped: bool,
     /// Faults reported of it so far.
     pub faults: u64,
+    /// The number of its group; `None`: it is alone.
+    pub group: Option<u32>,
+    /// Its owner has it without the rest of the group.
+    pub alone: bool,
+    /// The risks that are accepted with it.
+    pub risks: Risks,
+    /// Its group changed while somebody had of it: given to nobody until that is approved.
+    pub tainted: bool,
+    /// It is listed and not there.
+    pub absent: bool,
 }
 
 impl<P: Platform> Iommu<'_, P> {
@@ -251,9 +261,23 @@ impl DeviceStats {
             Home::In(_) => DeviceHome::Context(context),
         };
         let (function, unit) = (device.function(), device.unit());
-        let DeviceState { owner, broken, .. } = state;
+        let DeviceState { owner, broken, alone, tainted, .. } = state;
+        let (group, risks, absent) = (device.group(), device.risks(), device.is_absent());
         let (stopped, faults) = (device.faults.is_stopped(), device.faults.seen());
-        Self { function, unit, owner, home, broken, stopped, faults }
+        Self {
+            function,
+            unit,
+            owner,
+            home,
+            broken,
+            stopped,
+            faults,
+            group,
+            alone,
+            risks,
+            tainted,
+            absent,
+        }
     }
 }
 
@@ -271,6 +295,13 @@ impl fmt::Display for DeviceStats {
             DeviceHome::Context(None) => f.write_str("in a context")?,
         }
         f.write_str(if self.broken { ", broken" } else { "" })?;
-        f.write_str(if self.stopped { ", stopped" } else { "" })
+        f.write_str(if self.stopped { ", stopped" } else { "" })?;
+        if let Some(group) = self.group {
+            write!(f, ", of group {group}")?;
+        }
+        f.write_str(if self.tainted { ", tainted" } else { "" })?;
+        f.write_str(if self.absent { ", not plugged in" } else { "" })?;
+        f.write_str(if self.alone { ", given without the rest" } else { "" })?;
+        if self.risks.is_empty() { Ok(()) } else { write!(f, ", at the risks {:?}", self.risks) }
     }
 }

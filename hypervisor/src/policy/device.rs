@@ -20,17 +20,6 @@ pub(crate) fn may_be_given(owner: Option<DomId>, broken: bool) -> Result<(), Err
     }
 }
 
-/// Checks that `domain` may have a device of a group whose other devices have these `owners`.
-///
-/// # Errors
-/// `-EBUSY`: another domain has one of them (INV-46).
-pub(crate) fn may_have_one_of_group(
-    domain: DomId,
-    mut owners: impl Iterator<Item = DomId>,
-) -> Result<(), Errno> {
-    if owners.any(|owner| owner != domain) { Err(Errno::EBUSY) } else { Ok(()) }
-}
-
 /// Checks that a unit may be pointed at a table of this shape.
 ///
 /// # Errors

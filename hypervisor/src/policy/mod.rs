@@ -6,13 +6,13 @@
 
 mod context;
 mod device;
+mod group;
 mod mapping;
 mod request;
 
 pub(crate) use context::{may_be_freed, may_init};
-pub(crate) use device::{
-    may_be_given, may_be_moved, may_have_direct, may_have_one_of_group, may_take_tag, may_walk,
-};
+pub(crate) use device::{may_be_given, may_be_moved, may_have_direct, may_take_tag, may_walk};
+pub(crate) use group::{Member, Part, Taker, part_of};
 pub(crate) use mapping::{
     Area, GrantPlan, ListPlan, MapPlan, UnmapPlan, may_flush, may_look, may_map, may_map_list,
     may_unmap,

@@ -40,6 +40,8 @@ pub enum Contradiction {
     Unknown(PciDevice),
     /// This function is no port whose access control can be changed.
     NoControl(PciDevice),
+    /// The change switches access control of this function on and off at once: it has to be done in two steps.
+    Mixed(PciDevice),
 }
 
 impl fmt::Display for Contradiction {
@@ -79,6 +81,9 @@ impl fmt::Display for Contradiction {
                 write!(f, "the list of firmware is not in order from {function} on")
             }
             Self::Unknown(function) => write!(f, "there is no function {function}"),
+            Self::Mixed(function) => {
+                write!(f, "access control of {function} cannot be switched on and off in one step")
+            }
             Self::NoControl(function) => {
                 write!(f, "{function} has no access control that could be changed")
             }

@@ -6,7 +6,8 @@
 use pviommu_abi::PciDevice;
 
 use super::{
-    Acs, AcsBits, Contradiction, Function, Node, Topology,
+    Acs, AcsBits, Contradiction, Function, Node, RegisterChange, Topology,
+    enable::{control_register, redirection},
     groups::at,
     node::{Marks, Membership, Nodes, find},
 };
@@ -94,8 +95,26 @@ impl Plan<'_, '_> {
 
     /// The functions whose access control is to be set, with what is on afterwards.
     pub fn altered(&self) -> impl Iterator<Item = &Function> {
-        let altered = |node: &&Node| node.marks.contains(Marks::ALTERED);
-        self.topology.nodes().iter().filter(altered).map(|node| &node.facts)
+        self.altered_nodes().map(|node| &node.facts)
+    }
+
+    /// The registers that are to be written for that, by function; `None` if it is not known where one is.
+    pub fn writes(&self) -> impl Iterator<Item = (PciDevice, Option<RegisterChange>)> {
+        self.altered_nodes().map(|node| {
+            let control = node.control();
+            let (clear, set) = (node.former.difference(control), control.difference(node.former));
+            (node.facts.address, control_register(&node.facts, clear, set))
+        })
+    }
+
+    /// True if some function isolates less afterwards than before, by its access control.
+    #[must_use]
+    pub fn weakens(&self) -> bool {
+        self.altered_nodes().any(|node| Node::loses(node.former, node.control()))
+    }
+
+    fn altered_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.topology.nodes().iter().filter(|node| node.marks.contains(Marks::ALTERED))
     }
 
     /// A function that is not free to change, because somebody has it and its group would change.
@@ -112,8 +131,13 @@ impl Plan<'_, '_> {
     fn set_access(&mut self, function: PciDevice, control: AcsBits) -> Result<(), Contradiction> {
         let mut nodes = self.topology.used();
         let node = nodes.find(function).ok_or(Contradiction::Unknown(function))?;
-        let changed = nodes.at(node).is_some_and(|node| node.set_access(control));
-        if changed { Ok(()) } else { Err(Contradiction::NoControl(function)) }
+        let node = nodes.at(node).ok_or(Contradiction::Unknown(function))?;
+        if !node.set_access(control) {
+            return Err(Contradiction::NoControl(function));
+        }
+        let (before, after) = (node.former, node.control());
+        let mixed = Node::loses(before, after) && Node::loses(after, before);
+        if mixed { Err(Contradiction::Mixed(function)) } else { Ok(()) }
     }
 
     fn set_peer_to_peer(&mut self, below: PciDevice, allowed: bool) -> Result<(), Contradiction> {
@@ -127,13 +151,8 @@ impl Plan<'_, '_> {
             let Some(port) = nodes.at(node).filter(|node| node.facts.kind.is_egress_port()) else {
                 continue;
             };
-            if let Acs::Present { capability, control, .. } = port.facts.acs {
-                let redirect = AcsBits::REQUEST_REDIRECT | AcsBits::COMPLETION_REDIRECT;
-                let to = match allowed {
-                    true => control.difference(AcsBits::PEER_TO_PEER),
-                    false => control.union(redirect & capability),
-                };
-                some |= port.set_access(to);
+            if let Some(control) = redirection(&port.facts, !allowed) {
+                some |= port.set_access(control);
             }
         }
         if some { Ok(()) } else { Err(Contradiction::NoControl(below)) }
@@ -210,6 +229,22 @@ impl Node {
         self.facts.acs = self.facts.acs.with_control(to & capability);
         self.marks |= Marks::ALTERED;
         true
+    }
+
+    fn control(&self) -> AcsBits {
+        match self.facts.acs {
+            Acs::Present { control, .. } => control,
+            Acs::Absent | Acs::Unknown => AcsBits::empty(),
+        }
+    }
+
+    /// True if something that isolates is on in `before` and not in `after`. Egress control isolates where it is
+    /// off.
+    fn loses(before: AcsBits, after: AcsBits) -> bool {
+        let isolating = |control: AcsBits| {
+            (control ^ AcsBits::EGRESS_CONTROL) & (AcsBits::ISOLATION | AcsBits::EGRESS_CONTROL)
+        };
+        !isolating(before).difference(isolating(after)).is_empty()
     }
 }
 

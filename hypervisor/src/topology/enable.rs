@@ -43,15 +43,6 @@ pub struct BringUp {
     pub ats_below: bool,
 }
 
-/// Access control of a port with redirection off, or on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Redirection {
-    /// What to do. It is there even if the port is so already.
-    pub change: RegisterChange,
-    /// Its control register afterwards.
-    pub control: AcsBits,
-}
-
 /// What a control register of ACS has where the specification puts it, and where Intel did.
 const CONTROL: u64 = 6;
 const SPT_CONTROL: u64 = 8;
@@ -130,29 +121,25 @@ fn chipset(port: &Function, rcba: u32) -> [Option<RegisterChange>; 2] {
     [Some(decode), Some(check)]
 }
 
-/// What switches off, at a root port or a downstream port, the redirection of peer-to-peer between what is below
-/// it and its neighbours: requests, completions, and control by a vector of ports. Or on again, without the
-/// vector. All else stays.
+/// The control of a root port or a downstream port when peer-to-peer between what is below it and its neighbours
+/// goes straight, or is redirected: requests and completions, and without control by a vector of ports, which would
+/// override that. All else stays.
 ///
-/// `None`: it is no such port, or has nothing that could be switched, or it is not known where.
-#[must_use]
-pub fn redirection(port: &Function, on: bool) -> Option<Redirection> {
+/// `None`: it is no such port, or has nothing that could be switched.
+pub(super) fn redirection(port: &Function, on: bool) -> Option<AcsBits> {
     let Acs::Present { capability, control, .. } = port.acs else { return None };
     let has = AcsBits::PEER_TO_PEER & capability;
-    let (clear, set) = if on {
-        (AcsBits::empty(), has.difference(AcsBits::EGRESS_CONTROL))
-    } else {
-        (has, AcsBits::empty())
-    };
-    if !port.kind.is_egress_port() || (clear | set).is_empty() {
-        return None;
-    }
-    let change = control_register(port, clear, set)?;
-    Some(Redirection { change, control: control.difference(clear) | set })
+    let set = if on { has.difference(AcsBits::EGRESS_CONTROL) } else { AcsBits::empty() };
+    let switched = port.kind.is_egress_port() && !(if on { set } else { has }).is_empty();
+    switched.then_some(control.difference(has) | set)
 }
 
 /// A change of the control register, if it is known where that is.
-fn control_register(function: &Function, clear: AcsBits, set: AcsBits) -> Option<RegisterChange> {
+pub(super) fn control_register(
+    function: &Function,
+    clear: AcsBits,
+    set: AcsBits,
+) -> Option<RegisterChange> {
     let Acs::Present { at, .. } = function.acs else { return None };
     let (offset, bytes) = if is_spt_root_port(function) { (SPT_CONTROL, 4) } else { (CONTROL, 2) };
     (at != 0).then_some(RegisterChange {

@@ -33,7 +33,10 @@ impl Nodes<'_> {
         let place = Place { multifunction: true, on_root_bus, ivrs: around.ivrs };
         match quirks::claim(function, place) {
             Some(Claim::On(bits)) if bits.contains(AcsBits::ISOLATION) => return true,
-            Some(Claim::ChipsetPort) if self.chipset(function).is_some_and(is_enabled) => {
+            // All ones is what is read where nothing answers.
+            Some(Claim::ChipsetPort)
+                if self.chipset(function).is_some_and(|it| it != u32::MAX && is_enabled(it)) =>
+            {
                 return true;
             }
             _ if self.physical_is_vouched_for(function, around) => return true,

@@ -58,7 +58,6 @@ mod regions;
 mod report;
 mod safe;
 mod sets;
-mod sort;
 #[cfg(test)]
 mod tests;
 
@@ -66,7 +65,7 @@ pub use acs::{Acs, AcsBits};
 pub use build::Contradiction;
 pub use change::{Change, Plan};
 pub use config::{ConfigError, VirtualFunctions, virtual_functions};
-pub use enable::{BringUp, Redirection, RegisterChange, RegisterSpace, enabling, redirection};
+pub use enable::{BringUp, RegisterChange, RegisterSpace, enabling};
 pub use function::{BusNumbers, Function, Identity, Kind, REGIONS, Traits, Window};
 pub use groups::{Group, Tied};
 pub use interrupt_reason::InterruptReason;

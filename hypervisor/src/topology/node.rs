@@ -2,7 +2,8 @@
 
 use pviommu_abi::PciDevice;
 
-use super::{AcsBits, Function, REGIONS, Reason, sort};
+use super::{AcsBits, Function, REGIONS, Reason};
+use crate::sort::sort_by_key;
 
 /// No function.
 pub(super) const NONE: u32 = u32::MAX;
@@ -166,7 +167,7 @@ impl Nodes<'_> {
 
     /// Puts the nodes into the order of their numbers, those that are gone last.
     pub(super) fn sort(&mut self) {
-        sort::sort(self.0, |node| (node.marks.contains(Marks::GONE), node.facts.address.sbdf()));
+        sort_by_key(self.0, |node| (node.marks.contains(Marks::GONE), node.facts.address.sbdf()));
     }
 }
 

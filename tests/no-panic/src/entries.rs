@@ -4,8 +4,9 @@
 use core::sync::atomic::AtomicU64;
 
 use pviommu_hypervisor::{
-    Backing, Caller, Context, Cpu, DefaultMap, Device, DomainIommu, Fault, Iommu, Limits, Machine,
-    OptIns, Outcome, P2mChange, Reserved, Role, Sweep, Unit, Width,
+    Backing, Caller, Context, Cpu, DefaultMap, Device, DeviceFacts, DomainIommu, Fault, GroupRule,
+    Iommu, Limits, Machine, NewGroup, OptIns, Outcome, P2mChange, Reserved, Risks, Role, Scope,
+    SourceEntry, Sweep, Unit, Width,
     abi::{DomId, FaultReason, Gfn, PciDevice},
     addr::{GfnRange, Mfn, MfnRange},
     platform::{Access, SourceId, UnitFacts, UnitId},
@@ -37,6 +38,7 @@ pub(crate) struct World<'w> {
     limits: &'w Limits,
     words: &'w [AtomicU64],
     sources: &'w [SourceId],
+    functions: &'w [PciDevice],
     frames: &'w [MfnRange],
 }
 
@@ -53,6 +55,10 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         show(&hypercall(world));
         give(world);
         take(world);
+        pass_on(world);
+        accept(world);
+        regroup(world);
+        plug(world);
         show(&trim(world));
         show(&set_default(world));
         show(&change(world));
@@ -88,10 +94,16 @@ fn build(world: &World<'_>) {
     show(&Cpu::new());
     show(&Unit::new(*world.facts, world.words));
     let function = Device::new(device(), UnitId(any() as u16), world.reserved);
-    show(&function.with_aliases(world.sources));
+    let function = function.with_functions(world.functions).with_aliases(world.sources);
+    let mut index = [SourceEntry::default(); 16];
+    show(&Machine::index_sources(core::slice::from_ref(&function), &mut index));
+    show(&Machine::index_sources(world.machine.devices, &mut index));
+    let function = function.with_group(any() as u32).with_risks(Risks::SPLIT_GROUP);
+    show(&function.with_facts(DeviceFacts::empty()).unplugged());
     let role = if any() == 0 { Role::Guest } else { Role::Hardware };
     let domain = DomainIommu::new(DomId(any() as u16), role, world.contexts, *world.limits);
-    show(&domain.with_opt_ins(OptIns::from_bits_truncate(any() as u32)));
+    let domain = domain.with_opt_ins(OptIns::from_bits_truncate(any() as u32));
+    show(&domain.with_group_rule(GroupRule::TogetherOnly));
 }
 
 #[inline(never)]
@@ -109,6 +121,44 @@ fn give(world: &World<'_>) -> bool {
 #[inline(never)]
 fn take(world: &World<'_>) -> bool {
     world.iommu.unassign(world.domain, any() as usize, device()).is_ok()
+}
+
+#[inline(never)]
+fn pass_on(world: &World<'_>) -> bool {
+    let to = world.domains.first().unwrap_or(world.domain);
+    world.iommu.reassign(world.domain, to, any() as usize, device()).is_ok()
+}
+
+#[inline(never)]
+fn accept(world: &World<'_>) -> bool {
+    let scope = if any() == 0 { Scope::Device } else { Scope::Group };
+    let risks = Risks::from_bits_truncate(any() as u32);
+    show(&world.iommu.approve(device()));
+    world.iommu.accept_risks(device(), scope, risks).is_ok()
+}
+
+#[inline(never)]
+fn regroup(world: &World<'_>) -> bool {
+    let mut room = [NewGroup::new(None); 16];
+    let number = |_| NewGroup::new((any() != 0).then(|| any() as u32));
+    room.iter_mut().enumerate().for_each(|(at, it)| *it = number(at));
+    let groups = room.get_mut(..any() as usize).unwrap_or_default();
+    show(&world.iommu.group_changed(groups));
+    show(&groups);
+    let Ok(change) = world.iommu.begin_regroup(groups) else { return false };
+    change.changes().for_each(|device| {
+        show(&device);
+    });
+    if any() == 0 {
+        change.abandon();
+        return false;
+    }
+    change.finish().is_ok()
+}
+
+#[inline(never)]
+fn plug(world: &World<'_>) -> bool {
+    world.iommu.plug(device()).is_ok() || world.iommu.unplug(device()).is_ok()
 }
 
 #[inline(never)]

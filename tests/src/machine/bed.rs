@@ -90,39 +90,6 @@ impl<'a> Bed<'a> {
         self.iommu.iommu_op(self.domain(domain), caller, subop, arg)
     }
 
-    /// Gives a device to a domain, which can name it from then on.
-    ///
-    /// # Errors
-    /// What the service says.
-    pub fn assign(&self, domain: DomId, function: PciDevice) -> Result<(), Errno> {
-        let before = self.board.device_owner(function);
-        if before.is_none() {
-            // From the first access in its tables on it is this domain's.
-            self.board.expect_owner(function, Some(domain));
-        }
-        let given = self.iommu.assign(self.domain(domain), 0, function);
-        match given {
-            Ok(()) => {
-                self.board.set_device_owner(function, Some(domain));
-                self.board.guard(function);
-            }
-            // Which of the two tables it is in is unknown.
-            Err(Errno::EIO) => {}
-            Err(_) => self.board.expect_owner(function, before),
-        }
-        given
-    }
-
-    /// Takes a device from a domain.
-    ///
-    /// # Errors
-    /// What the service says.
-    pub fn unassign(&self, domain: DomId, cpu: usize, function: PciDevice) -> Result<(), Errno> {
-        self.iommu.unassign(self.domain(domain), cpu, function)?;
-        self.board.set_device_owner(function, None);
-        Ok(())
-    }
-
     /// Has all tables of a domain without entries given back.
     ///
     /// # Errors

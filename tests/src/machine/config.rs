@@ -2,7 +2,8 @@
 
 use pviommu_abi::{Bfn, DomId, Gfn, PciDevice};
 use pviommu_hypervisor::{
-    Background, DefaultMap, FaultRule, Limits, OptIns, Reserved, ReservedKind, Role,
+    Background, DefaultMap, DeviceFacts, FaultRule, GroupRule, Limits, OptIns, Reserved,
+    ReservedKind, Risks, Role,
     addr::{BfnRange, GfnRange, Mfn, MfnRange},
     platform::{Access, TableShape, UnitFacts, UnitId},
 };
@@ -59,10 +60,18 @@ pub struct DeviceConfig {
     pub owner: DomId,
     /// It is assigned to none.
     pub unowned: bool,
-    /// What its requests may be known by besides its own number.
+    /// It is not plugged in at the start.
+    pub absent: bool,
+    /// Functions that are one device with it: their requests cannot be told apart.
+    pub functions: Vec<PciDevice>,
+    /// What its requests may be known by besides the numbers of its functions.
     pub aliases: Vec<PciDevice>,
     /// Those with the same number are given to one domain or to none.
     pub group: Option<u32>,
+    /// What the embedder vouches for.
+    pub facts: DeviceFacts,
+    /// The risks that are accepted with it from the start.
+    pub risks: Risks,
 }
 
 /// A domain.
@@ -80,6 +89,8 @@ pub struct DomainConfig {
     pub default_map: DefaultMap,
     /// The risks that are taken for it.
     pub opt_ins: OptIns,
+    /// How it may place devices of one group.
+    pub group_rule: GroupRule,
     /// Guest frames that are RAM, scattered over the machine page by page.
     pub ram: Vec<GfnRange>,
     /// Guest frames that are device registers.
@@ -200,7 +211,7 @@ impl Config {
 }
 
 impl Default for DeviceConfig {
-    /// Function 00:00.0 behind unit 0, owned by domain 1.
+    /// Function 00:00.0 behind unit 0, owned by domain 1; its interrupts are isolated.
     fn default() -> Self {
         let function = PciDevice { seg: 0, bus: 0, devfn: 0 };
         Self {
@@ -209,17 +220,27 @@ impl Default for DeviceConfig {
             reserved: Vec::new(),
             owner: DomId(1),
             unowned: false,
+            absent: false,
+            functions: Vec::new(),
             aliases: Vec::new(),
             group: None,
+            facts: DeviceFacts::INTERRUPTS_ISOLATED,
+            risks: Risks::empty(),
         }
     }
 }
 
 impl DeviceConfig {
-    /// What its requests are known by, its own number first.
+    /// The functions that it is, the first one first.
+    #[must_use]
+    pub fn functions(&self) -> Vec<PciDevice> {
+        std::iter::once(self.function).chain(self.functions.iter().copied()).collect()
+    }
+
+    /// What its requests are known by, the numbers of its functions first.
     #[must_use]
     pub fn sources(&self) -> Vec<PciDevice> {
-        std::iter::once(self.function).chain(self.aliases.iter().copied()).collect()
+        self.functions().into_iter().chain(self.aliases.iter().copied()).collect()
     }
 
     /// The frames of its direct ranges.
@@ -241,6 +262,7 @@ impl Default for DomainConfig {
             background: Background::Scratch,
             default_map: DefaultMap::Blocked,
             opt_ins: OptIns::empty(),
+            group_rule: GroupRule::EachAlone,
             ram: Vec::new(),
             mmio: Vec::new(),
             mmio_read_only: Vec::new(),

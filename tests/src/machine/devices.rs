@@ -19,6 +19,8 @@ const NOBODY: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct DeviceRecord {
     pub(crate) function: PciDevice,
+    /// All functions that it is.
+    functions: Vec<PciDevice>,
     pub(crate) unit: UnitId,
     /// What its requests are known by, its own number first.
     sources: Vec<PciDevice>,
@@ -31,6 +33,8 @@ pub(crate) struct DeviceRecord {
     refused: AtomicBool,
     /// It does no DMA.
     stopped: AtomicBool,
+    /// It is on its way to another domain: whose table it is in, that one's it is.
+    on_its_way: AtomicBool,
 }
 
 impl DeviceRecord {
@@ -38,6 +42,7 @@ impl DeviceRecord {
         let direct = config.reserved.iter().filter(|range| range.kind == ReservedKind::Direct);
         Self {
             function: config.function,
+            functions: config.functions(),
             unit: config.unit,
             sources: config.sources(),
             direct: direct.map(|range| (range.range, range.access)).collect(),
@@ -45,7 +50,13 @@ impl DeviceRecord {
             guarded: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            on_its_way: AtomicBool::new(false),
         }
+    }
+
+    /// True if one of its functions is called so.
+    pub(crate) fn is_called(&self, name: PciDevice) -> bool {
+        self.functions.contains(&name)
     }
 
     /// Each source with the first and the last page of each direct range, and what it does there.
@@ -90,6 +101,21 @@ impl Board {
             && let Some(unit) = self.unit(device.unit)
         {
             device.sources.iter().for_each(|source| unit.belongs_to(*source, owner));
+        }
+    }
+
+    /// From now on `function` belongs to whose table it is in, or not so any more.
+    pub(crate) fn set_on_its_way(&self, function: PciDevice, on_its_way: bool) {
+        if let Some(device) = self.device(function) {
+            device.on_its_way.store(on_its_way, Ordering::Release);
+        }
+    }
+
+    /// The device behind `source` is about to be in a table of `owner`.
+    pub(crate) fn note_table(&self, source: PciDevice, owner: Option<DomId>) {
+        let device = self.device(source).filter(|it| it.on_its_way.load(Ordering::Acquire));
+        if let (Some(device), Some(owner)) = (device, owner.filter(|owner| *owner != DomId::IO)) {
+            self.expect_owner(device.function, Some(owner));
         }
     }
 

@@ -27,6 +27,7 @@ unsafe impl IommuHw for Platform<'_> {
         }
         let fails = self.board.schedule.hit(Step::Attach);
         if !fails || self.board.schedule.half_done() {
+            self.board.note_table(source.0, self.board.memory.tables.owner_of(root.frame));
             orders::attach(model, &self.board.memory, source.0, (root, tag), !fails);
             self.drain(unit, source, !fails);
         }

@@ -35,9 +35,9 @@ impl GuestMemory for Platform<'_> {
 impl Devices for Platform<'_> {
     fn resolve(&self, domain: DomId, name: PciDevice) -> Option<PciDevice> {
         let _held = self.board.lock.enter("resolve");
-        let device = self.board.device(name).filter(|device| device.function == name)?;
+        self.board.device(name).filter(|device| device.is_called(name))?;
         let all = self.slot(domain).is_some_and(|slot| slot.sees_all_devices);
-        (all || self.board.device_owner(name) == Some(domain)).then_some(device.function)
+        (all || self.board.device_owner(name) == Some(domain)).then_some(name)
     }
 }
 

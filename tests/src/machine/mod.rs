@@ -32,6 +32,7 @@ mod default_map;
 mod devices;
 mod dma;
 pub mod frames;
+mod giving;
 mod guest;
 mod hardware;
 mod harsh;

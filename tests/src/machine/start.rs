@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use pviommu_abi::DomId;
 use pviommu_hypervisor::{
     Background, Context, Cpu, DefaultMap, Device, DomainIommu, Iommu, Limits, Machine, OptIns,
-    Role, SetupError, Unit,
+    Role, SetupError, SourceEntry, Unit,
     addr::{Mfn, MfnRange},
     platform::SourceId,
 };
@@ -88,13 +88,19 @@ fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupErr
         .iter()
         .zip(&aliases)
         .map(|(d, aliases)| {
-            let device = Device::new(d.function, d.unit, &d.reserved).with_aliases(aliases);
+            let device = Device::new(d.function, d.unit, &d.reserved);
+            let device = device.with_functions(&d.functions).with_aliases(aliases);
+            let device = device.with_facts(d.facts).with_risks(d.risks);
+            let device = if d.absent { device.unplugged() } else { device };
             match d.group {
                 Some(group) => device.with_group(group),
                 None => device,
             }
         })
         .collect();
+
+    let mut room = vec![SourceEntry::default(); Machine::count_sources(&devices)];
+    let sources = Machine::index_sources(&devices, &mut room)?;
 
     // One more for what the hypervisor does of its own accord.
     let cpus: Vec<Cpu> = (0..=config.cpus).map(|_| Cpu::new()).collect();
@@ -108,7 +114,8 @@ fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupErr
             sees_all_devices: domain.role == Role::Hardware,
             iommu: DomainIommu::new(domain.id, domain.role, contexts, domain.limits)
                 .with_background(domain.background)
-                .with_opt_ins(domain.opt_ins),
+                .with_opt_ins(domain.opt_ins)
+                .with_group_rule(domain.group_rule),
             dying: AtomicBool::new(false),
         })
         .collect();
@@ -121,6 +128,7 @@ fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupErr
         units: &units,
         tables: config.tables,
         devices: &devices,
+        sources,
         quarantine: quarantine.as_ref(),
         cpus: &cpus,
         reserved: &config.reserved,
@@ -132,7 +140,7 @@ fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupErr
     Ok(())
 }
 
-/// What the requests of a device are known by besides its own number.
+/// What the requests of a device are known by besides the numbers of its functions.
 fn ids(device: &DeviceConfig) -> Vec<SourceId> {
     device.aliases.iter().copied().map(SourceId).collect()
 }

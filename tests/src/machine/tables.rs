@@ -148,6 +148,12 @@ impl Tables {
         (owner & SCRATCH == 0).then_some((index, table))
     }
 
+    /// The domain that has the table in `frame`, if that is one.
+    pub(super) fn owner_of(&self, frame: Mfn) -> Option<DomId> {
+        let (.., owner) = self.live(frame)?;
+        u16::try_from(owner.checked_sub(1)?).ok().map(DomId)
+    }
+
     /// The scratch page in `frame` and its domain, if that is one.
     pub(super) fn scratch(&self, frame: Mfn) -> Option<(&Table, DomId)> {
         let (_, page, owner) = self.live(frame)?;

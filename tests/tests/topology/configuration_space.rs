@@ -1,7 +1,5 @@
 //! What is read from the configuration space of QEMU's devices is what their kernel read there.
 
-#![expect(clippy::indexing_slicing, clippy::panic, reason = "a panic is how a test fails")]
-
 use std::collections::BTreeSet;
 
 use flate2::read::GzDecoder;

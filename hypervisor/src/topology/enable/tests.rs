@@ -115,7 +115,7 @@ fn a_function_of_which_it_is_not_known_where_its_control_is_stays_as_it_is() {
     for acs in [Acs::Unknown, Acs::Absent, Acs::Present { capability, control, at: 0 }] {
         function.acs = acs;
         assert_eq!(enabling(&function, BringUp { rcba: RCBA, ..QUIET }).count(), 0, "{acs:?}");
-        assert_eq!(redirection(&function, false), None, "{acs:?}");
+        assert_eq!(control_register(&function, AcsBits::all(), AcsBits::empty()), None, "{acs:?}");
     }
 }
 
@@ -126,8 +126,8 @@ fn ports_with_wide_registers_are_changed_two_bytes_later_and_four_at_once() {
     fake.enable(&port(0xa110, 0x0f, 0), BringUp { rcba: RCBA, ..QUIET });
     assert_eq!(fake.read(CONFIG, 0x148), 0x8000_000f);
     assert_eq!(fake.writes, 1);
-    let off = redirection(&port(0xa110, 0x0f, 0x0f), false).unwrap();
-    assert_eq!((off.change.offset, off.change.bytes, off.change.clear), (0x148, 4, 0x0c));
+    let off = control_register(&port(0xa110, 0x0f, 0x0f), AcsBits::PEER_TO_PEER, AcsBits::empty());
+    assert_eq!(off.map(|off| (off.offset, off.bytes, off.clear)), Some((0x148, 4, 0x2c)));
 }
 
 #[test]
@@ -164,17 +164,12 @@ fn chipset_registers_that_are_not_there_are_not_touched() {
 
 #[test]
 fn redirection_goes_off_and_on_again_and_nothing_else_does() {
-    let mut fake = Fake::default();
-    fake.put(CONFIG, 0x146, 0x7d);
     let mut function = port(0x3420, 0x7f, 0x7d);
     for (on, expected) in [(false, 0x51), (false, 0x51), (true, 0x5d), (true, 0x5d)] {
-        let Redirection { change, control } = redirection(&function, on).unwrap();
-        fake.make(change);
-        assert_eq!(fake.read(CONFIG, 0x146), expected);
-        assert_eq!(control.bits(), expected as u16);
+        let control = redirection(&function, on).unwrap();
+        assert_eq!(control.bits(), expected);
         function.acs = function.acs.with_control(control);
     }
-    assert_eq!(fake.writes, 2);
 }
 
 #[test]

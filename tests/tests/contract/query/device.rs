@@ -84,9 +84,8 @@ fn numbers_of_groups_tell_devices_apart_and_stay() {
         assert_eq!(ask(vm, DEVICE).group, first.group, "{context:?}");
         for told in [first, second] {
             assert!(told.state.contains(DeviceFlags::BEHIND_IOMMU));
-            // Nobody vouched for it.
-            assert!(!told.state.contains(DeviceFlags::INTERRUPTS_ISOLATED));
-            assert!(told.state.contains(DeviceFlags::SHARING_RISK));
+            assert!(told.state.contains(DeviceFlags::INTERRUPTS_ISOLATED));
+            assert!(!told.state.contains(DeviceFlags::SHARING_RISK));
             assert!(!told.state.contains(DeviceFlags::HIDDEN_MEMBERS));
         }
         vm.end();

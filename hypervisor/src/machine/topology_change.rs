@@ -1,0 +1,131 @@
+//! The machine changes while it runs: new groups are formed first, and hold only if nobody's would change.
+//!
+//! ```text
+//!  plan (topology) ─► owners? ─► begin_regroup ─► registers ─► finish
+//!                       │                            │
+//!                       └ refused: all is as it was  └ not written: the larger of both groups hold
+//! ```
+
+use core::{convert::Infallible, fmt};
+
+use pviommu_abi::{DomId, PciDevice};
+
+use super::{Iommu, NewGroup, RegroupError};
+use crate::{
+    platform::Platform,
+    topology::{Change, Contradiction, RegisterChange, Topology},
+};
+
+/// Why the machine was not changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChangeError<E> {
+    /// It cannot be changed like that.
+    Impossible(Contradiction),
+    /// Groups cannot change now: most of the time because somebody has one of those that would.
+    Groups(RegroupError),
+    /// This register could not be written. Some may have been: the groups are the larger ones of those
+    /// before and after.
+    NotWritten(RegisterChange, E),
+}
+
+impl<E: fmt::Display> fmt::Display for ChangeError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Impossible(contradiction) => contradiction.fmt(f),
+            Self::Groups(error) => error.fmt(f),
+            Self::NotWritten(register, error) => write!(
+                f,
+                "the register at {:#x} of {:?} could not be written: {error}",
+                register.offset, register.space
+            ),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for ChangeError<E> {}
+
+impl<P: Platform> Iommu<'_, P> {
+    /// Makes `change`: forms the groups that there will be, refuses if one that somebody has of would get or
+    /// lose a member, has `write` write the registers that it takes, and regroups the devices. Nothing is
+    /// locked while it writes.
+    ///
+    /// `groups` is room: an entry for each device. Functions that come or go: a device that is listed and
+    /// absent is [plugged](Self::plug) in after its function was added, and taken out
+    /// ([`unplug`](Self::unplug)) before its function is removed.
+    ///
+    /// # Errors
+    /// [`ChangeError`]. With `NotWritten` registers may have been written, with [`RegroupError::Void`] all
+    /// have; else nothing has changed.
+    pub fn change_topology<E>(
+        &self,
+        topology: &mut Topology<'_>,
+        change: Change<'_>,
+        groups: &mut [NewGroup],
+        mut write: impl FnMut(RegisterChange) -> Result<(), E>,
+    ) -> Result<(), ChangeError<E>> {
+        let plan = topology.plan(change).map_err(ChangeError::Impossible)?;
+        let unknown = plan.writes().find(|(_, register)| register.is_none());
+        if let Some((function, _)) = unknown {
+            return Err(ChangeError::Impossible(Contradiction::NoControl(function)));
+        }
+        if let Some(function) = plan.in_the_way(|function| self.owner_of(function).is_some()) {
+            let owner = self.owner_of(function).unwrap_or(DomId::INVALID);
+            return Err(ChangeError::Groups(RegroupError::Owned(function, owner)));
+        }
+        self.list_groups(plan.topology(), groups).map_err(ChangeError::Groups)?;
+        let regroup = self.begin_regroup(groups).map_err(ChangeError::Groups)?;
+        let registers = || plan.writes().filter_map(|(_, register)| register);
+        let written = registers().try_for_each(|register| {
+            write(register).map_err(|error| ChangeError::NotWritten(register, error))
+        });
+        // What isolates less in part isolates less; what isolates more in part may be too little.
+        if written.is_err() && !plan.weakens() {
+            return written;
+        }
+        let finished = regroup.finish();
+        plan.keep();
+        written.and(finished.map_err(ChangeError::Groups))
+    }
+
+    /// Notes a `change` that has happened already: groups are what they are now. What somebody could reach
+    /// of it that is not his is cut off, as [`group_changed`](Self::group_changed) says, which tells how many
+    /// devices are concerned; the entries in `groups` tell which.
+    ///
+    /// # Errors
+    /// [`ChangeError::Impossible`]: the machine cannot be like that. [`ChangeError::Groups`]: there is not an
+    /// entry for each device.
+    pub fn topology_changed(
+        &self,
+        topology: &mut Topology<'_>,
+        change: Change<'_>,
+        groups: &mut [NewGroup],
+    ) -> Result<usize, ChangeError<Infallible>> {
+        let plan = topology.plan(change).map_err(ChangeError::Impossible)?;
+        self.list_groups(plan.topology(), groups).map_err(ChangeError::Groups)?;
+        plan.keep();
+        self.group_changed(groups).map_err(ChangeError::Groups)
+    }
+
+    /// Lists the groups of the devices as `topology` has them, in their order.
+    ///
+    /// # Errors
+    /// [`RegroupError::WrongLength`]: there is not an entry for each device.
+    pub fn list_groups(
+        &self,
+        topology: &Topology<'_>,
+        groups: &mut [NewGroup],
+    ) -> Result<(), RegroupError> {
+        if groups.len() != self.devices().len() {
+            return Err(RegroupError::WrongLength);
+        }
+        for (device, entry) in self.devices().iter().zip(groups) {
+            let group = topology.group_of(device.function());
+            *entry = NewGroup::new(group.map(|group| group.number()));
+        }
+        Ok(())
+    }
+
+    fn owner_of(&self, function: PciDevice) -> Option<DomId> {
+        self.device(function).and_then(|device| device.state.lock().owner)
+    }
+}

@@ -1,0 +1,81 @@
+//! Who may have which devices of a group (INV-46).
+
+use pviommu_abi::{DomId, Errno};
+
+use crate::{
+    domain::{GroupRule, OptIns, Role},
+    machine::Risks,
+};
+
+/// Who asks for a device, and what is known of the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taker {
+    pub(crate) domain: DomId,
+    pub(crate) role: Role,
+    pub(crate) opt_ins: OptIns,
+    pub(crate) rule: GroupRule,
+    /// It is to get the device without the rest of the group.
+    pub(crate) alone: bool,
+}
+
+/// One device of the group, the one that was asked for or another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(crate) asked: bool,
+    pub(crate) owner: Option<DomId>,
+    /// Its owner has it without the rest of the group.
+    pub(crate) alone: bool,
+    /// It is in the default context of its owner.
+    pub(crate) in_default: bool,
+    /// It is broken, or was stopped.
+    pub(crate) unfit: bool,
+    /// Its group changed while somebody had of it, and nobody has approved that.
+    pub(crate) tainted: bool,
+    /// Something else is being done with it.
+    pub(crate) held: bool,
+    /// It can raise no interrupts but its own.
+    pub(crate) isolated: bool,
+    pub(crate) risks: Risks,
+}
+
+/// What becomes of a member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Part {
+    /// It is given with the others.
+    Given,
+    /// It stays where it is.
+    Stays,
+}
+
+/// Checks what a member of the group has to say against the request, and what becomes of it.
+///
+/// # Errors
+/// `-EBADF`: it would be given, and is not fit; or the group is tainted. `-EBUSY`: the device asked for has an owner, or this one
+/// has another, and they may not be apart. `-EAGAIN`: something else is being done with it. `-EPERM`: its
+/// interrupts are not isolated, and nobody has taken that risk.
+pub(crate) fn part_of(taker: &Taker, member: &Member) -> Result<Part, Errno> {
+    let given = member.owner.is_none() && (member.asked || !taker.alone);
+    if member.tainted || member.unfit && (given || member.asked) {
+        return Err(Errno::EBADF);
+    }
+    let apart = match member.owner {
+        Some(_) if member.asked => return Err(Errno::EBUSY),
+        Some(owner) if owner == taker.domain => {
+            taker.rule == GroupRule::TogetherOnly && !member.in_default
+        }
+        Some(_) => !(taker.alone && member.alone),
+        None => false,
+    };
+    if apart {
+        return Err(Errno::EBUSY);
+    }
+    if member.held {
+        return Err(Errno::EAGAIN);
+    }
+    let accepted = taker.opt_ins.contains(OptIns::UNSAFE_INTERRUPTS)
+        || member.risks.contains(Risks::UNSAFE_INTERRUPTS);
+    if taker.role == Role::Guest && !member.isolated && !accepted {
+        return Err(Errno::EPERM);
+    }
+    Ok(if given { Part::Given } else { Part::Stays })
+}

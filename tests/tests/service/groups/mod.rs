@@ -1,0 +1,13 @@
+//! INV-46: what the IOMMU cannot keep apart is one domain's, or nobody's.
+
+mod failing;
+mod kit;
+mod plug;
+mod reassign;
+mod regroup;
+mod risks;
+mod shared_ids;
+mod split;
+mod taint;
+mod together;
+mod whole;
