@@ -132,7 +132,7 @@ fn forgotten(capture: &Capture, forget: fn(&mut Captured)) -> Capture {
 
 /// Without root: no more than the header, which still says that there are no capabilities at all.
 fn header_only(function: &mut Captured) {
-    if function.kind == Some(Kind::Conventional) && function.name.devfn % 3 == 0 {
+    if function.kind == Some(Kind::Conventional) && function.name.devfn.is_multiple_of(3) {
         return;
     }
     function.kind = None;
