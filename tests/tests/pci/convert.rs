@@ -156,7 +156,8 @@ fn bit_unseen(function: &mut Captured) {
 
 #[test]
 fn knowing_less_never_makes_groups_smaller() {
-    let ways: [(&str, fn(&mut Captured)); 3] = [
+    type Forget = fn(&mut Captured);
+    let ways: [(&str, Forget); 3] = [
         ("header only", header_only),
         ("extended unseen", extended_unseen),
         ("bit unseen", bit_unseen),
