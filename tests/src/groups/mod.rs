@@ -89,6 +89,8 @@ impl Grouped {
             }
             groups.push(group);
         }
+        // Without those behind no unit others may come first.
+        groups.sort_by(|one, other| one.members.cmp(&other.members));
         let functions = topology.functions().filter(|function| function.unit.is_none());
         let without_unit = functions.map(|function| name(function.address)).collect();
         Ok(Self { capture, mode, groups, without_unit })
@@ -160,7 +162,8 @@ fn shorten(text: &str, segment: u16) -> String {
     out
 }
 
-/// All machines with their groups, as `--json` prints them.
+/// All machines with their groups, as `--json` prints them: in the order of numbers, which is that of
+/// their digits.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Json {
     topologies: Vec<JsonTopology>,
@@ -176,15 +179,10 @@ impl Json {
     /// Those of `machines`.
     #[must_use]
     pub fn new(machines: &[Grouped]) -> Self {
-        let group = |group: &Group| {
-            let mut members: Vec<String> = group.members.iter().map(Name::to_string).collect();
-            members.sort();
-            members
-        };
-        let topology = |machine: &Grouped| {
-            let mut groups: Vec<_> = machine.groups.iter().map(group).collect();
-            groups.sort();
-            JsonTopology { name: machine.capture.name.clone(), groups }
+        let group = |group: &Group| group.members.iter().map(Name::to_string).collect();
+        let topology = |machine: &Grouped| JsonTopology {
+            name: machine.capture.name.clone(),
+            groups: machine.groups.iter().map(group).collect(),
         };
         Self { topologies: machines.iter().map(topology).collect() }
     }

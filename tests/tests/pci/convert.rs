@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use pviommu_hypervisor::topology::Mode;
+use pviommu_hypervisor::topology::{Acs, Mode};
 use pviommu_testbed::groups::{Grouped, differences};
-use pviommu_testbed::pci::{Buses, Capture, Captured, Kind, Name};
+use pviommu_testbed::pci::{Buses, Capture, Captured, Kind, Name, convert};
 
 use crate::data::{FILES, load};
 
@@ -69,21 +69,58 @@ fn what_is_below_a_vmd_sends_in_one_name() {
 
 #[test]
 fn a_virtual_function_that_does_not_say_whose_it_is_gets_the_one_before_it() {
-    let port = Captured {
-        header: 1,
-        buses: Some(Buses { primary: 0, secondary: 1, subordinate: 2 }),
-        acs: Some((0x1d, 0x1d)),
-        ..known("00:01.0", Kind::RootPort)
-    };
     let card = known("01:00.0", Kind::Endpoint);
     // Where nothing says that it is one, its bus does.
     for virtual_function in [true, false] {
         let part = Captured { virtual_function, ..known("02:10.0", Kind::Endpoint) };
-        let capture = machine(vec![part.clone(), port.clone(), card.clone()]);
+        let capture = machine(vec![part.clone(), port(), card.clone()]);
         let grouped = group(&capture, Mode::Safe);
         let of_card = grouped.groups.iter().find(|it| it.members.contains(&card.name)).unwrap();
         assert_eq!(of_card.members, [card.name, part.name]);
     }
+}
+
+/// A root port that isolates, to bus 1.
+fn port() -> Captured {
+    Captured {
+        header: 1,
+        buses: Some(Buses { primary: 0, secondary: 1, subordinate: 2 }),
+        acs: Some((0x1d, 0x1d)),
+        ..known("00:01.0", Kind::RootPort)
+    }
+}
+
+#[test]
+fn who_may_have_ari_may_be_of_one_device_with_all_on_its_bus() {
+    let groups = |acs_is_known: bool| {
+        let endpoint = |name| Captured { acs_is_known, ..known(name, Kind::Endpoint) };
+        let functions = vec![port(), endpoint("01:00.0"), endpoint("01:01.0")];
+        group(&machine(functions), Mode::Safe).groups.len()
+    };
+    assert_eq!((groups(true), groups(false)), (3, 2));
+}
+
+#[test]
+fn what_is_not_known_is_not_taken_for_absent() {
+    let acs = |function: Captured| convert::functions(&machine(vec![function]))[0].acs;
+    let card = known("01:00.0", Kind::Endpoint);
+    assert_eq!(acs(card.clone()), Acs::Absent);
+    assert_eq!(acs(Captured { acs_is_known: false, ..card }), Acs::Unknown);
+}
+
+#[test]
+fn groups_are_in_the_order_of_those_that_can_be_assigned() {
+    let open = Captured { acs: None, ..port() };
+    let (below, beside) =
+        (known("01:00.0", Kind::Endpoint), known("00:02.0", Kind::RootComplexEndpoint));
+    let mut capture = machine(vec![open, below.clone(), beside.clone()]);
+    capture.linux_groups = vec![vec![below.name], vec![beside.name]];
+    let grouped = group(&capture, Mode::Safe);
+    assert_eq!(grouped.groups[0].members, [beside.name]);
+    assert_eq!(
+        (&grouped.groups[1].members[..], grouped.groups[1].beside.len()),
+        (&[below.name][..], 1)
+    );
 }
 
 /// `capture` as a source shows it that leaves out what `forget` takes away.
@@ -95,7 +132,7 @@ fn forgotten(capture: &Capture, forget: fn(&mut Captured)) -> Capture {
 
 /// Without root: no more than the header, which still says that there are no capabilities at all.
 fn header_only(function: &mut Captured) {
-    if function.kind == Some(Kind::Conventional) && function.name.devfn % 3 == 0 {
+    if function.kind == Some(Kind::Conventional) && function.name.devfn.is_multiple_of(3) {
         return;
     }
     function.kind = None;

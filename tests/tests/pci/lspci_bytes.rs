@@ -78,6 +78,14 @@ fn who_answers_with_all_ones_is_there_and_unknown() {
 }
 
 #[test]
+fn a_kind_that_no_specification_has_is_not_known() {
+    let mut port = function("switch-nested", "00:01.0");
+    port.config[0x56] = port.config[0x56] & 0xf | 0xb0;
+    let (odd, _) = cut(&port, 4096);
+    assert_eq!((odd.kind, odd.acs_is_known, odd.acs), (None, false, port.acs));
+}
+
+#[test]
 fn lists_that_lead_in_circles_end() {
     let mut port = function("switch-nested", "00:01.0");
     port.config.resize(4096, 0);

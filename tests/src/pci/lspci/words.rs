@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(region("Memory at fffffffffffff000 (64-bit) [size=8K]"), None);
         assert_eq!(window("f7d00000-f7dfffff [size=1M]"), Some((0xf7d0_0000, 0xf7df_ffff)));
         assert_eq!(window("00000000fff00000-00000000000fffff [disabled]"), None);
+        assert_eq!(window("00000000-000fffff [size=1M] [disabled]"), None);
         assert_eq!(window("[disabled]"), None);
         assert_eq!(number("Initial VFs: 8, Number of VFs: 4, x", "Number of VFs:"), Some(4));
     }
