@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     context::{Context, End, Session, State},
+    domain::GroupRule,
     platform::Platform,
     policy,
     table::Stash,
@@ -112,7 +113,7 @@ impl<P: Platform> Session<'_, P> {
         end
     }
 
-    /// Moves every device in the context at `place` to the default context, one at a time.
+    /// Moves every device in the context at `place` to the default context, one at a time, or one group.
     pub(crate) fn evacuate(&self, place: Place, room: &mut EditRoom) -> End {
         let here = |state: &DeviceState| {
             state.owner == Some(self.domain.id()) && state.home == Home::In(place.slot)
@@ -121,9 +122,12 @@ impl<P: Platform> Session<'_, P> {
             if !here(&device.state.lock()) {
                 continue;
             }
-            let moved = self.transfer(device, Move::default(), room, |state| {
-                Ok(if here(state) { self.default_home(device) } else { state.home })
-            });
+            let moved = match self.domain.group_rule() {
+                GroupRule::EachAlone => self.transfer(device, Move::default(), room, |state| {
+                    Ok(if here(state) { self.default_home(device) } else { state.home })
+                }),
+                GroupRule::TogetherOnly => self.reattach(device, ContextId::DEFAULT, room),
+            };
             match moved {
                 End::Finished if self.platform().should_yield() => return End::Yield,
                 End::Finished => {}

@@ -126,3 +126,6 @@ pub(super) fn each_group(
 pub(super) fn restore_order(entries: &mut [NewGroup]) {
     sort_by_key(entries, |entry| entry.device);
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

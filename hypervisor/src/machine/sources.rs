@@ -120,3 +120,49 @@ impl<'a, P> Iommu<'a, P> {
         if told { Ok(()) } else { Err(SetupError::SourcesNotIndexed) }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::platform::UnitId;
+
+    fn function(id: u32) -> PciDevice {
+        PciDevice::from_sbdf(id)
+    }
+
+    #[test]
+    fn an_index_lists_every_id_once_in_order() {
+        let (more, aliases) = ([function(9), function(2)], [SourceId(function(5))]);
+        let devices = [
+            Device::new(function(1), UnitId(0), &[]).with_functions(&more),
+            Device::new(function(7), UnitId(0), &[]).with_aliases(&aliases),
+        ];
+        let mut room = [SourceEntry::default(); 8];
+        assert_eq!(Machine::count_sources(&devices), 5);
+        let index = Machine::index_sources(&devices, &mut room).unwrap();
+        let told: Vec<_> = index.iter().map(|it| (it.id, it.device().unwrap())).collect();
+        assert_eq!(told, [(1, 0), (2, 0), (5, 1), (7, 1), (9, 0)]);
+        let named: Vec<_> = index.iter().map(|it| it.place & IS_FUNCTION != 0).collect();
+        assert_eq!(named, [true, true, false, true, true]);
+    }
+
+    #[test]
+    fn an_index_is_refused_for_an_id_of_two_and_for_want_of_room() {
+        let (more, aliases) = ([function(7)], [SourceId(function(1))]);
+        let mut room = [SourceEntry::default(); 3];
+        let one = || Device::new(function(1), UnitId(0), &[]);
+        let other = || Device::new(function(7), UnitId(0), &[]);
+        let mut refusal = |devices: &[Device<'_>]| Machine::index_sources(devices, &mut room).err();
+        let shared =
+            |device, id| Some(SetupError::SharedSource(function(device), SourceId(function(id))));
+        assert_eq!(refusal(&[one().with_functions(&more), other()]), shared(7, 7));
+        assert_eq!(refusal(&[one(), other().with_aliases(&aliases)]), shared(1, 1));
+        assert_eq!(refusal(&[one().with_aliases(&aliases)]), shared(1, 1));
+        assert_eq!(refusal(&[other(), one()]), Some(SetupError::DevicesNotSorted(function(1))));
+        let four = [
+            one().with_functions(&more).with_aliases(&aliases),
+            Device::new(function(9), UnitId(0), &[]),
+        ];
+        assert_eq!(refusal(&four), Some(SetupError::NoRoomForSources(4)));
+    }
+}

@@ -186,8 +186,8 @@ impl Plan<'_, '_> {
                 nodes.mark(node, Marks::GONE);
             }
         }
-        let gone = |node: &&Node| node.marks.contains(Marks::GONE);
-        let removed = nodes.0.iter().filter(gone).count();
+        let gone = |node: &Node| usize::from(node.marks.contains(Marks::GONE));
+        let removed = nodes.0.iter().fold(0usize, |sum, node| sum.saturating_add(gone(node)));
         nodes.sort();
         self.topology.count = self.topology.count.saturating_sub(removed);
         self.removed = removed;

@@ -66,11 +66,9 @@ impl Topology<'_> {
                 return;
             }
             count = count.saturating_add(1);
-            if let Some(behind) = room.get_mut(place..count) {
-                behind.rotate_right(1);
-                if let Some(first) = behind.first_mut() {
-                    *first = id;
-                }
+            let mut carried = id;
+            for place in room.get_mut(place..count).unwrap_or_default() {
+                core::mem::swap(place, &mut carried);
             }
         };
         self.moving_with(address).for_each(|function| self.ids_of(function.address, &mut add));

@@ -251,7 +251,7 @@ impl Topology<'_> {
     /// What the open functions of a device would need, if it has several functions.
     fn remedies_of_device<'t>(group: &Group<'t>, node: &'t Node, each: &mut dyn FnMut(Remedy<'t>)) {
         let of_device = || group.member_nodes().filter(|other| other.device == node.device);
-        if of_device().count() < 2 {
+        if of_device().nth(1).is_none() {
             return;
         }
         for open in of_device().filter(|other| other.marks.contains(Marks::OPEN)) {

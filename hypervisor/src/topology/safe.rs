@@ -155,7 +155,7 @@ impl Nodes<'_> {
         let count = self.count();
         for node in 0..count {
             for (place, region) in
-                (0u32..).zip(self.facts(node).map_or([0; REGIONS], |it| it.regions))
+                (0..NONE).zip(self.facts(node).map_or([0; REGIONS], |it| it.regions))
             {
                 let page = region >> 12;
                 if page == 0 {

@@ -24,6 +24,7 @@ use crate::{
     opaque::{number, show},
     operator,
     platform::Opaque,
+    topology,
 };
 
 /// What the embedder has: not known to the optimiser, because nobody in sight made it.
@@ -38,8 +39,9 @@ pub(crate) struct World<'w> {
     limits: &'w Limits,
     words: &'w [AtomicU64],
     sources: &'w [SourceId],
-    functions: &'w [PciDevice],
+    pub(crate) functions: &'w [PciDevice],
     frames: &'w [MfnRange],
+    pub(crate) lent: topology::Lent<'w>,
 }
 
 /// Where the program would begin. Its argument is whatever was there.
@@ -72,6 +74,7 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         submit(world);
         look(world);
         operator::ask(world);
+        topology::form(world);
     }
 }
 

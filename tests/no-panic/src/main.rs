@@ -14,6 +14,7 @@ mod entries;
 mod opaque;
 mod operator;
 mod platform;
+mod topology;
 
 use core::panic::PanicInfo;
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Takes text somewhere, or fails to.
-struct Screen;
+pub(crate) struct Screen;
 
 impl Write for Screen {
     fn write_str(&mut self, text: &str) -> fmt::Result {

@@ -1,5 +1,5 @@
-//! Devices that use other requester ids than their own, by identity: `tests/pci/quirks.json`, and the
-//! non-transparent bridges of Switchtec are missing, whose ids stand in a table of their own.
+//! Devices that use other requester ids than their own, by identity, as in `tests/pci/quirks.json`.
+//! Switchtec's non-transparent bridges are missing: theirs stand in a table inside of the device.
 
 use crate::pci::{Captured, Name};
 

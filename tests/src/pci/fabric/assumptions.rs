@@ -11,10 +11,10 @@ bitflags! {
         /// A PCI Express function without an ACS capability may do peer-to-peer with other
         /// functions of its device, and a root port without one may send requests back down.
         ///
-        /// PCIe 6.12.1.2 binds only functions *with* the capability ("must not" without redirection
-        /// says nothing of the others), and devices without one that do peer-to-peer inside are
-        /// known. Off: such functions do none. A downstream port of a switch without the
-        /// capability routes directly either way (6.12.1.1).
+        /// PCIe 6.12.1.2 has each function that can do it implement the capability. Devices older
+        /// than that, or made without care, have none and are not to be told from those that need
+        /// none. Off: such functions do none. A downstream port of a switch without the capability
+        /// routes directly either way (6.12.1.1).
         const NO_CAPABILITY_MEANS_OPEN = 1 << 0;
         /// A function that lacks any of source validation, request redirect, completion redirect
         /// and upstream forwarding is open in all ways.
@@ -47,27 +47,28 @@ bitflags! {
         const ALIAS_ON_INTERNAL_BUS = 1 << 4;
         /// A phantom function whose number a real function has is used by both.
         ///
-        /// Devices are known to announce phantom functions wrongly, and the id is all that the
-        /// IOMMU sees. Off: as PCIe 2.2.6.2 has it, only numbers that no function claims are used.
+        /// The id is all that the IOMMU sees, and a device that announces the one may as well do so
+        /// wrongly. Off: as PCIe 2.2.6.2 has it, only numbers that no function claims are used.
         const PHANTOM_COLLISION = 1 << 5;
         /// Bridges and ports send requests of their own, so that an open one reaches the other
         /// functions of its device even if nothing is below it.
         ///
-        /// Ports have been seen with DMA engines and management controllers inside. Off: they only
-        /// pass on what others send.
+        /// A port sends messages and interrupts at least, and nothing says that it has no engine
+        /// that sends more. Off: they only pass on what others send.
         const BRIDGES_SEND = 1 << 6;
         /// What is tied to a bridge is tied to everything behind it: another function of its device
         /// reaches through it, what comes up through it reaches that function, and who shares its
         /// requester id has what is behind it.
         ///
         /// Functions of one device pass requests to each other inside of it, where nothing says
-        /// that they end at the bridge's registers; and who speaks with the bridge's id is taken for
-        /// what manages everything below. Off: the tie ends at the bridge itself.
+        /// that they end at the bridge's registers; and who speaks with the bridge's id is taken
+        /// for what manages everything below. Off: the tie ends at the bridge itself.
         const INHERITED = 1 << 7;
         /// A port with egress control on routes directly whatever its vector does not name, even
         /// with request redirect on; a vector that is not known names nothing.
         ///
-        /// This is what PCIe 6.12.3 says; software seldom looks. Off: egress control is not looked at.
+        /// PCIe 6.12.3: of the two, a bit of the vector that is clear wins. Off: egress control is
+        /// not looked at.
         const EGRESS_CONTROL = 1 << 8;
         /// A function that its vendor's statement on isolation excludes (Zhaoxin's other ports,
         /// Wangxun's other devices) is open, whatever its capability says.
@@ -77,7 +78,7 @@ bitflags! {
         /// A bridge at which translation takes place (Cavium ThunderX2) is also a bridge of its
         /// kind: a conventional one lets everything behind it talk to each other.
         ///
-        /// What it does between its own ports is not documented. Off: what is below it is on a root
+        /// What passes between the ports below it is not told. Off: what is below it is on a root
         /// bus like any other.
         const TRANSLATION_ROOT_IS_A_BRIDGE = 1 << 10;
     }

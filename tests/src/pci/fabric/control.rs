@@ -9,7 +9,7 @@ use crate::pci::{Capture, Captured, Kind};
 
 bitflags! {
     /// Controls that a function could need and does not have on, at their places in the ACS
-    /// capability and control registers (PCIe 7.7.11).
+    /// capability and control registers (PCIe 6.12, ACS Extended Capability).
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(super) struct Missing: u16 {
         /// Requests that come in bear any requester id.

@@ -36,16 +36,14 @@ pub(super) fn all(
     let sent: Vec<_> = functions.iter().map(|f| sent_by(f, functions, assumptions)).collect();
     let arrive = |at: usize| {
         let mut ids = sent[at].clone();
-        let mut taken_over = false;
         for port in tree.ports_above(at) {
             if vendors::is_translation_root(&functions[port]) {
                 break;
             }
-            if missing[port].lets_forge(assumptions) && !taken_over {
+            if missing[port].lets_forge(assumptions) {
                 ids.extend(forged_at(port, tree).flat_map(|other| sent[other].iter().copied()));
             }
             if let Some(id) = takes_over(port, functions, tree) {
-                taken_over = true;
                 ids = vec![id];
             }
         }

@@ -30,6 +30,16 @@ fn no_capability_means_open() {
 }
 
 #[test]
+fn what_is_not_known_is_open_whatever_is_assumed() {
+    let text = "00:02.0 rciep acs=?
+                00:02.1 rciep acs=1d/1d
+                00:03.0 rciep unknown acs=1d/1d
+                00:03.1 rciep acs=1d/1d";
+    let both = ["00:02.0 00:02.1", "00:03.0 00:03.1"];
+    check(Assumptions::NO_CAPABILITY_MEANS_OPEN, text, &both, &both);
+}
+
+#[test]
 fn all_or_nothing() {
     let switch = |control: &str| {
         format!(

@@ -4,5 +4,4 @@ mod assumed;
 mod properties;
 mod requesters;
 mod routes;
-mod rules;
 mod vendors;

@@ -1,5 +1,6 @@
 //! Where requests go: one rule a test.
 
+use pviommu_testbed::pci::Capture;
 use pviommu_testbed::pci::fabric::{Conflict, Fabric};
 
 use crate::kit::{capture, groups, name};
@@ -127,8 +128,33 @@ fn a_virtual_function_belongs_to_the_device_of_its_physical_one() {
                 02:10.1 endpoint vf";
     // Below a port whose buses include number 2, which no bridge has as its secondary.
     assert_eq!(groups(text), ["00:01.0", "01:00.0 01:00.1 02:10.0 02:10.1"]);
+    let mut machine = capture(text);
+    machine.root_buses.push(2);
+    assert_eq!(Fabric::new(&machine).groups().len(), 2, "nothing but virtual ones is there");
     let isolated = text.replace("vf\n", "vf acs=1d/1d\n").replace("02:10.1 endpoint vf", "");
     assert_eq!(groups(&isolated), ["00:01.0", "01:00.0", "01:00.1", "02:10.0"]);
+}
+
+#[test]
+fn the_physical_function_is_the_nearest_that_can_have_virtual_ones() {
+    let mut machine = capture(
+        "00:02.0 rciep
+         00:03.0 rciep
+         00:04.0 rciep
+         00:05.0 rciep vf
+         00:06.0 rciep",
+    );
+    let device = |machine: &Capture| {
+        let groups = Fabric::new(machine).groups();
+        groups.into_iter().find(|group| group.contains(&name("00:05.0"))).unwrap()
+    };
+    assert_eq!(device(&machine), [name("00:04.0"), name("00:05.0")]);
+    for at in [0, 1, 4] {
+        let mut config = vec![0; 0x100];
+        config.extend([0x10, 0, 1, 0]);
+        machine.functions[at].config = config;
+    }
+    assert_eq!(device(&machine), [name("00:03.0"), name("00:05.0")]);
 }
 
 #[test]
@@ -186,4 +212,14 @@ fn what_is_behind_a_reverse_bridge_is_on_its_conventional_bus() {
                 00:02.0 pci";
     let below = "00:01.0 01:00.0 02:00.0 02:01.0 03:00.0 04:00.0";
     assert_eq!(groups(text), [below, "00:02.0"]);
+}
+
+#[test]
+fn bridges_whose_bus_numbers_make_no_sense_lead_nowhere() {
+    let text = "00:01.0 root-port 00-00
+                00:02.0 pci 00-ff
+                00:03.0 root-port 01-ff
+                01:00.0 pcie-to-pci 01-ff
+                01:01.0 pci 00-01";
+    assert_eq!(groups(text), ["00:01.0", "00:02.0", "00:03.0 01:00.0 01:01.0"]);
 }

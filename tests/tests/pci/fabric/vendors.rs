@@ -18,16 +18,18 @@ fn entries(quirks: &Value, list: &str) -> Vec<[String; 3]> {
     list.map(|e| [word(e, "vendor"), word(e, "device"), word(e, "rule")]).collect()
 }
 
-/// Two functions of one device without ACS, of one identity, are isolated.
+/// Two functions of one device without ACS, of one identity, are isolated, beside a chipset whose registers are
+/// enabled.
 fn isolated(kind: &str, id: &str) -> bool {
     let buses = |n| if kind == "root-port" { format!("0{n}-0{n}") } else { String::new() };
     let text = format!(
         "00:02.0 {kind} {} id={id}
-         00:02.1 {kind} {} id={id}",
+         00:02.1 {kind} {} id={id}
+         00:1f.0 pci byte=f0:1",
         buses(1),
         buses(2)
     );
-    groups(&text).len() == 2
+    groups(&text).len() == 3
 }
 
 #[test]
@@ -52,18 +54,23 @@ fn whom_vendors_vouch_for_is_isolated() {
 
 /// How many devices of `vendor` are isolated, as root ports and as endpoints.
 fn count(vendor: u16) -> [usize; 2] {
-    // A root bus each for as many at once: groups beyond one for each are of the isolated.
+    // A root bus each for as many at once, with an enabled chipset.
     const AT_ONCE: u16 = 32;
     [Kind::RootPort, Kind::Endpoint].map(|kind| {
         let some = |first: u16| {
             let mut machine = capture("");
             for (bus, device) in (0_u8..).zip(first..=first + (AT_ONCE - 1)) {
+                let mut chipset = plain(Name { bus, devfn: 0xf8 }, Kind::Conventional);
+                chipset.bytes.insert(0xf0, 1);
+                machine.functions.push(chipset);
                 for devfn in [0x10, 0x11] {
                     let function = plain(Name { bus, devfn }, kind);
                     machine.functions.push(Captured { vendor, device, ..function });
                 }
             }
-            Fabric::new(&machine).groups().len() - usize::from(AT_ONCE)
+            let together = |group: &&Vec<Name>| group.iter().any(|name| name.devfn == 0x11);
+            let groups = Fabric::new(&machine).groups();
+            groups.iter().filter(together).filter(|group| group[0].devfn == 0x11).count()
         };
         (0..=u16::MAX).step_by(AT_ONCE.into()).map(some).sum()
     })
@@ -99,6 +106,9 @@ fn chipset_ports_isolate_only_if_their_registers_are_enabled() {
     assert_eq!(groups(&text("byte=f0:1")).len(), 3);
     assert_eq!(groups(&text("byte=f0:2")).len(), 2);
     assert_eq!(groups(&text("")).len(), 2);
+    let alone = "00:1c.0 root-port 01-01 id=8086:1e10
+                 00:1c.1 root-port 02-02 id=8086:1e12";
+    assert_eq!(groups(alone).len(), 1, "nothing says that they are");
 }
 
 #[test]

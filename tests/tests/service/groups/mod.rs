@@ -1,6 +1,7 @@
 //! INV-46: what the IOMMU cannot keep apart is one domain's, or nobody's.
 
 mod failing;
+mod index;
 mod kit;
 mod plug;
 mod reassign;

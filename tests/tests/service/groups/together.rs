@@ -197,6 +197,25 @@ fn a_group_stays_together_when_its_context_or_the_default_one_goes() {
     });
 }
 
+/// A context that is freed lets a group go whole, or keeps all of it.
+#[test]
+fn a_group_that_cannot_leave_a_context_that_is_freed_stays_there_whole() {
+    with_two(&together().with_default_map(DefaultMap::Guest), |vm, one, _| {
+        assert_eq!(vm.attach(DEVICE, one), 0);
+        for n in (1..=3).cycle().take(30) {
+            vm.bed.schedule().set(Step::AttachRefused, When::Nth(n));
+            assert_eq!(vm.free(one, FreeFlags::REATTACH_DEFAULT), err(Errno::ENOMEM));
+            vm.bed.schedule().clear();
+            assert!(all_in(vm, one));
+            assert!(GROUP.into_iter().all(|device| vm.lands_in(device, 10, 1)));
+        }
+        assert_eq!(vm.free(one, FreeFlags::REATTACH_DEFAULT), 0);
+        assert!(all_in(vm, ContextId::DEFAULT));
+        assert_eq!(vm.bed.teardown(OTHER, 0), 0);
+        vm.end();
+    });
+}
+
 fn take(vm: &Vm<'_>, mode: OwnershipMode) -> i64 {
     vm.op(Subop::TAKE_OWNERSHIP, &mut TakeOwnership { mode, ..TakeOwnership::default() })
 }
