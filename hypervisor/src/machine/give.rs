@@ -14,19 +14,30 @@ use crate::{
     table::Stash,
 };
 
+/// Devices on their way from one domain to another.
+#[derive(Clone, Copy)]
+pub(super) struct Pass {
+    /// What they are held for.
+    pub(super) ticket: Ticket,
+    /// They go without the rest of their group.
+    alone: bool,
+}
+
 impl<P: Platform> Session<'_, P> {
     /// Makes the domain the owner of the group of `device`, and puts it into the default context: all of
-    /// it, or nothing stays. What is held for `pass` may be given.
+    /// it, or nothing stays. With a `pass` what is held for that, and nothing else.
     pub(super) fn take(
         &self,
         device: &Device<'_>,
-        pass: Option<Ticket>,
+        pass: Option<Pass>,
         room: &mut EditRoom,
     ) -> Result<(), Errno> {
         let together = self.domain.group_rule() == GroupRule::TogetherOnly;
         // Nobody moves some of the group meanwhile.
         let _moving = together.then(|| self.domain.moves().lock());
         let taker = self.taker(device);
+        let taker = Taker { alone: pass.map_or(taker.alone, |pass| pass.alone), ..taker };
+        let pass = pass.map(|pass| pass.ticket);
         let (gift, claimed) = self.claim(device, &taker, pass)?;
         let taken = claimed.and_then(|()| self.settle_in(gift, room));
         if taken.is_err() {
@@ -69,7 +80,8 @@ impl<P: Platform> Session<'_, P> {
         for member in self.iommu.members(device) {
             let mut state = member.state.lock();
             let asked = member.function() == device.function();
-            if state.owner.is_some() || taker.alone && !asked {
+            let eligible = pass.is_none() || state.held == pass;
+            if state.owner.is_some() || !eligible || taker.alone && !asked {
                 continue;
             }
             if state.home == Home::Quarantine {
@@ -86,7 +98,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     /// Keeps what `from` got with `device` for the domain, if nothing that can be known now is against its
-    /// getting it.
+    /// getting it: as it goes there, and as it would come back.
     ///
     /// # Errors
     /// As of [`Iommu::assign`](super::Iommu::assign); `-ENODEV` also if `from` does not have it, and
@@ -95,7 +107,7 @@ impl<P: Platform> Session<'_, P> {
         &self,
         device: &Device<'_>,
         from: &DomainIommu<'_>,
-    ) -> Result<Ticket, Errno> {
+    ) -> Result<(Pass, Pass), Errno> {
         if from.id() == self.domain.id() {
             return Err(Errno::EINVAL);
         }
@@ -108,16 +120,20 @@ impl<P: Platform> Session<'_, P> {
             return Err(Errno::ENODEV);
         }
         let came = |member: &Device<'_>| member.state.lock().is_of(from.id(), state.gift);
-        self.may_take(device, &self.taker(device), |member| {
+        let taker = self.taker(device);
+        // It goes as it came.
+        let taker = Taker { alone: taker.alone && state.alone, ..taker };
+        self.may_take(device, &taker, |member| {
             let facts = self.facts_of(member, None);
             // It will be nobody's.
-            Member { owner: facts.owner.filter(|_| !came(member)), ..facts }
+            let eligible = came(member);
+            Member { owner: facts.owner.filter(|_| !eligible), eligible, ..facts }
         })?;
         let ticket = grouping.ticket();
         for member in self.iommu.devices().iter().filter(|member| came(member)) {
             member.state.lock().held = Some(ticket);
         }
-        Ok(ticket)
+        Ok((Pass { ticket, alone: taker.alone }, Pass { ticket, alone: state.alone }))
     }
 
     /// Checks that `taker` may have the group of `device`, of whose members these are the facts. The caller
@@ -148,6 +164,7 @@ impl<P: Platform> Session<'_, P> {
         Member {
             asked: false,
             owner: state.owner,
+            eligible: pass.is_none() || state.held == pass,
             alone: state.alone,
             in_default,
             unfit: state.broken || member.faults.is_stopped(),

@@ -99,8 +99,8 @@ impl<P: Platform> Iommu<'_, P> {
         self.session(domain, own).take_away(device, &mut room.edit)
     }
 
-    /// Takes the group of `function` away from one domain and gives it to another, and to nobody else in
-    /// between. What can be known before is checked before; if it fails later, the first domain gets it
+    /// Takes `function` away from one domain, with all that were given in the same call, and gives them to
+    /// another, and to nobody else in between. What can be known before is checked before; if it fails later, the first domain gets it
     /// back, in its default context.
     ///
     /// # Errors
@@ -120,15 +120,15 @@ impl<P: Platform> Iommu<'_, P> {
             self.build_quarantine(member, own, &mut room.edit).map_err(kept)?;
         }
         let (from, to) = (self.session(from, own), self.session(to, own));
-        let ticket = to.claim_from(device, from.domain).map_err(kept)?;
+        let (on, back) = to.claim_from(device, from.domain).map_err(kept)?;
         // One that cannot leave is broken, and nobody gets it.
         let left = from.take_away(device, &mut room.edit);
-        let taken = left.and_then(|()| to.take(device, Some(ticket), &mut room.edit));
+        let taken = left.and_then(|()| to.take(device, Some(on), &mut room.edit));
         let ended = taken.map_err(|errno| {
-            let back = from.take(device, Some(ticket), &mut room.edit);
+            let back = from.take(device, Some(back), &mut room.edit);
             if back.is_ok() { ReassignError::Kept(errno) } else { ReassignError::Lost(errno) }
         });
-        self.release(ticket);
+        self.release(on.ticket);
         ended
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Taker {
 pub(crate) struct Member {
     pub(crate) asked: bool,
     pub(crate) owner: Option<DomId>,
+    /// It may be given by this request: of what goes from one domain to another only what that had.
+    pub(crate) eligible: bool,
     /// Its owner has it without the rest of the group.
     pub(crate) alone: bool,
     /// It is in the default context of its owner.
@@ -54,7 +56,8 @@ pub(crate) enum Part {
 /// has another, and they may not be apart. `-EAGAIN`: something else is being done with it. `-EPERM`: its
 /// interrupts are not isolated, and nobody has taken that risk.
 pub(crate) fn part_of(taker: &Taker, member: &Member) -> Result<Part, Errno> {
-    let given = member.owner.is_none() && (member.asked || !taker.alone);
+    let free = member.owner.is_none() && member.eligible;
+    let given = free && (member.asked || !taker.alone);
     if member.tainted || member.unfit && (given || member.asked) {
         return Err(Errno::EBADF);
     }

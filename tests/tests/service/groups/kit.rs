@@ -18,7 +18,7 @@ pub(super) const ALONE: PciDevice = PciDevice { seg: 0, bus: 0, devfn: 5 << 3 };
 pub(super) const GROUP: [PciDevice; 3] = [DEVICE, BESIDE, BELOW];
 
 /// All devices of the machine, as the service lists them.
-const SORTED: [PciDevice; 4] = [DEVICE, BESIDE, ALONE, BELOW];
+pub(super) const SORTED: [PciDevice; 4] = [DEVICE, BESIDE, ALONE, BELOW];
 
 /// A device that nobody has.
 pub(super) fn unowned(function: PciDevice, group: Option<u32>) -> DeviceConfig {

@@ -4,6 +4,7 @@ mod failing;
 mod index;
 mod kit;
 mod plug;
+mod random;
 mod reassign;
 mod regroup;
 mod risks;

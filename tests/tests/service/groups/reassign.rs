@@ -1,7 +1,7 @@
 //! A group goes from one domain to another in one call.
 
 use pviommu_abi::{DomId, Errno};
-use pviommu_hypervisor::{DefaultMap, DeviceFacts, OptIns, ReassignError};
+use pviommu_hypervisor::{DefaultMap, DeviceFacts, OptIns, ReassignError, Risks, Scope};
 use pviommu_testbed::machine::{Config, Half, Step, When};
 
 use super::kit::{ALONE, BELOW, BESIDE, GROUP, config, owners};
@@ -55,6 +55,24 @@ fn what_can_be_known_before_is_refused_before_anything_is_taken() {
         assert_eq!(vm.bed.teardown(OTHER, 0), 0);
         refused(GUEST, OTHER, DEVICE, Errno::ESRCH);
         vm.end();
+    });
+}
+
+/// A risk that is accepted meanwhile does not part it.
+#[test]
+fn what_came_together_goes_on_together_although_it_may_be_split_by_now() {
+    with(&mapped(), |vm| {
+        assert_eq!(vm.bed.assign(GUEST, DEVICE), Ok(()));
+        let accepted = vm.bed.iommu().accept_risks(DEVICE, Scope::Group, Risks::SPLIT_GROUP);
+        assert_eq!(accepted, Ok(()));
+        vm.bed.schedule().set(Step::AttachRefused, When::Nth(1));
+        let end = vm.bed.reassign(GUEST, OTHER, DEVICE);
+        vm.bed.schedule().clear();
+        assert_eq!(end, Err(ReassignError::Kept(Errno::ENOMEM)));
+        assert_eq!(owners(vm.bed), [Some(GUEST); 3]);
+        assert_eq!(vm.bed.reassign(GUEST, OTHER, DEVICE), Ok(()));
+        assert_eq!(owners(vm.bed), [Some(OTHER); 3]);
+        self::end(vm);
     });
 }
 
