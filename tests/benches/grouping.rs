@@ -27,8 +27,11 @@ struct Arguments {
 
 const MOST: f64 = 24.0;
 
+/// A machine of so many buses, all full.
+type Shape = fn(usize) -> Vec<Function>;
+
 /// Machines, by what is in them.
-const SHAPES: [(&str, fn(usize) -> Vec<Function>); 4] = [
+const SHAPES: [(&str, Shape); 4] = [
     ("cards that isolate", |buses| cards(buses, AcsBits::ISOLATION, 0x1234)),
     ("cards that do not", |buses| cards(buses, AcsBits::empty(), 0x1234)),
     ("a chain of bridges", chain),

@@ -1,7 +1,5 @@
 //! What is merged is exactly what was there, whatever the order.
 
-use std::collections::BTreeSet;
-
 use super::*;
 
 /// First and last frames.
@@ -129,21 +127,23 @@ fn one_range_more_than_there_is_room_for_is_an_error() {
     assert_eq!(words, "more than 32 reserved ranges are left after merging");
 }
 
-/// The frames of each kind and access.
-fn frames(ranges: &[Reserved]) -> BTreeSet<(u64, u8, u8)> {
-    let each = |range: &Reserved| {
-        let (_, kind, access) = key(range);
-        let all = range.range.first().0..=range.range.last().0;
-        all.map(move |frame| (frame, kind, access)).collect::<Vec<_>>()
-    };
-    ranges.iter().flat_map(each).collect()
-}
-
 #[cfg(not(loom))]
 mod random {
+    use std::collections::BTreeSet;
+
     use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
+
+    /// The frames of each kind and access.
+    fn frames(ranges: &[Reserved]) -> BTreeSet<(u64, u8, u8)> {
+        let each = |range: &Reserved| {
+            let (_, kind, access) = key(range);
+            let all = range.range.first().0..=range.range.last().0;
+            all.map(move |frame| (frame, kind, access)).collect::<Vec<_>>()
+        };
+        ranges.iter().flat_map(each).collect()
+    }
 
     /// Few frames and kinds, so that all that can happen to two of them does.
     fn ranges() -> impl Strategy<Value = Vec<Reserved>> {
