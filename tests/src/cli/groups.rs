@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use pviommu_hypervisor::topology;
 use pviommu_testbed::groups::{Difference, Grouped, Json, Text, differences, dot, svg};
-use pviommu_testbed::pci::{self, Capture, Fault, Place, sysfs};
+use pviommu_testbed::pci::{self, Capture, Fault, Name, Place, sysfs};
 
 use super::Verdict;
 
@@ -28,6 +28,10 @@ pub(super) struct Args {
     /// How groups are formed
     #[arg(long, value_enum, default_value_t = Mode::Safe)]
     mode: Mode,
+    /// Take these functions to isolate, whatever they say themselves: an override of access control, at the
+    /// operator's risk. It parts nothing that shares ids
+    #[arg(long, value_name = "BDF", value_delimiter = ',', value_parser = function)]
+    vouch: Vec<Name>,
     /// Say why functions are together, and what would part them
     #[arg(long)]
     why: bool,
@@ -70,7 +74,8 @@ impl Error for Unwritable {}
 
 /// Groups, and shows the groups.
 pub(super) fn run(args: &Args) -> Result<Verdict, Box<dyn Error>> {
-    let (file, captures) = captures(args)?;
+    let (file, mut captures) = captures(args)?;
+    vouch(&args.vouch, &file, &mut captures)?;
     let mode = match args.mode {
         Mode::Safe => topology::Mode::Safe,
         Mode::AsLinux => topology::Mode::AsLinux,
@@ -101,6 +106,24 @@ pub(super) fn run(args: &Args) -> Result<Verdict, Box<dyn Error>> {
         eprintln!("differences from Linux's groups: {count}");
     }
     Ok(if args.compare && count > 0 { Verdict::Bad } else { Verdict::Good })
+}
+
+/// A function as `--vouch` names it.
+fn function(text: &str) -> Result<Name, String> {
+    text.parse().map_err(|()| "expected a function: bb:dd.f".to_owned())
+}
+
+/// Notes for which functions the operator vouches.
+fn vouch(names: &[Name], file: &str, captures: &mut [Capture]) -> Result<(), Box<dyn Error>> {
+    for name in names {
+        let all = captures.iter_mut().flat_map(|capture| &mut capture.functions);
+        let named = all.filter(|function| function.name == *name);
+        let vouched = named.map(|function| function.vouched_for = true).count();
+        if vouched == 0 {
+            return Err(format!("{file}: there is no function {name} to vouch for").into());
+        }
+    }
+    Ok(())
 }
 
 /// The machines, and where they come from.

@@ -111,6 +111,16 @@ impl Grouped {
             .collect()
     }
 
+    /// Says which functions count as isolating by the operator's word alone, if there are any.
+    #[must_use]
+    pub fn vouched_for(&self) -> Option<String> {
+        let vouched = self.capture.functions.iter().filter(|function| function.vouched_for);
+        let names: Vec<_> = vouched.map(|function| function.name.to_string()).collect();
+        let say =
+            || format!("{} count as isolating by the operator's word alone", names.join(", "));
+        (!names.is_empty()).then(say)
+    }
+
     /// What the mode is called on the command line.
     #[must_use]
     pub const fn mode_name(&self) -> &'static str {

@@ -67,6 +67,8 @@ fn draw(document: &mut Document, machine: &Grouped, tree: &[Bus<'_>], width: u64
     for unseen in &machine.capture.unseen {
         lines.extend(wrap(&format!("not seen: {unseen}"), letters));
     }
+    let vouched = machine.vouched_for();
+    lines.extend(vouched.into_iter().flat_map(|who| wrap(&format!("overridden: {who}"), letters)));
     for line in &lines {
         y += 18;
         label(document, MARGIN, y, "", line);

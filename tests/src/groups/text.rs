@@ -30,6 +30,9 @@ impl fmt::Display for Text<'_> {
         for unseen in &machine.capture.unseen {
             paragraph(f, "  not seen: ", unseen)?;
         }
+        if let Some(vouched) = machine.vouched_for() {
+            paragraph(f, "  overridden: ", &vouched)?;
+        }
         for (group, number) in machine.groups.iter().zip(1..) {
             writeln!(f, "group {number}: {}", Members(&known, &group.members))?;
             reasons(f, group)?;

@@ -84,6 +84,8 @@ pub struct Captured {
     pub virtual_function: bool,
     /// The physical function that a virtual one belongs to, if the source shows it.
     pub physical: Option<Name>,
+    /// The operator says that it isolates, at his own risk.
+    pub vouched_for: bool,
     /// Start and last byte of its memory regions, 0 being the first; those that are known.
     pub regions: Vec<(u64, u64)>,
     /// Memory windows of a bridge, first and last byte.
@@ -135,6 +137,7 @@ impl Captured {
             ari_forwarding: false,
             virtual_function: false,
             physical: None,
+            vouched_for: false,
             regions: Vec::new(),
             windows: Vec::new(),
             bytes: BTreeMap::new(),

@@ -188,6 +188,7 @@ impl Around<'_> {
             && !captured.acs_is_known;
         traits.set(Traits::ARI, captured.ari || may_have_ari);
         traits.set(Traits::VIRTUAL, self.is_virtual(captured));
+        traits.set(Traits::VOUCHED, captured.vouched_for);
         traits
     }
 }

@@ -208,3 +208,17 @@ fn wrong_usage_ends_in_status_2() {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
+
+/// An override of access control is possible, and never silent.
+#[test]
+fn what_the_operator_vouches_for_is_told() {
+    let output = run(&["--vouch", "00:01.0,01:00.0", "--vouch", "01:00.1"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let told =
+        "  overridden: 00:01.0, 01:00.0, 01:00.1 count as isolating by the operator's word alone\n";
+    assert!(text.contains(told), "{text}");
+    assert!(text.contains("\ngroup 2: 00:01.0 PCI bridge (root port)\n"), "{text}");
+    let nobody = ["--vouch", "00:07.7"];
+    is_refused(&run(&nobody), &nobody, "real.json: there is no function 00:07.7 to vouch for");
+}

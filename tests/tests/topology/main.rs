@@ -9,6 +9,7 @@
 
 mod against_fabric;
 mod as_linux;
+mod bring_up;
 mod configuration_space;
 mod kit;
 mod mistakes;

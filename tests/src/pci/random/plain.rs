@@ -25,6 +25,7 @@ pub fn plain(name: Name, kind: Kind) -> Captured {
         ari_forwarding: false,
         virtual_function: false,
         physical: None,
+        vouched_for: false,
         regions: Vec::new(),
         windows: Vec::new(),
         bytes: BTreeMap::new(),
