@@ -179,8 +179,9 @@ pub unsafe trait IommuHw {
     /// Stops the device behind `source`: it does no DMA, and no fault of it is recorded any more, whatever
     /// its entry says from now on (VT-d: FPD; AMD: SE and SA; and bus mastering off).
     ///
-    /// Called from [`Iommu::report_fault`](crate::Iommu::report_fault) only, so perhaps in an interrupt, and
-    /// while any other method runs, also for the same device.
+    /// Called from [`Iommu::report_fault`](crate::Iommu::report_fault), so perhaps in an interrupt, and
+    /// while any other method runs, also for the same device; and from
+    /// [`Iommu::group_changed`](crate::Iommu::group_changed), for a device that could reach another's.
     fn stop(&self, unit: UnitId, source: SourceId);
 
     /// Undoes [`stop`](Self::stop), after the device was reset.
