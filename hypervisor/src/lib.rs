@@ -154,6 +154,7 @@
 //! | what happens in a hypercall, in order? | `hypercall` (private; one page) |
 //! | what must I provide? | [`platform`] |
 //! | what outlives a domain, and how do devices move? | [`machine`] |
+//! | which devices may different domains have? | [`topology`] |
 //! | what can I see of it at a debug key, and why did this DMA fault? | [`operator`](mod@operator) |
 //! | what is kept for a domain, and what may it use? | [`domain`] |
 //! | how do several CPUs work in one table? | [`table`] |

@@ -175,6 +175,12 @@ impl Function {
         self.traits.contains(Traits::VIRTUAL)
     }
 
+    /// True if it counts as isolating by the operator's word alone.
+    #[must_use]
+    pub fn is_vouched_for(&self) -> bool {
+        self.traits.contains(Traits::VOUCHED)
+    }
+
     /// True for a host bridge that is no PCI Express function: registers of the root complex, which
     /// send no requests.
     #[must_use]

@@ -27,7 +27,7 @@ impl Nodes<'_> {
         let Some(found) = self.get(node) else { return false };
         let function = &found.facts;
         let on_root_bus = self.above(node).is_none();
-        if function.traits.contains(Traits::VOUCHED) || (on_root_bus && function.is_host_bridge()) {
+        if function.is_vouched_for() || (on_root_bus && function.is_host_bridge()) {
             return true;
         }
         let place = Place { multifunction: true, on_root_bus, ivrs: around.ivrs };

@@ -15,6 +15,51 @@
 //! refuses what cannot be. Everything lives in memory that is lent, a [`Node`] for each function;
 //! nothing here touches hardware, takes a lock or knows of domains.
 //!
+//! # From registers to devices
+//!
+//! ```
+//! use pviommu_hypervisor::{
+//!     Device, DeviceFacts,
+//!     abi::PciDevice,
+//!     platform::SourceId,
+//!     topology::{BringUp, Firmware, Function, Mode, Node, Topology, enabling},
+//! };
+//!
+//! # fn config_of(_: PciDevice) -> [u8; 256] {
+//! #     let mut bytes = [0; 256];
+//! #     bytes[..4].copy_from_slice(&[0x34, 0x12, 0x11, 0x11]);
+//! #     bytes
+//! # }
+//! // Of each function that answers, what its configuration space says.
+//! let mut nodes = Vec::new();
+//! for address in [PciDevice::new(0, 0, 3, 0), PciDevice::new(0, 0, 3, 1)] {
+//!     let function = Function::from_config(address, &config_of(address)).expect("it answered");
+//!     for change in enabling(&function, BringUp::default()) {
+//!         println!("write {change:?}, and read the facts again");
+//!     }
+//!     nodes.push(Node::new(function));
+//! }
+//! let count = nodes.len();
+//! let topology = Topology::build(&mut nodes, count, Firmware::default(), Mode::Safe)
+//!     .expect("there can be such a machine");
+//!
+//! // One device for all functions that move together, which gets the number of its group.
+//! let first = PciDevice::new(0, 0, 3, 0);
+//! let mut room = [SourceId(first); 16];
+//! let ids = topology.ids_moving_with(first, &mut room).expect("there is room for all");
+//! let group = topology.group_of(first).expect("it is listed");
+//! let unit = topology.function(first).and_then(|it| it.unit).expect("it is behind one");
+//! let device = Device::new(first, unit, &[])
+//!     .with_aliases(ids.get(1..).unwrap_or_default()) // beside its own
+//!     .with_group(group.number())
+//!     .with_facts(DeviceFacts::INTERRUPTS_ISOLATED);
+//! assert_eq!(group.size(), 2, "two functions of a conventional device reach each other");
+//! for tie in group.ties() {
+//!     println!("{tie}");
+//! }
+//! # assert!(device.aliases().is_empty());
+//! ```
+//!
 //! # What is taken for granted
 //!
 //! Groups are as safe as these are true:
@@ -24,7 +69,7 @@
 //!   Functions of one multifunction device are not *other devices*, root ports or not.
 //! * *Devices obey their own access control.* A function whose capability says that it redirects, does.
 //! * *There is no multicast*: no port has the multicast capability switched on.
-//! * *Access control was switched on*  before the facts were read.
+//! * *Access control was switched on* ([`enabling`]) before the facts were read.
 //! * *Vendors say the truth* about functions that do no peer-to-peer without a capability that says so.
 //!
 //! And these are assumed although they may not be so, because nobody can know:
@@ -55,6 +100,7 @@ mod node;
 mod quirks;
 mod reason;
 mod regions;
+mod remedy;
 mod report;
 mod safe;
 mod sets;
@@ -74,7 +120,7 @@ pub use msi::{HostBuses, Interrupts, MsiController, MsiKind, MsiPlatform, Place}
 pub use node::Node;
 pub use reason::Reason;
 pub use regions::{DirectRange, HostWindow, PeerToPeer, RegionError, Regions};
-pub use report::Remedy;
+pub use remedy::Remedy;
 
 use pviommu_abi::PciDevice;
 
