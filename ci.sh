@@ -24,7 +24,7 @@ readonly STEPS=(
     "header    the C header is what the Rust says, and both lay structures out alike"
     "nopanic   no panic can be reached from the service's entry points"
     "loom      the table's races, in every interleaving of two CPUs"
-    "bench     the benchmark runs and prints JSON"
+    "bench     the benchmarks run, and the cost of groups does not explode"
     "replay    every bundled trace, and every breakage noticed"
     "fuzz      the hypercall with arbitrary registers and memory, for FUZZ_SECONDS (30)"
     "msrv      the crates with the oldest compiler they promise"
@@ -170,12 +170,14 @@ step_loom() {
     grep -qE '^test result: ok\. [1-9]' "$log"
 }
 
-# Whether it runs and what it prints; figures are worth something from a whole build on a quiet machine only.
+# Whether they run and what is printed; figures are worth something from a whole build on a quiet machine only.
+# That of groups is a ratio with room.
 step_bench() {
     need_c
-    CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 \
-        cargo bench --locked -p pviommu-testbed --bench side_by_side -- --quick --json |
+    export CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16
+    cargo bench --locked -p pviommu-testbed --bench side_by_side -- --quick --json |
         cargo run --locked --quiet -p pviommu-testbed --example check_json
+    cargo bench --locked -p pviommu-testbed --bench grouping -- --quick
 }
 
 # One replay: its last line, or all it says if it fails.

@@ -286,7 +286,7 @@
 #define PVIOMMU_RESERVED_KIND_RESERVED            3U
 /* Writes there are interrupts, and are not translated. */
 #define PVIOMMU_RESERVED_KIND_MSI                 4U
-/* A window the guest chooses for its interrupt doorbell. */
+/* A window in which software maps the doorbell of interrupts, and nothing else is mapped. */
 #define PVIOMMU_RESERVED_KIND_SW_MSI              5U
 /* Forwarded by a bridge below the IOMMU: DMA there reaches another device and not memory. */
 #define PVIOMMU_RESERVED_KIND_BRIDGE_WINDOW       6U

@@ -191,6 +191,7 @@ pub mod operator;
 pub mod platform;
 mod policy;
 mod report;
+mod reserved;
 mod sort;
 pub mod sync;
 pub mod table;
@@ -204,9 +205,11 @@ pub use domain::{
 };
 pub use hypercall::{Caller, Width};
 pub use machine::{
-    ChangeError, Cpu, Device, DeviceFacts, Fate, Fault, FaultRule, Iommu, Machine, NewGroup,
-    Outcome, ReassignError, Regroup, RegroupError, Reported, Reserved, ReservedKind, Risks, Scope,
-    SetupError, SourceEntry, Sweep, Unit,
+    ChangeError, Cpu, Device, Fate, Fault, FaultRule, Iommu, Machine, NewGroup, Outcome,
+    ReassignError, Regroup, RegroupError, Reported, Risks, Scope, SetupError, SourceEntry, Sweep,
+    Unit,
 };
 pub use operator::{DumpLine, Explanation};
+pub use platform::DeviceFacts;
 pub use pviommu_abi as abi;
+pub use reserved::{Reserved, ReservedKind};

@@ -28,7 +28,7 @@ open_enum! {
         RESERVED = 3,
         /// Writes there are interrupts, and are not translated.
         MSI = 4,
-        /// A window the guest chooses for its interrupt doorbell.
+        /// A window in which software maps the doorbell of interrupts, and nothing else is mapped.
         SW_MSI = 5,
         /// Forwarded by a bridge below the IOMMU: DMA there reaches another device and not memory.
         BRIDGE_WINDOW = 6,

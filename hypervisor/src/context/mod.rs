@@ -34,7 +34,6 @@ mod waiting;
 pub(crate) use edit::{End, Progress, Session};
 pub(crate) use editor::{Editor, WORK_UNIT};
 pub(crate) use lookup::Mapping;
-pub(crate) use reserved::MAX_RESERVED;
 pub(crate) use scratch::Told;
 pub(crate) use switch::Wish;
 pub(crate) use users::{MAX_UNITS, User, Users};
@@ -46,6 +45,7 @@ use crate::{
     addr::{BfnRange, Mfn},
     machine::{Gate, Inside},
     platform::TableRoot,
+    reserved::MAX_RESERVED,
     sync::{AtomicU32, AtomicU64, Ordering, full_fence, relax},
     table::Beside,
 };

@@ -4,13 +4,10 @@ use pviommu_abi::{Bfn, Errno};
 
 use crate::{
     addr::BfnRange,
-    machine::{Reserved, ReservedKind},
     platform::Access,
+    reserved::{MAX_RESERVED, Reserved, ReservedKind},
     sync::{AtomicU32, AtomicU64, Ordering},
 };
-
-/// Most different ranges of one context.
-pub(crate) const MAX_RESERVED: usize = 32;
 
 /// A short list of ranges with use counts. Changed only while nobody is inside the context, and
 /// read in a snapshot that the epoch guards, so its words need no order of their own.

@@ -11,7 +11,8 @@ use crate::{
     context::{Context, End, Facts, Session},
     domain::{Background, DefaultMap, GroupRule},
     format::{LeafAttributes, pages_at, with_format},
-    machine::{Device, DeviceFacts, Home},
+    machine::{Device, Home},
+    platform::DeviceFacts,
     platform::{Platform, UnitFeatures},
     policy,
 };

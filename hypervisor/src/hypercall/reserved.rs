@@ -10,9 +10,10 @@ use super::{
     extensible::offset,
 };
 use crate::{
-    context::{Context, End, Facts, MAX_RESERVED, Session},
-    machine::{Device, Reserved, ReservedKind},
+    context::{Context, End, Facts, Session},
+    machine::Device,
     platform::{Access, Platform},
+    reserved::{MAX_RESERVED, Reserved, ReservedKind},
 };
 
 /// Ranges of one context or device.

@@ -5,55 +5,10 @@ use pviommu_abi::{DomId, PciDevice};
 use super::{DeviceState, FaultLog, Home, Risks};
 use crate::{
     addr::BfnRange,
-    platform::{Access, SourceId, UnitId},
+    platform::{DeviceFacts, SourceId, UnitId},
+    reserved::{Reserved, ReservedKind},
     sync::{AtomicU32, AtomicU64, Mutex, Ordering},
 };
-
-/// Why bus frames are reserved.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum ReservedKind {
-    /// The device or its firmware uses them all the time (RMRR, IVMD).
-    Direct,
-    /// The same until a driver takes over: told to the guest, not enforced.
-    DirectRelaxable,
-    /// Not usable for DMA.
-    Reserved,
-    /// Writes there are interrupts.
-    Msi,
-    /// A window that the guest chooses for its interrupt doorbell.
-    SoftwareMsi,
-    /// Forwarded by a bridge below the unit: DMA there reaches another device and not memory.
-    BridgeWindow,
-}
-
-/// Bus frames that a guest may not map.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reserved {
-    /// The frames.
-    pub range: BfnRange,
-    /// Why.
-    pub kind: ReservedKind,
-    /// What the device may do there, of a direct range.
-    pub access: Access,
-}
-
-impl Reserved {
-    /// True if a guest may not map them; false if it is only told.
-    #[must_use]
-    pub fn enforced(&self) -> bool {
-        self.kind != ReservedKind::DirectRelaxable
-    }
-}
-
-bitflags::bitflags! {
-    /// What the embedder vouches for: a guest is told, and nothing is taken for granted without.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub struct DeviceFacts: u32 {
-        /// It can raise no interrupts but those it was given.
-        const INTERRUPTS_ISOLATED = 1 << 0;
-    }
-}
 
 /// What the IOMMU knows as one device, in memory lent by the embedder: a PCI function, or several whose
 /// requests it cannot tell apart.

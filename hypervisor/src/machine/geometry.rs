@@ -3,13 +3,14 @@
 use pviommu_abi::Bfn;
 
 use super::{
-    Reserved, SetupError, Unit,
+    SetupError, Unit,
     holes::{as_frames, holes_of},
 };
 use crate::{
     addr::{BfnRange, Mfn, MfnRange, PAGE_SHIFT},
     format::LeafAttributes,
     platform::{TableShape, UnitFacts, UnitFeatures, UnitId},
+    reserved::Reserved,
     table::TableStyle,
 };
 

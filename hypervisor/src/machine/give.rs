@@ -5,10 +5,11 @@
 
 use pviommu_abi::{ContextId, Errno};
 
-use super::{Device, DeviceFacts, EditRoom, Home, Move, Risks, Ticket};
+use super::{Device, EditRoom, Home, Move, Risks, Ticket};
 use crate::{
     context::{End, Session},
     domain::{DomainIommu, GroupRule, OptIns, Role},
+    platform::DeviceFacts,
     platform::Platform,
     policy::{self, Member, Part, Taker},
     table::Stash,

@@ -3,11 +3,11 @@
 
 use pviommu_abi::Bfn;
 
-use super::{Reserved, ReservedKind};
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
     format::FormatKind,
     platform::Access,
+    reserved::{Reserved, ReservedKind},
 };
 
 /// The interrupt address range of x86, 0xfee0_0000 to 0xfeef_ffff: as a bus address it is an

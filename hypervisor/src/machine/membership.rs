@@ -2,7 +2,7 @@
 
 use pviommu_abi::Errno;
 
-use super::{Device, EditRoom, Reserved, ReservedKind};
+use super::{Device, EditRoom};
 use crate::{
     addr::BfnRange,
     context::{Context, End, Session, State, User},
@@ -11,6 +11,7 @@ use crate::{
     format::with_format,
     platform::{Invalidation, Platform, Tag},
     policy,
+    reserved::{Reserved, ReservedKind},
     table::{Edit, Paint, Stash, Stop},
 };
 

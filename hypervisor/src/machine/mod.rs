@@ -32,7 +32,7 @@ mod unit;
 pub(crate) use attach::{Move, parked};
 pub use cpu::Cpu;
 pub(crate) use cpu::{BATCH_ROOM, CallRoom, EditRoom, FaultRoom, Gate, Inside, LIST_ROOM};
-pub use device::{Device, DeviceFacts, Reserved, ReservedKind};
+pub use device::Device;
 pub(crate) use entry::Switched;
 pub use fault_log::FaultRule;
 pub(crate) use fault_log::{FaultLog, Record};
@@ -58,6 +58,7 @@ use crate::{
     domain::DomainIommu,
     format::FormatKind,
     platform::{Platform, TableShape, UnitError, UnitFeatures, UnitId},
+    reserved::Reserved,
     sync::{AtomicU64, Mutex},
     table::TableStyle,
 };

@@ -4,13 +4,14 @@ use core::fmt;
 
 use pviommu_abi::PciDevice;
 
-use super::{Cpu, Device, FaultRule, Iommu, Reserved, SourceEntry, Unit, sources::check_order};
+use super::{Cpu, Device, FaultRule, Iommu, SourceEntry, Unit, sources::check_order};
 use crate::{
     addr::{BfnRange, Mfn, MfnRange},
-    context::MAX_RESERVED,
     domain::DomainIommu,
     format::FormatKind,
     platform::{Platform, SourceId, TableShape, UnitId},
+    reserved::MAX_RESERVED,
+    reserved::Reserved,
 };
 
 /// What the machine consists of, in memory the embedder lends.

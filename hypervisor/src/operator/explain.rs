@@ -8,8 +8,9 @@ use crate::{
     context::{Context, Session},
     domain::DomainIommu,
     format::{Format, with_format},
-    machine::{Device, DeviceState, Home, Iommu, Reserved},
+    machine::{Device, DeviceState, Home, Iommu},
     platform::{Access, Platform, SourceId},
+    reserved::Reserved,
     table::Decides,
 };
 

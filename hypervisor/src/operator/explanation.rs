@@ -11,8 +11,8 @@ use super::{
 use crate::{
     addr::{BfnRange, Mfn, PAGE_SHIFT},
     format::Origin,
-    machine::Reserved,
     platform::{Access, SourceId},
+    reserved::Reserved,
     table::MAX_LEVELS,
 };
 

@@ -6,11 +6,12 @@ use pviommu_abi::{ContextId, DomId, PciDevice};
 
 use crate::{
     addr::BfnRange,
-    context::{MAX_RESERVED, MAX_UNITS, State},
+    context::{MAX_UNITS, State},
     domain::{Background, DomainIommu},
     format::with_format,
-    machine::{Device, DeviceState, Home, Iommu, Reserved, Risks},
+    machine::{Device, DeviceState, Home, Iommu, Risks},
     platform::{Platform, TableRoot, Tag, UnitId},
+    reserved::{MAX_RESERVED, Reserved},
 };
 
 /// Where a context is in its life.

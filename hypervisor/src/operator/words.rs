@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{addr::BfnRange, format::Origin, machine::ReservedKind, platform::Access};
+use crate::{addr::BfnRange, format::Origin, platform::Access, reserved::ReservedKind};
 
 /// What a device may do, as one word of two letters.
 pub(super) fn rights(access: Access) -> &'static str {

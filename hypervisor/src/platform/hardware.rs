@@ -92,6 +92,15 @@ impl UnitFacts {
     }
 }
 
+bitflags::bitflags! {
+    /// What the embedder vouches for: a guest is told, and nothing is taken for granted without.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct DeviceFacts: u32 {
+        /// It can raise no interrupts but those it was given.
+        const INTERRUPTS_ISOLATED = 1 << 0;
+    }
+}
+
 /// What to forget: an argument of [`IommuHw::invalidate`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

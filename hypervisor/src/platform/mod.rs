@@ -18,8 +18,8 @@ mod ownership;
 
 pub use frames::{Pool, TABLE_ENTRIES, TableFrames};
 pub use hardware::{
-    AttachError, Invalidation, IommuHw, SourceId, TableRoot, TableShape, Tag, UnitError, UnitFacts,
-    UnitFeatures, UnitId,
+    AttachError, DeviceFacts, Invalidation, IommuHw, SourceId, TableRoot, TableShape, Tag,
+    UnitError, UnitFacts, UnitFeatures, UnitId,
 };
 pub use host::{
     AccessPolicy, CopyFault, Devices, Domains, GuestMemory, Operation, PolicyDenied, Preempt,

@@ -6,7 +6,7 @@ use super::request::{MapHow, MapRequest, Pages, UnmapHow, UnmapRequest};
 use crate::{
     addr::{BfnRange, GfnRange},
     context::{Facts, State},
-    machine::Reserved,
+    reserved::Reserved,
 };
 
 /// What a range is checked against.
@@ -151,7 +151,7 @@ mod tests {
     use pviommu_abi::ContextId;
 
     use super::*;
-    use crate::{machine::ReservedKind, platform::Access};
+    use crate::{platform::Access, reserved::ReservedKind};
 
     fn bfns(first: u64, pages: u64) -> BfnRange {
         BfnRange::of_pages(Bfn(first), pages).unwrap()

@@ -8,9 +8,9 @@ use pviommu_abi::Bfn;
 use super::Window;
 use crate::{
     addr::{BfnRange, PAGE_SHIFT},
-    context::MAX_RESERVED,
-    machine::{Reserved, ReservedKind},
     platform::Access,
+    reserved::MAX_RESERVED,
+    reserved::{Reserved, ReservedKind},
 };
 
 /// Most reserved ranges of one device, and of one context.

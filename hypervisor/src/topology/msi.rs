@@ -17,8 +17,9 @@ use pviommu_abi::PciDevice;
 
 use super::{Function, InterruptReason, Window, frames_of};
 use crate::{
-    machine::{DeviceFacts, Reserved, ReservedKind},
+    platform::DeviceFacts,
     platform::{Access, UnitId},
+    reserved::{Reserved, ReservedKind},
 };
 
 /// What an interrupt controller is.

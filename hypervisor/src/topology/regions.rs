@@ -6,8 +6,8 @@ use pviommu_abi::PciDevice;
 
 use super::{Function, HostBuses, MsiPlatform, RangeList, TooManyRanges, Window, frames_of, merge};
 use crate::{
-    machine::{Reserved, ReservedKind},
     platform::Access,
+    reserved::{Reserved, ReservedKind},
 };
 
 /// Memory that a function or its firmware uses: an RMRR of VT-d (4.1, section 8.4), or an IVMD of
