@@ -7,11 +7,11 @@ use std::{collections::BTreeMap, fmt, sync::Mutex};
 
 use pviommu_abi::PciDevice;
 use pviommu_hypervisor::topology::{
-    Acs, AcsBits, Function, Kind, RegisterChange, RegisterSpace, Traits, Window,
+    Acs, AcsBits, Function, Identity, Kind, RegisterChange, RegisterSpace, Traits, Window,
 };
 
 use super::frames::lock;
-use crate::pci::{self, Capture, Name, config};
+use crate::pci::{self, Capture, Captured, Name, config};
 
 /// Where the capability of PCI Express is.
 const EXPRESS: usize = 0x40;
@@ -121,7 +121,8 @@ impl ConfigSpace {
     /// Somebody else sets the access control of `function`.
     pub fn set_control(&self, function: PciDevice, control: AcsBits) {
         if let Some(registers) = lock(&self.functions).get_mut(&function.sbdf()) {
-            put16(&mut registers.bytes, ACS.0 + 6, control.bits());
+            let at = control_at(&registers.told);
+            put16(&mut registers.bytes, at, control.bits());
         }
     }
 
@@ -231,7 +232,16 @@ fn extended(function: &Function, bytes: &mut [u8]) {
         link(ARI.0, ARI.1, 0);
     }
     put16(bytes, ACS.0 + 4, capability.bits());
-    put16(bytes, ACS.0 + 6, control.bits());
+    put16(bytes, control_at(function), control.bits());
+}
+
+/// Where the control of ACS is.
+fn control_at(function: &Function) -> usize {
+    let PciDevice { bus, devfn, .. } = function.address;
+    let kind = (function.kind == Kind::RootPort).then_some(pci::Kind::RootPort);
+    let Identity { vendor, device, .. } = function.identity;
+    let shown = Captured { vendor, device, kind, ..Captured::new(Name { bus, devfn }) };
+    ACS.0 + if config::has_wide_acs(&shown) { 8 } else { 6 }
 }
 
 /// Device/Port Type of the capability; `None` without one.
