@@ -28,7 +28,9 @@ struct Arguments {
 const MOST: f64 = 24.0;
 
 /// Machines, by what is in them.
-const SHAPES: [(&str, fn(usize) -> Vec<Function>); 4] = [
+type Shape = fn(usize) -> Vec<Function>;
+
+const SHAPES: [(&str, Shape); 4] = [
     ("cards that isolate", |buses| cards(buses, AcsBits::ISOLATION, 0x1234)),
     ("cards that do not", |buses| cards(buses, AcsBits::empty(), 0x1234)),
     ("a chain of bridges", chain),

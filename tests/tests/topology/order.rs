@@ -41,9 +41,9 @@ fn is_finer(fine: &[Vec<Name>], coarse: &[Vec<Name>]) -> bool {
     fine.iter().all(|part| coarse.iter().any(|group| part.iter().all(|it| group.contains(it))))
 }
 
-fn changed(
-    change: impl Fn(&Capture, u64) -> Option<Capture>,
-) -> Vec<(Vec<Vec<Name>>, Vec<Vec<Name>>)> {
+type Groups = Vec<Vec<Name>>;
+
+fn changed(change: impl Fn(&Capture, u64) -> Option<Capture>) -> Vec<(Groups, Groups)> {
     let seeds = 0..TOPOLOGIES;
     let pairs = seeds.filter_map(|seed| {
         let before = random(seed);
