@@ -27,9 +27,10 @@ struct Arguments {
 
 const MOST: f64 = 24.0;
 
-/// Machines, by what is in them.
+/// So many buses of one kind.
 type Shape = fn(usize) -> Vec<Function>;
 
+/// Machines, by what is in them.
 const SHAPES: [(&str, Shape); 4] = [
     ("cards that isolate", |buses| cards(buses, AcsBits::ISOLATION, 0x1234)),
     ("cards that do not", |buses| cards(buses, AcsBits::empty(), 0x1234)),
