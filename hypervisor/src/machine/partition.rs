@@ -9,6 +9,8 @@ use crate::sort::sort_by_key;
 pub struct NewGroup {
     group: Option<u32>,
     fate: Fate,
+    /// Functions join or leave its group, be they of a device that is listed or not.
+    regrouped: bool,
     /// Where its device is in the list.
     device: u32,
 }
@@ -42,7 +44,7 @@ impl NewGroup {
     /// The device is to be of group `group`; `None`: alone.
     #[must_use]
     pub fn new(group: Option<u32>) -> Self {
-        Self { group, fate: Fate::Unchanged, device: 0 }
+        Self { group, fate: Fate::Unchanged, regrouped: false, device: 0 }
     }
 
     /// The number of the group that it is to be in.
@@ -55,6 +57,11 @@ impl NewGroup {
     #[must_use]
     pub fn fate(&self) -> Fate {
         self.fate
+    }
+
+    /// Notes that its group changes, whatever else the list says.
+    pub(super) fn set_regrouped(&mut self) {
+        self.regrouped = true;
     }
 
     /// Notes that at least this becomes of it.
@@ -90,7 +97,8 @@ impl NewGroup {
 /// member. They are sorted by new group after that.
 pub(super) fn mark_changed(entries: &mut [NewGroup], devices: &[Device<'_>]) {
     for (device, entry) in (0..=u32::MAX).zip(entries.iter_mut()) {
-        (entry.device, entry.fate) = (device, Fate::Unchanged);
+        let fate = if entry.regrouped { Fate::Changed } else { Fate::Unchanged };
+        (entry.device, entry.fate) = (device, fate);
     }
     // A set that is one on either side is the same on both.
     for (side, other) in [(Side::Old, Side::New), (Side::New, Side::Old)] {

@@ -8,12 +8,10 @@
 
 use core::{convert::Infallible, fmt};
 
-use pviommu_abi::{DomId, PciDevice};
-
 use super::{Iommu, NewGroup, RegroupError};
 use crate::{
     platform::Platform,
-    topology::{Change, Contradiction, RegisterChange, Topology},
+    topology::{Change, Contradiction, Plan, RegisterChange, Topology},
 };
 
 /// Why the machine was not changed.
@@ -68,11 +66,7 @@ impl<P: Platform> Iommu<'_, P> {
         if let Some((function, _)) = unknown {
             return Err(ChangeError::Impossible(Contradiction::NoControl(function)));
         }
-        if let Some(function) = plan.in_the_way(|function| self.owner_of(function).is_some()) {
-            let owner = self.owner_of(function).unwrap_or(DomId::INVALID);
-            return Err(ChangeError::Groups(RegroupError::Owned(function, owner)));
-        }
-        self.list_groups(plan.topology(), groups).map_err(ChangeError::Groups)?;
+        self.list_plan(&plan, groups).map_err(ChangeError::Groups)?;
         let regroup = self.begin_regroup(groups).map_err(ChangeError::Groups)?;
         let registers = || plan.writes().filter_map(|(_, register)| register);
         let written = registers().try_for_each(|register| {
@@ -101,7 +95,7 @@ impl<P: Platform> Iommu<'_, P> {
         groups: &mut [NewGroup],
     ) -> Result<usize, ChangeError<Infallible>> {
         let plan = topology.plan(change).map_err(ChangeError::Impossible)?;
-        self.list_groups(plan.topology(), groups).map_err(ChangeError::Groups)?;
+        self.list_plan(&plan, groups).map_err(ChangeError::Groups)?;
         plan.keep();
         self.group_changed(groups).map_err(ChangeError::Groups)
     }
@@ -125,7 +119,16 @@ impl<P: Platform> Iommu<'_, P> {
         Ok(())
     }
 
-    fn owner_of(&self, function: PciDevice) -> Option<DomId> {
-        self.device(function).and_then(|device| device.state.lock().owner)
+    /// Lists the groups as they will be. A group changes also by functions that are no device here: those
+    /// behind no unit, and those that are not plugged in yet or go.
+    fn list_plan(&self, plan: &Plan<'_, '_>, groups: &mut [NewGroup]) -> Result<(), RegroupError> {
+        self.list_groups(plan.topology(), groups)?;
+        for function in plan.regrouped().chain(plan.removed()) {
+            let device = self.device(function.address).and_then(|device| self.index(device));
+            if let Some(entry) = device.and_then(|device| groups.get_mut(device)) {
+                entry.set_regrouped();
+            }
+        }
+        Ok(())
     }
 }

@@ -26,6 +26,11 @@ bitflags::bitflags! {
             | Self::REQUEST_REDIRECT.bits()
             | Self::COMPLETION_REDIRECT.bits()
             | Self::UPSTREAM_FORWARDING.bits();
+        /// What is the control of the capability's bit in the same place. That of `ENHANCED` is another one's.
+        const CONTROLS = Self::ISOLATION.bits()
+            | Self::TRANSLATION_BLOCKING.bits()
+            | Self::EGRESS_CONTROL.bits()
+            | Self::DIRECT_TRANSLATED.bits();
         /// What lets requests go from peer to peer, or keeps them from it.
         const PEER_TO_PEER = Self::REQUEST_REDIRECT.bits()
             | Self::COMPLETION_REDIRECT.bits()

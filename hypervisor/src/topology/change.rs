@@ -99,10 +99,12 @@ impl Plan<'_, '_> {
     }
 
     /// The registers that are to be written for that, by function; `None` if it is not known where one is.
+    ///
+    /// Each says what is on and off afterwards, whatever is there: the last change may not have been written.
     pub fn writes(&self) -> impl Iterator<Item = (PciDevice, Option<RegisterChange>)> {
         self.altered_nodes().map(|node| {
-            let control = node.control();
-            let (clear, set) = (node.former.difference(control), control.difference(node.former));
+            let set = node.control();
+            let clear = (node.former | node.controls()).difference(set);
             (node.facts.address, control_register(&node.facts, clear, set))
         })
     }
@@ -234,6 +236,14 @@ impl Node {
     fn control(&self) -> AcsBits {
         match self.facts.acs {
             Acs::Present { control, .. } => control,
+            Acs::Absent | Acs::Unknown => AcsBits::empty(),
+        }
+    }
+
+    /// What can be switched: of its capability, the bits that are controls in the same place.
+    fn controls(&self) -> AcsBits {
+        match self.facts.acs {
+            Acs::Present { capability, .. } => capability & AcsBits::CONTROLS,
             Acs::Absent | Acs::Unknown => AcsBits::empty(),
         }
     }

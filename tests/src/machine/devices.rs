@@ -134,6 +134,13 @@ impl Board {
         device.sources.iter().filter_map(entry).collect()
     }
 
+    /// True if requests of `function` go to one table, or to none, whichever of its ids they carry.
+    #[must_use]
+    pub fn is_in_one_table(&self, function: PciDevice) -> bool {
+        let entries = self.device_entries(function);
+        entries.iter().all(|entry| Some(entry) == entries.first())
+    }
+
     /// The first access of `function` to a direct range of its own that would be refused now. No
     /// fault is recorded, nothing is cached.
     ///

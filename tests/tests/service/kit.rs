@@ -1,8 +1,8 @@
 //! A guest at the level of its hypercalls, for the tests of the service.
 
 use pviommu_abi::{
-    AllocContext, Bfn, Capabilities, ContextId, DomId, Errno, FreeContext, FreeFlags, Gfn, Init,
-    MapFlags, MapPages, PciDevice, ReattachDevice, Subop, UnmapPages,
+    AllocContext, Bfn, Capabilities, ContextId, DeviceHandle, DomId, Errno, FreeContext, FreeFlags,
+    Gfn, Init, MapFlags, MapPages, PciDevice, QueryDevice, ReattachDevice, Subop, UnmapPages,
 };
 use pviommu_guest::Hypercall;
 use pviommu_hypervisor::{Background, Role, addr::GfnRange, platform::AcquireError};
@@ -169,12 +169,13 @@ impl<'b> Vm<'b> {
     pub(crate) fn lands_in(&self, device: PciDevice, bfn: u64, gfn: u64) -> bool {
         let mark = [0xa5, (bfn & 0xff) as u8, (gfn & 0xff) as u8];
         let at = (gfn << 12) + 0x123;
-        self.bed.guest_write(GUEST, at, &[0; 3]);
+        let domain = self.guest.domain();
+        self.bed.guest_write(domain, at, &[0; 3]);
         if self.bed.dma_write(device, (bfn << 12) + 0x123, &mark).is_err() {
             return false;
         }
         let mut seen = [0; 3];
-        self.bed.guest_read(GUEST, at, &mut seen);
+        self.bed.guest_read(domain, at, &mut seen);
         seen == mark
     }
 
@@ -198,6 +199,13 @@ impl<'b> Vm<'b> {
     /// What the device finds at `bfn`; nothing if it is refused.
     pub(crate) fn hits(&self, device: PciDevice, bfn: u64, way: Direction) -> Option<Reach> {
         self.bed.dma_probe(device, bfn << 12, way).ok().map(|hit| hit.reach)
+    }
+
+    /// What the guest is told of one of its devices.
+    pub(crate) fn describe(&self, device: PciDevice) -> QueryDevice {
+        let mut query = QueryDevice { device: DeviceHandle::pci(device), ..QueryDevice::default() };
+        assert_eq!(self.op(Subop::QUERY_DEVICE, &mut query), 0);
+        query
     }
 
     /// Ends the domain, and checks that nothing went wrong and nothing is left.

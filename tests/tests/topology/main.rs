@@ -1,4 +1,5 @@
-//! Which functions of a machine can be kept apart, and what of the bus is not theirs to use.
+//! Which functions of a machine can be kept apart, and what of the bus is not theirs to use; and what guests
+//! get of such machines (`mails`), on every kind that `kinds` has.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,7 +12,14 @@ mod against_fabric;
 mod as_linux;
 mod bring_up;
 mod configuration_space;
+mod devices;
+#[path = "../service/kit.rs"]
+#[expect(dead_code, reason = "what only the tests of `service` do")]
+mod guest;
+#[path = "../kinds/mod.rs"]
+mod kinds;
 mod kit;
+mod mails;
 mod mistakes;
 mod msi_doorbells;
 mod order;

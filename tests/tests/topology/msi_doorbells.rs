@@ -27,18 +27,18 @@ fn controller(kind: MsiKind, doorbell: Window, place: Place) -> MsiController {
 }
 
 /// A `GICv2m` frame behind an SMMU.
-fn gicv2m() -> MsiController {
+pub(crate) fn gicv2m() -> MsiController {
     controller(MsiKind::Gicv2m, FRAME, Place::BehindTranslation)
 }
 
 /// An ITS behind an SMMU.
-fn its() -> MsiController {
+pub(crate) fn its() -> MsiController {
     let kind = MsiKind::Its { pre_its: false };
     let its = controller(kind, TRANSLATER, Place::BehindTranslation);
     MsiController { checks_device: true, ..its }
 }
 
-fn platform(controllers: &[MsiController]) -> MsiPlatform<'_> {
+pub(crate) fn platform(controllers: &[MsiController]) -> MsiPlatform<'_> {
     MsiPlatform { controllers, software_window: MsiPlatform::USUAL_WINDOW, remapping: &[] }
 }
 

@@ -1,6 +1,6 @@
 //! A group of three, and what is asked about it.
 
-use pviommu_abi::{Bfn, DeviceFlags, DeviceHandle, DomId, PciDevice, QueryDevice, Subop};
+use pviommu_abi::{Bfn, DeviceFlags, DomId, PciDevice, QueryDevice};
 use pviommu_hypervisor::{
     Fate, NewGroup, Reserved, ReservedKind, addr::BfnRange, operator::DeviceStats,
 };
@@ -60,9 +60,7 @@ pub(super) fn owners(bed: &Bed<'_>) -> [Option<DomId>; 3] {
 
 /// What the guest is told of `device`.
 pub(super) fn query(vm: &Vm<'_>, device: PciDevice) -> QueryDevice {
-    let mut query = QueryDevice { device: DeviceHandle::pci(device), ..QueryDevice::default() };
-    assert_eq!(vm.op(Subop::QUERY_DEVICE, &mut query), 0);
-    query
+    vm.describe(device)
 }
 
 /// True if the guest is told `flag` of `device`.
