@@ -10,6 +10,7 @@ use super::{
     enable::{control_register, redirection},
     groups::at,
     node::{Marks, Membership, Nodes, find},
+    tell_override,
 };
 
 /// What is to change.
@@ -163,6 +164,7 @@ impl Plan<'_, '_> {
     fn add(&mut self, functions: &[Function]) -> Result<(), Contradiction> {
         let room = self.topology.nodes.len();
         for function in functions {
+            tell_override(function);
             let count = self.topology.count;
             let node = self.topology.nodes.get_mut(count).ok_or(Contradiction::TooMany(room))?;
             *node = Node::new(*function);

@@ -95,7 +95,7 @@ bitflags::bitflags! {
         const EXTERNAL_FACING = 1 << 3;
         /// It may send requests that it has translated itself (ATS is switched on).
         const ATS = 1 << 4;
-        /// The operator says that it isolates, whatever it says itself. Reported, never silent.
+        /// The operator says that it isolates, whatever it says itself. The log is told, never silent.
         const VOUCHED = 1 << 5;
         /// Its registers for memory are known, all of them.
         const REGIONS_KNOWN = 1 << 6;

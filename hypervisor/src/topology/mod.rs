@@ -186,6 +186,7 @@ impl<'a> Topology<'a> {
         let mut topology = Self { nodes, count, firmware, mode };
         topology.used().sort();
         topology.form()?;
+        topology.functions().for_each(tell_override);
         Ok(topology)
     }
 
@@ -211,6 +212,16 @@ impl<'a> Topology<'a> {
 
     fn used(&mut self) -> Nodes<'_> {
         Nodes(self.nodes.get_mut(..self.count).unwrap_or_default())
+    }
+}
+
+/// An override of access control is never silent.
+fn tell_override(function: &Function) {
+    if function.is_vouched_for() {
+        crate::report::warn!(
+            "pviommu: {} counts as isolating by the operator's word alone",
+            function.address
+        );
     }
 }
 
