@@ -120,7 +120,7 @@ fn access_control_that_is_cleared_and_set_at_once_is_noticed_all_the_same() {
         let without_validation =
             drives.space.control(PORTS[1]).unwrap() - AcsBits::SOURCE_VALIDATION;
         assert_eq!(drives.is_set(vm, PORTS[1], without_validation), 0);
-        let cleared = without_validation - REDIRECTION | AcsBits::SOURCE_VALIDATION;
+        let cleared = (without_validation - REDIRECTION) | AcsBits::SOURCE_VALIDATION;
         assert_eq!(vm.bed.assign(GUEST, ONE), Ok(()), "both");
         assert_eq!(drives.is_set(vm, PORTS[1], cleared), 0, "they were together before");
         assert!(drives.is_known_as_it_is() && drives.space.reaches(SECOND, ONE) && together(vm));
