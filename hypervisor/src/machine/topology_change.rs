@@ -62,6 +62,9 @@ impl<P: Platform> Iommu<'_, P> {
         mut write: impl FnMut(RegisterChange) -> Result<(), E>,
     ) -> Result<(), ChangeError<E>> {
         let plan = topology.plan(change).map_err(ChangeError::Impossible)?;
+        if let Some(function) = plan.mixed() {
+            return Err(ChangeError::Impossible(Contradiction::Mixed(function)));
+        }
         let unknown = plan.writes().find(|(_, register)| register.is_none());
         if let Some((function, _)) = unknown {
             return Err(ChangeError::Impossible(Contradiction::NoControl(function)));

@@ -44,6 +44,7 @@ pub struct Plan<'t, 'a> {
     topology: &'t mut Topology<'a>,
     /// Functions that are taken out; they stand behind those in use.
     removed: usize,
+    mixed: Option<PciDevice>,
     kept: bool,
 }
 
@@ -57,7 +58,7 @@ impl<'a> Topology<'a> {
             node.before = node.group;
             node.marks = Marks::empty();
         }
-        let mut plan = Plan { topology: self, removed: 0, kept: false };
+        let mut plan = Plan { topology: self, removed: 0, mixed: None, kept: false };
         match change {
             Change::Access { function, control } => plan.set_access(function, control)?,
             Change::PeerToPeer { below, allowed } => plan.set_peer_to_peer(below, allowed)?,
@@ -110,6 +111,13 @@ impl Plan<'_, '_> {
         })
     }
 
+    /// A function of which some access control is switched on and some off, if that is the change: neither the
+    /// groups before nor those after hold while it is being made.
+    #[must_use]
+    pub fn mixed(&self) -> Option<PciDevice> {
+        self.mixed
+    }
+
     /// True if some function isolates less afterwards than before, by its access control.
     #[must_use]
     pub fn weakens(&self) -> bool {
@@ -139,8 +147,10 @@ impl Plan<'_, '_> {
             return Err(Contradiction::NoControl(function));
         }
         let (before, after) = (node.former, node.control());
-        let mixed = Node::loses(before, after) && Node::loses(after, before);
-        if mixed { Err(Contradiction::Mixed(function)) } else { Ok(()) }
+        if Node::loses(before, after) && Node::loses(after, before) {
+            self.mixed = Some(function);
+        }
+        Ok(())
     }
 
     fn set_peer_to_peer(&mut self, below: PciDevice, allowed: bool) -> Result<(), Contradiction> {

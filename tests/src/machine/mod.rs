@@ -12,6 +12,9 @@
 //!                                            └── Schedule, Sabotage
 //! ```
 //!
+//! The devices of a [`Config`] can be those of a topology ([`Config::with_topology`]), whose registers are a
+//! [`ConfigSpace`].
+//!
 //! Locks, outermost first: a P2M's, the platform's, a unit's, then those of pages and pools. What an
 //! access does happens under its unit's lock, so a completed invalidation has drained what was
 //! not put off on purpose (`late`).

@@ -1,5 +1,5 @@
-//! The kinds of machine that the tests of `service`, `contract`, `operator` and `machine` run on: what its units
-//! are, and what is behind every bus frame that nobody mapped.
+//! The kinds of machine that the tests of `service`, `contract`, `operator`, `machine` and `topology` run on: what its
+//! units are, and what is behind every bus frame that nobody mapped.
 //!
 //! They are compiled once and ask at run time. Two variables choose the kind, and where neither is set
 //! the test below has everything run again on each other kind. One of them, and some of the tests:

@@ -1,7 +1,6 @@
 //! Two cards on a conventional bus behind one bridge, which sends all their requests with an id of its own. Where each
-//! card is given to a guest by itself, the second one wins: the entry of the bridge's id is his, and DMA of
-//! the first card is translated by his table. ("Without properly working device groups" is what Xen says
-//! of it.)
+//! card is given to a guest by itself, as Xen does it, the second guest wins: the entry of the bridge's id
+//! names his table, and DMA of the first guest's card is translated by it.
 
 use pviommu_abi::{ContextId, Errno, PciDevice};
 use pviommu_hypervisor::topology::{BusNumbers, Function, Kind};

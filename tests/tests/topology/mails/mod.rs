@@ -1,6 +1,6 @@
 //! Questions that people ask about real machines, from their functions to what two guests get of them.
 //!
-//! Each file is one thread of a mailing list, and begins with its address and what was asked.
+//! Each is one thread of a mailing list, or one mistake that is known, and begins with what it was about.
 
 mod conventional_bridge;
 mod doorbells_in_the_way;

@@ -7,12 +7,12 @@ use pviommu_abi::{DeviceFlags, Errno, PciDevice, ReservedKind};
 use pviommu_hypervisor::{
     OptIns,
     platform::UnitId,
-    topology::{Function, MsiController, MsiPlatform, PeerToPeer, Regions, Window},
+    topology::{Acs, AcsBits, Function, MsiController, MsiPlatform, PeerToPeer, Regions, Window},
 };
 use pviommu_testbed::machine::{Config, ConfigSpace};
 
 use super::kit::{
-    at, drive, end, find, functions, machine, other, owner, ranges, stats, told, works,
+    at, drive, end, find, functions, machine, other, owner, ranges, stats, told, topology, works,
 };
 use crate::guest::{GUEST, OTHER, RW, err, with};
 
@@ -65,6 +65,30 @@ fn access_control_of_one_port_is_not_enough() {
     let space = ConfigSpace::new(&functions("switch-acs-one"));
     assert!(space.reaches(SECOND, ONE) && !space.reaches(ONE, SECOND));
     with(&machine(&functions("switch-acs-one"), None), |vm| {
+        assert_eq!(vm.bed.assign(GUEST, ONE), Ok(()));
+        assert_eq!(vm.bed.assign(OTHER, SECOND), Err(Errno::EBUSY));
+        end(vm);
+    });
+}
+
+/// A port that redirects, and by a vector of its own lets through what it likes.
+#[test]
+fn access_control_that_egress_control_overrides_is_not_enough() {
+    let mut functions = functions("switch-acs-both");
+    let port = find(&mut functions, "02:01.0");
+    let all = AcsBits::ISOLATION | AcsBits::EGRESS_CONTROL;
+    port.acs = Acs::Present { capability: all, control: all, at: 0 };
+    let space = ConfigSpace::new(&functions);
+    assert!(space.reaches(SECOND, ONE) && !space.reaches(ONE, SECOND));
+    let mut room = Vec::new();
+    let known = topology(&functions, &mut room);
+    let mut remedies = Vec::new();
+    known.remedies(SECOND, &mut |remedy| remedies.push(remedy.to_string()));
+    assert!(
+        remedies.iter().any(|it| it.contains("02:01.0") && it.contains("EgressControl")),
+        "{remedies:?}"
+    );
+    with(&machine(&functions, None), |vm| {
         assert_eq!(vm.bed.assign(GUEST, ONE), Ok(()));
         assert_eq!(vm.bed.assign(OTHER, SECOND), Err(Errno::EBUSY));
         end(vm);

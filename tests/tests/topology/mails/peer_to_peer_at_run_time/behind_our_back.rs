@@ -1,7 +1,7 @@
 //! Access control that somebody else has changed: it is so already, and what is nobody's is cut off.
 
 use pviommu_abi::{DeviceFlags, Errno};
-use pviommu_hypervisor::Fate;
+use pviommu_hypervisor::{Fate, topology::AcsBits};
 
 use super::{
     super::kit::{drive, end, other, owner, stats, told, works},
@@ -107,6 +107,23 @@ fn a_neighbour_behind_no_unit_taints_what_a_guest_has_when_it_is_let_through() {
         assert_eq!(drives.is_set(vm, PORTS[1], cleared), 1);
         assert_eq!(drives.fate(vm, ONE), Fate::Tainted);
         assert!(works(vm, ONE) && stats(vm.bed, ONE).tainted);
+        end(vm);
+    });
+}
+
+/// Another register than before, in both directions at once: what is open now is what counts.
+#[test]
+fn access_control_that_is_cleared_and_set_at_once_is_noticed_all_the_same() {
+    let mut room = Vec::new();
+    let mut drives = drives(&mut room);
+    with(&drives.config.clone(), |vm| {
+        let without_validation =
+            drives.space.control(PORTS[1]).unwrap() - AcsBits::SOURCE_VALIDATION;
+        assert_eq!(drives.is_set(vm, PORTS[1], without_validation), 0);
+        let cleared = (without_validation - REDIRECTION) | AcsBits::SOURCE_VALIDATION;
+        assert_eq!(vm.bed.assign(GUEST, ONE), Ok(()), "both");
+        assert_eq!(drives.is_set(vm, PORTS[1], cleared), 0, "they were together before");
+        assert!(drives.is_known_as_it_is() && drives.space.reaches(SECOND, ONE) && together(vm));
         end(vm);
     });
 }

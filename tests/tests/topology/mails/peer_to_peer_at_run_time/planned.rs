@@ -7,7 +7,7 @@ use pviommu_hypervisor::{
 };
 
 use super::{
-    super::kit::{at, drive, end, other, owner, told, works},
+    super::kit::{at, drive, end, functions, other, owner, told, topology, works},
     Drives, ONE, PORTS, REDIRECTION, SECOND, SWITCH, drives, drives_behind, owned, together,
 };
 use crate::guest::{GUEST, OTHER, Vm, with};
@@ -95,7 +95,29 @@ fn what_cannot_be_switched_is_refused_for_another_reason() {
             };
             assert_eq!(refused, Err(ChangeError::Impossible(expected)));
         }
+        // Neither the groups before nor those after hold in between.
+        let control = AcsBits::ISOLATION - REDIRECTION;
+        assert_eq!(drives.change(vm, Change::Access { function: PORTS[0], control }), Ok(()));
+        drives.space.take_written();
+        let control = AcsBits::REQUEST_REDIRECT;
+        let refused = drives.change(vm, Change::Access { function: PORTS[0], control });
+        assert_eq!(refused, Err(ChangeError::Impossible(Contradiction::Mixed(PORTS[0]))));
         assert!(drives.space.take_written().is_empty() && drives.is_known_as_it_is());
+        end(vm);
+    });
+}
+
+/// It is not known where the registers are: then it is not known either how to switch anything.
+#[test]
+fn ports_whose_registers_are_not_found_are_not_switched() {
+    let mut room = Vec::new();
+    let mut drives = drives(&mut room);
+    let mut without_place = Vec::new();
+    drives.topology = topology(&functions("switch-acs-both"), &mut without_place);
+    with(&drives.config.clone(), |vm| {
+        let refused = drives.send(vm, true);
+        assert_eq!(refused, Err(ChangeError::Impossible(Contradiction::NoControl(PORTS[0]))));
+        assert!(drives.space.take_written().is_empty() && !together(vm));
         end(vm);
     });
 }
