@@ -20,3 +20,6 @@ mod kit;
 mod model;
 mod query;
 mod switch;
+
+/// All of them.
+const ON_EVERY_KIND: &str = "";

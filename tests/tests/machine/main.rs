@@ -34,3 +34,6 @@ pub(crate) fn run<R>(config: &Config, body: impl FnOnce(&Bed<'_>) -> R) -> R {
 pub(crate) fn hand_made(memory: &Memory, levels: u8) -> HandMade<'_> {
     HandMade::of(kinds::unit().format(), memory, levels)
 }
+
+/// All of them.
+const ON_EVERY_KIND: &str = "";

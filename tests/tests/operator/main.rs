@@ -16,3 +16,6 @@ mod kinds;
 mod kit;
 mod look;
 mod stats;
+
+/// All of them.
+const ON_EVERY_KIND: &str = "";

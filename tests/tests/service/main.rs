@@ -35,3 +35,6 @@ mod superpages;
 mod tables;
 mod teardown;
 mod v7;
+
+/// All of them.
+const ON_EVERY_KIND: &str = "";

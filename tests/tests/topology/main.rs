@@ -24,3 +24,6 @@ mod mistakes;
 mod msi_doorbells;
 mod order;
 mod reserved_regions;
+
+/// Tests that have to do with units: what guests get of machines.
+const ON_EVERY_KIND: &str = "mails::";
