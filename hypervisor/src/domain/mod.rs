@@ -55,6 +55,9 @@ bitflags::bitflags! {
         /// the domain is trusted. Those others need the same, or the devices do
         /// ([`Risks::SPLIT_GROUP`](crate::Risks::SPLIT_GROUP)).
         const SPLIT_GROUPS = 1 << 2;
+        /// A device of whose group a function is behind no unit, for an ordinary guest: that function does DMA
+        /// everywhere, and the guest may reach its registers.
+        const UNTRANSLATED_NEIGHBOURS = 1 << 3;
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Device<'a> {
     functions: &'a [PciDevice],
     aliases: &'a [SourceId],
     facts: DeviceFacts,
-    /// One more than the number of its group, 0 if it is alone; and [`ABSENT`].
+    /// One more than the number of its group, 0 if it is alone; and [`ABSENT`] and [`BESIDE_UNTRANSLATED`].
     group: AtomicU64,
     risks: AtomicU32,
     pub(crate) faults: FaultLog,
@@ -87,16 +87,40 @@ impl<'a> Device<'a> {
         self.listed_group().filter(|_| !self.is_absent())
     }
 
+    /// The same, in a group with a function that is behind no unit: that does DMA everywhere, and whoever has
+    /// the device may reach its registers.
+    #[must_use]
+    pub fn beside_untranslated(self) -> Self {
+        self.set_beside_untranslated(true);
+        self
+    }
+
+    /// True if a function of its group is behind no unit.
+    #[must_use]
+    pub fn is_beside_untranslated(&self) -> bool {
+        self.group.load(Ordering::Acquire) & BESIDE_UNTRANSLATED != 0
+    }
+
+    /// Under the lock of groups.
+    pub(super) fn set_beside_untranslated(&self, beside: bool) {
+        self.set_flag(BESIDE_UNTRANSLATED, beside);
+    }
+
+    fn set_flag(&self, flag: u64, on: bool) {
+        let rest = self.group.load(Ordering::Acquire) & !flag;
+        self.group.store(rest | if on { flag } else { 0 }, Ordering::Release);
+    }
+
     /// The number of the group that it is of while it is there.
     pub(super) fn listed_group(&self) -> Option<u32> {
-        let word = self.group.load(Ordering::Acquire) & !ABSENT;
+        let word = self.group.load(Ordering::Acquire) & !FLAGS;
         word.checked_sub(1).and_then(|group| u32::try_from(group).ok())
     }
 
     /// Under the lock of groups.
     pub(super) fn set_group(&self, group: Option<u32>) {
-        let absent = self.group.load(Ordering::Acquire) & ABSENT;
-        self.group.store(group_word(group) | absent, Ordering::Release);
+        let flags = self.group.load(Ordering::Acquire) & FLAGS;
+        self.group.store(group_word(group) | flags, Ordering::Release);
     }
 
     /// The same, listed and not there yet: see [`Iommu::plug`](super::Iommu::plug).
@@ -114,8 +138,7 @@ impl<'a> Device<'a> {
 
     /// Under the lock of groups.
     pub(super) fn set_absent(&self, absent: bool) {
-        let group = self.group.load(Ordering::Acquire) & !ABSENT;
-        self.group.store(group | if absent { ABSENT } else { 0 }, Ordering::Release);
+        self.set_flag(ABSENT, absent);
     }
 
     /// The same, with risks that are accepted from the start. The log is told when that matters.
@@ -200,6 +223,9 @@ impl<'a> Device<'a> {
 
 /// It is not there, and of no group.
 const ABSENT: u64 = 1 << 63;
+/// In the word of a group: a function of it is behind no unit.
+const BESIDE_UNTRANSLATED: u64 = 1 << 62;
+const FLAGS: u64 = ABSENT | BESIDE_UNTRANSLATED;
 
 /// How the number of a group is kept.
 fn group_word(group: Option<u32>) -> u64 {

@@ -172,6 +172,7 @@ impl<P: Platform> Session<'_, P> {
             tainted: state.tainted,
             held: state.held.is_some() && state.held != pass,
             isolated: member.facts().contains(DeviceFacts::INTERRUPTS_ISOLATED),
+            untranslated: member.is_beside_untranslated(),
             risks: member.risks(),
         }
     }
@@ -250,6 +251,12 @@ impl<P: Platform> Session<'_, P> {
         if taker.alone {
             crate::report::warn!(
                 "pviommu: domain {id} has {function} without the rest of its group, as was accepted"
+            );
+        }
+        if taker.role == Role::Guest && device.is_beside_untranslated() {
+            crate::report::warn!(
+                "pviommu: domain {id} has {function}, and a function beside it is behind no unit, as was \
+                 accepted"
             );
         }
         let unsafe_one = |member: &&Device<'_>| {

@@ -60,7 +60,8 @@ impl<P: Platform> Iommu<'_, P> {
     /// `-ENODEV`: it is not behind an IOMMU. `-EBUSY`: it has an owner, or one of its group has another.
     /// `-EBADF`: one of them is broken, or was stopped because of its faults.
     /// `-EXDEV`: the unit of one cannot walk this machine's tables. `-EPERM`: one needs an opt-in that
-    /// `domain` does not have: its firmware uses memory of its own, or its interrupts are not isolated.
+    /// `domain` does not have: its firmware uses memory of its own, its interrupts are not isolated, or a
+    /// function beside it is behind no unit.
     /// `-EAGAIN`: the group is being changed, or given to another domain.
     /// `-EADDRINUSE`: what firmware needs is mapped otherwise. `-ENOMEM`, `-ENOSPC`:
     /// no table frame, no tag, no room. `-ESRCH`: the domain is dying. `-EIO`: a unit has failed.

@@ -11,6 +11,8 @@ pub struct NewGroup {
     fate: Fate,
     /// Functions join or leave its group, be they of a device that is listed or not.
     regrouped: bool,
+    /// A function of it is behind no unit.
+    untranslated: bool,
     /// Where its device is in the list.
     device: u32,
 }
@@ -44,7 +46,17 @@ impl NewGroup {
     /// The device is to be of group `group`; `None`: alone.
     #[must_use]
     pub fn new(group: Option<u32>) -> Self {
-        Self { group, fate: Fate::Unchanged, regrouped: false, device: 0 }
+        Self { group, fate: Fate::Unchanged, regrouped: false, untranslated: false, device: 0 }
+    }
+
+    /// The same, if a function of that group is behind no unit.
+    #[must_use]
+    pub fn beside_untranslated(self, untranslated: bool) -> Self {
+        Self { untranslated, ..self }
+    }
+
+    pub(super) fn is_beside_untranslated(&self) -> bool {
+        self.untranslated
     }
 
     /// The number of the group that it is to be in.

@@ -107,7 +107,10 @@ impl<'a, P> Iommu<'a, P> {
         self.group_changes.fetch_add(1, Ordering::AcqRel);
         let renamed = all().filter(|(device, new)| device.listed_group() != new.group());
         renamed.for_each(|(device, _)| device.set_group(None));
-        all().for_each(|(device, new)| device.set_group(new.group()));
+        for (device, new) in all() {
+            device.set_group(new.group());
+            device.set_beside_untranslated(new.is_beside_untranslated());
+        }
         self.group_changes.fetch_add(1, Ordering::AcqRel);
     }
 

@@ -16,6 +16,8 @@ bitflags::bitflags! {
         const SPLIT_GROUP = 1 << 0;
         /// It may be given to an ordinary guest although it can raise interrupts that it was not given.
         const UNSAFE_INTERRUPTS = 1 << 1;
+        /// It may be given to an ordinary guest although a function of its group is behind no unit.
+        const UNTRANSLATED_NEIGHBOUR = 1 << 2;
     }
 }
 

@@ -16,7 +16,7 @@ impl<P: Platform> Iommu<'_, P> {
     /// or after. Its group is given to nobody until [`approve`](Self::approve); who has it keeps it. And
     /// what can be reached is stopped, by [`IommuHw::stop`](crate::platform::IommuHw::stop): where one domain
     /// has devices of the group, those that are not its own; where several have, all of them, unless each
-    /// was given alone at that risk. [`restart`](Self::restart) refuses tainted devices.
+    /// was given alone at that risk; and all of them where a function behind no unit has come. [`restart`](Self::restart) refuses tainted devices.
     ///
     /// The number of devices that are tainted; each entry says what has become of its own, and the log
     /// is told.
@@ -79,7 +79,9 @@ impl<P: Platform> Iommu<'_, P> {
         let agreed = self.owners(members).all(|(_, alone)| alone);
         for member in members.iter_mut() {
             let owner = member.device(self.machine.devices).and_then(|it| it.state.lock().owner);
-            if owner.is_none() || several && !agreed {
+            // What is behind no unit cannot be stopped.
+            let exposed = member.is_beside_untranslated();
+            if owner.is_none() || exposed || several && !agreed {
                 member.worsen(Fate::Stopped);
             }
         }

@@ -117,7 +117,9 @@ impl<P: Platform> Iommu<'_, P> {
         }
         for (device, entry) in self.devices().iter().zip(groups) {
             let group = topology.group_of(device.function());
-            *entry = NewGroup::new(group.map(|group| group.number()));
+            let untranslated = group.is_some_and(|group| !group.is_translated());
+            let number = group.map(|group| group.number());
+            *entry = NewGroup::new(number).beside_untranslated(untranslated);
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ pub(crate) struct Member {
     pub(crate) held: bool,
     /// It can raise no interrupts but its own.
     pub(crate) isolated: bool,
+    /// A function of the group is behind no unit.
+    pub(crate) untranslated: bool,
     pub(crate) risks: Risks,
 }
 
@@ -54,7 +56,7 @@ pub(crate) enum Part {
 /// # Errors
 /// `-EBADF`: it would be given, and is not fit; or the group is tainted. `-EBUSY`: the device asked for has an owner, or this one
 /// has another, and they may not be apart. `-EAGAIN`: something else is being done with it. `-EPERM`: its
-/// interrupts are not isolated, and nobody has taken that risk.
+/// interrupts are not isolated, or a function beside it is behind no unit, and nobody has taken that risk.
 pub(crate) fn part_of(taker: &Taker, member: &Member) -> Result<Part, Errno> {
     let free = member.owner.is_none() && member.eligible;
     let given = free && (member.asked || !taker.alone);
@@ -75,9 +77,12 @@ pub(crate) fn part_of(taker: &Taker, member: &Member) -> Result<Part, Errno> {
     if member.held {
         return Err(Errno::EAGAIN);
     }
-    let accepted = taker.opt_ins.contains(OptIns::UNSAFE_INTERRUPTS)
-        || member.risks.contains(Risks::UNSAFE_INTERRUPTS);
-    if taker.role == Role::Guest && !member.isolated && !accepted {
+    let accepted = |opt_in, risk| taker.opt_ins.contains(opt_in) || member.risks.contains(risk);
+    let unsafe_interrupts =
+        !member.isolated && !accepted(OptIns::UNSAFE_INTERRUPTS, Risks::UNSAFE_INTERRUPTS);
+    let exposed = member.untranslated
+        && !accepted(OptIns::UNTRANSLATED_NEIGHBOURS, Risks::UNTRANSLATED_NEIGHBOUR);
+    if taker.role == Role::Guest && (unsafe_interrupts || exposed) {
         return Err(Errno::EPERM);
     }
     Ok(if given { Part::Given } else { Part::Stays })

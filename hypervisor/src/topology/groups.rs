@@ -110,6 +110,14 @@ impl<'t> Group<'t> {
         self.first.group.size
     }
 
+    /// True if all that its members send goes through a unit. Bridges, and registers of the root complex, send
+    /// nothing that matters.
+    #[must_use]
+    pub fn is_translated(&self) -> bool {
+        let quiet = |it: &Function| it.buses.is_some() || it.is_host_bridge();
+        self.members().all(|member| member.unit.is_some() || quiet(member))
+    }
+
     /// Its members, in the order of their numbers.
     pub fn members(&self) -> impl Iterator<Item = &'t Function> + use<'t> {
         self.member_nodes().map(|node| &node.facts)

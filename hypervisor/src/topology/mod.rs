@@ -53,6 +53,8 @@
 //!     .with_aliases(ids.get(1..).unwrap_or_default()) // beside its own
 //!     .with_group(group.number())
 //!     .with_facts(DeviceFacts::INTERRUPTS_ISOLATED);
+//! // Of a group with a function that is behind no unit: `beside_untranslated`.
+//! assert!(group.is_translated());
 //! assert_eq!(group.size(), 2, "two functions of a conventional device reach each other");
 //! for tie in group.ties() {
 //!     println!("{tie}");

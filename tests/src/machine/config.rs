@@ -68,6 +68,8 @@ pub struct DeviceConfig {
     pub aliases: Vec<PciDevice>,
     /// Those with the same number are given to one domain or to none.
     pub group: Option<u32>,
+    /// A function of its group is behind no unit.
+    pub beside_untranslated: bool,
     /// What the embedder vouches for.
     pub facts: DeviceFacts,
     /// The risks that are accepted with it from the start.
@@ -224,6 +226,7 @@ impl Default for DeviceConfig {
             functions: Vec::new(),
             aliases: Vec::new(),
             group: None,
+            beside_untranslated: false,
             facts: DeviceFacts::INTERRUPTS_ISOLATED,
             risks: Risks::empty(),
         }

@@ -58,6 +58,9 @@ fn device(
         functions: functions[1..].to_vec(),
         aliases,
         group: topology.group_of(first.address).map(|group| group.number()),
+        beside_untranslated: topology
+            .group_of(first.address)
+            .is_some_and(|group| !group.is_translated()),
         facts: if isolated { DeviceFacts::INTERRUPTS_ISOLATED } else { DeviceFacts::empty() },
         ..DeviceConfig::default()
     })

@@ -92,6 +92,8 @@ fn start(config: &Config, body: &mut dyn FnMut(&Bed<'_>)) -> Result<(), SetupErr
             let device = device.with_functions(&d.functions).with_aliases(aliases);
             let device = device.with_facts(d.facts).with_risks(d.risks);
             let device = if d.absent { device.unplugged() } else { device };
+            let exposed = d.beside_untranslated;
+            let device = if exposed { device.beside_untranslated() } else { device };
             match d.group {
                 Some(group) => device.with_group(group),
                 None => device,

@@ -1,4 +1,5 @@
-//! A device whose interrupts are not isolated goes to no ordinary guest, unless somebody takes that risk.
+//! A device whose interrupts are not isolated, or beside which something does DMA past all units, goes to no
+//! ordinary guest, unless somebody takes that risk.
 
 use pviommu_abi::{DeviceFlags, Errno, PciDevice};
 use pviommu_hypervisor::{DeviceFacts, OptIns, Risks, Role, Scope};
@@ -58,6 +59,43 @@ fn the_risk_is_taken_for_the_device_its_group_or_the_domain() {
         assert_eq!(vm.bed.assign(GUEST, DEVICE), Ok(()));
         vm.end();
     });
+}
+
+/// The machine of [`config`], with a function in the group that is behind no unit.
+fn beside_untranslated() -> Config {
+    let mut config = config();
+    config.devices[..3].iter_mut().for_each(|device| device.beside_untranslated = true);
+    config
+}
+
+/// INV-46: it does DMA everywhere, and a guest that may reach its registers does, too.
+#[test]
+fn a_group_with_a_function_behind_no_unit_goes_to_no_ordinary_guest() {
+    with(&beside_untranslated(), |vm| {
+        for device in GROUP {
+            assert_eq!(vm.bed.assign(GUEST, device), Err(Errno::EPERM));
+        }
+        assert_eq!(owners(vm.bed), [None; 3]);
+        let accept = |scope| {
+            let risk = Risks::UNTRANSLATED_NEIGHBOUR;
+            assert_eq!(vm.bed.iommu().accept_risks(BESIDE, scope, risk), Ok(()));
+            vm.bed.assign(GUEST, DEVICE)
+        };
+        assert_eq!(accept(Scope::Device), Err(Errno::EPERM), "it is the risk of all");
+        assert_eq!(accept(Scope::Group), Ok(()));
+        vm.end();
+    });
+    for (role, opt_ins) in
+        [(Role::Hardware, OptIns::empty()), (Role::Guest, OptIns::UNTRANSLATED_NEIGHBOURS)]
+    {
+        let mut config = beside_untranslated();
+        (config.domains[0].role, config.domains[0].opt_ins) = (role, opt_ins);
+        with(&config, |vm| {
+            assert_eq!(vm.bed.assign(OTHER, DEVICE), Err(Errno::EPERM));
+            assert_eq!(vm.bed.assign(GUEST, DEVICE), Ok(()));
+            vm.end();
+        });
+    }
 }
 
 #[test]

@@ -161,6 +161,11 @@ fn a_neighbour_behind_no_unit_counts_when_drives_are_joined() {
         };
         let change = Change::PeerToPeer { below: SWITCH, allowed: true };
         assert_eq!(vm.bed.iommu().change_topology(topology, change, groups, write), Ok(()));
+        assert_eq!(
+            vm.bed.assign(GUEST, ONE),
+            Err(Errno::EPERM),
+            "the neighbour does DMA everywhere"
+        );
         end(vm);
     });
 }
