@@ -12,8 +12,7 @@ use crate::{
     domain::{Background, DefaultMap, GroupRule},
     format::{LeafAttributes, pages_at, with_format},
     machine::{Device, Home},
-    platform::DeviceFacts,
-    platform::{Platform, UnitFeatures},
+    platform::{DeviceFacts, Platform, UnitFeatures},
     policy,
 };
 

@@ -9,8 +9,7 @@ use super::{Device, EditRoom, Home, Move, Risks, Ticket};
 use crate::{
     context::{End, Session},
     domain::{DomainIommu, GroupRule, OptIns, Role},
-    platform::DeviceFacts,
-    platform::Platform,
+    platform::{DeviceFacts, Platform},
     policy::{self, Member, Part, Taker},
     table::Stash,
 };

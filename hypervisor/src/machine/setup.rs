@@ -10,8 +10,7 @@ use crate::{
     domain::DomainIommu,
     format::FormatKind,
     platform::{Platform, SourceId, TableShape, UnitId},
-    reserved::MAX_RESERVED,
-    reserved::Reserved,
+    reserved::{MAX_RESERVED, Reserved},
 };
 
 /// What the machine consists of, in memory the embedder lends.

@@ -72,16 +72,22 @@
 //! * *Devices obey their own access control.* A function whose capability says that it redirects, does.
 //! * *There is no multicast*: no port has the multicast capability switched on.
 //! * *Access control was switched on* ([`enabling`]) before the facts were read.
-//! * *Vendors say the truth* about functions that do no peer-to-peer without a capability that says so.
+//! * *Vendors say the truth* about functions that do no peer-to-peer without a capability that says so, virtual
+//!   functions of these among them.
+//! * *Host bridge functions send nothing* to others of their slot: they are registers of the root complex.
 //!
 //! And these are assumed although they may not be so, because nobody can know:
 //!
 //! * A function of a multifunction device, a root port or a switch port *without the capability* lets
 //!   requests through. So does one of which it is not known.
-//! * A port that lacks *one* of the four controls lets through all that the others would stop.
+//! * A port that lacks *one* of the four controls lets through all that the others would stop. *Egress
+//!   control*, where it is on, overrides redirection: its vector is not looked at.
 //! * *Bridges have registers* that can be reached from the open bus below them, and so belong to its
 //!   group. Nobody loses by that: they are not given to guests.
 //! * An *endpoint inside a switch* reaches, and is reached by, all that is in it and below it.
+//! * A port inside a switch that may use *ids of its neighbours* opens the switch.
+//! * A root port of an Intel chipset without the capability isolates only where the *chipset's registers* are
+//!   seen to be reachable.
 //! * A *phantom function* may use the number of a real one.
 //! * What is tied to a bridge reaches all that is *below* it.
 

@@ -17,8 +17,7 @@ use pviommu_abi::PciDevice;
 
 use super::{Function, InterruptReason, Window, frames_of};
 use crate::{
-    platform::DeviceFacts,
-    platform::{Access, UnitId},
+    platform::{Access, DeviceFacts, UnitId},
     reserved::{Reserved, ReservedKind},
 };
 
