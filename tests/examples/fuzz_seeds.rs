@@ -1,14 +1,19 @@
-//! Writes the seeds of the fuzz target: `fuzz_seeds fuzz/seeds/hypercall`.
+//! Writes the seeds of all fuzz targets: `fuzz_seeds fuzz/seeds`.
 
 use std::{env, fs, io, path::Path};
+
+use pviommu_testbed::fuzzing::TARGETS;
 
 fn main() -> io::Result<()> {
     let Some(directory) = env::args_os().nth(1) else {
         return Err(io::Error::other("usage: fuzz_seeds DIRECTORY"));
     };
-    fs::create_dir_all(&directory)?;
-    for (name, input) in pviommu_testbed::fuzzing::seeds() {
-        fs::write(Path::new(&directory).join(name), input.to_bytes())?;
+    for target in TARGETS {
+        let directory = Path::new(&directory).join(target.name);
+        fs::create_dir_all(&directory)?;
+        for (name, bytes) in (target.seeds)() {
+            fs::write(directory.join(name), bytes)?;
+        }
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! What a fuzzer feeds to the hypercall, and what must hold whatever it feeds.
+//! What a fuzzer feeds to the hypercall, and what must hold whatever it feeds. What it feeds to the formats of
+//! tables is in [`format`](mod@format), and to the topology in [`topology`](mod@topology).
 //!
 //! ```text
 //!  bytes ──► Input ──► Operation, Operation, ... ──► machine and service ──► oracles
@@ -27,12 +28,14 @@
 mod batch;
 mod copies;
 mod entry;
+pub mod format;
 mod input;
 mod manage;
 mod printing;
 mod script;
 mod seeds;
 mod seeds_ext;
+pub mod topology;
 mod world;
 
 pub use input::{Batch, Call, Element, Input, Operation, Place};
@@ -41,11 +44,63 @@ pub use seeds::seeds;
 /// Name of the environment variable that has every operation printed with what came of it.
 pub const PRINT: &str = "PVIOMMU_FUZZ_PRINT";
 
-/// Runs one input.
+/// A fuzz target.
+#[derive(Debug)]
+pub struct Target {
+    /// Its name.
+    pub name: &'static str,
+    /// Runs one input, and panics if an oracle fails.
+    pub run: fn(&[u8]),
+    /// The seeds that are made from code, by name.
+    pub seeds: fn() -> Vec<(String, Vec<u8>)>,
+}
+
+/// All of them.
+pub const TARGETS: [Target; 3] = [
+    Target { name: "hypercall", run: hypercall, seeds: hypercall_seeds },
+    Target { name: "format", run: format, seeds: format_seeds },
+    Target { name: "topology", run: topology, seeds: topology_seeds },
+];
+
+/// Runs one input of `hypercall`.
 ///
 /// # Panics
 /// If an oracle fails.
 pub fn hypercall(data: &[u8]) {
-    let print = std::env::var_os(PRINT).is_some();
-    world::run(&Input::from_bytes(data), print);
+    world::run(&Input::from_bytes(data), prints());
+}
+
+/// Runs one input of `format`.
+///
+/// # Panics
+/// If an oracle fails.
+pub fn format(data: &[u8]) {
+    format::run(data, prints());
+}
+
+/// Runs one input of `topology`.
+///
+/// # Panics
+/// If an oracle fails.
+pub fn topology(data: &[u8]) {
+    topology::run(data, prints());
+}
+
+fn prints() -> bool {
+    std::env::var_os(PRINT).is_some()
+}
+
+fn hypercall_seeds() -> Vec<(String, Vec<u8>)> {
+    seeds().into_iter().map(|(name, input)| (name.into(), input.to_bytes())).collect()
+}
+
+fn format_seeds() -> Vec<(String, Vec<u8>)> {
+    let bytes = |samples: Vec<format::Sample>| {
+        samples.into_iter().flat_map(format::Sample::to_bytes).collect()
+    };
+    format::seeds().into_iter().map(|(name, samples)| (name.into(), bytes(samples))).collect()
+}
+
+fn topology_seeds() -> Vec<(String, Vec<u8>)> {
+    topology::seeds().into_iter().map(|(name, input)| (name, input.to_bytes())).collect()
 }
