@@ -32,6 +32,9 @@ pub enum Contradiction {
     Unconnected(PciDevice, PciDevice),
     /// This virtual function has no physical one, or it is not listed, or is virtual itself.
     NoPhysical(PciDevice),
+    /// This virtual function is on a bus that another bridge leads to than the one above its physical function, the
+    /// second.
+    NotBeside(PciDevice, PciDevice),
     /// This function sends in the name of this one, which is not listed.
     NoSender(PciDevice, PciDevice),
     /// A list of firmware's is not in order, from this function on.
@@ -74,6 +77,10 @@ impl fmt::Display for Contradiction {
             Self::NoPhysical(function) => {
                 write!(f, "the physical function of virtual function {function} is not listed")
             }
+            Self::NotBeside(function, physical) => write!(
+                f,
+                "virtual function {function} and its physical one, {physical}, are not below the same bridge"
+            ),
             Self::NoSender(function, sender) => {
                 write!(f, "{function} sends in the name of {sender}, which is not listed")
             }
@@ -137,8 +144,9 @@ impl Nodes<'_> {
             }
             // Buses are entered from lower numbers only, so the bridge to this one has been seen.
             let above = map.get(address.bus);
-            if let Some(bridge) = above.filter(|_| !function.is_virtual()) {
-                if !self.leads_to(bridge, address.bus) {
+            if let Some(bridge) = above {
+                // Virtual functions have buses that a bridge only keeps free for them.
+                if !function.is_virtual() && !self.leads_to(bridge, address.bus) {
                     let bridge = self.facts(bridge).map_or(address, |it| it.address);
                     return Err(Contradiction::Unconnected(address, bridge));
                 }
@@ -207,8 +215,8 @@ impl Nodes<'_> {
         at == Some(outer)
     }
 
-    /// Connects virtual functions to what is above their physical ones, and checks names.
-    fn connect_virtual(&mut self) -> Result<(), Contradiction> {
+    /// Checks that virtual functions are below what is above their physical ones, and checks names.
+    fn connect_virtual(&self) -> Result<(), Contradiction> {
         for node in 0..self.count() {
             let Some(function) = self.facts(node).copied() else { continue };
             let address = function.address;
@@ -223,9 +231,9 @@ impl Nodes<'_> {
             let physical = function.physical.and_then(|physical| self.find(physical));
             let real = |node: &u32| self.facts(*node).is_some_and(|it| !it.is_virtual());
             let physical = physical.filter(real).ok_or(Contradiction::NoPhysical(address))?;
-            let above = self.above(physical).unwrap_or(NONE);
-            if let Some(node) = self.at(node) {
-                node.above = above;
+            let of = self.facts(physical).map_or(address, |it| it.address);
+            if self.above(node) != self.above(physical) || address.seg != of.seg {
+                return Err(Contradiction::NotBeside(address, of));
             }
         }
         Ok(())

@@ -78,7 +78,10 @@ impl Topology<'_> {
 }
 
 /// The ids that a bridge may put in place of that of a request from below.
-fn taken_over_by(bridge: &Function, above: Option<&Function>) -> impl Iterator<Item = SourceId> {
+pub(super) fn taken_over_by(
+    bridge: &Function,
+    above: Option<&Function>,
+) -> impl Iterator<Item = SourceId> {
     let hidden = quirks::hides_pcie(&bridge.identity)
         && above.is_some_and(|up| up.kind.is_pcie() && up.kind != Kind::PcieToPciBridge);
     let (own, of_bus) = match bridge.kind {

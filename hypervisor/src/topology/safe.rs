@@ -19,6 +19,7 @@ use pviommu_abi::PciDevice;
 
 use super::{
     DirectRange, Firmware, IdAlias, Kind, Node, REGIONS, Reason,
+    ids::taken_over_by,
     isolation::Surroundings,
     node::{Marks, NONE, Nodes},
     quirks,
@@ -123,13 +124,43 @@ impl Nodes<'_> {
         let mut before: Option<(PciDevice, u32)> = None;
         for alias in aliases {
             let Some(node) = self.find(alias.function) else { continue };
-            let same = before.filter(|(id, _)| *id == alias.id.0).map(|(_, node)| node);
-            for other in self.find(alias.id.0).into_iter().chain(same) {
-                self.tie_beside(node, other, Reason::FirmwareAlias);
-                self.share(node, other);
+            match before.filter(|(id, _)| *id == alias.id.0) {
+                // That one is tied to all others who have it.
+                Some((_, same)) => self.tie_alias(node, same),
+                None => self.tie_users(node, alias.id.0),
             }
             before = Some((alias.id.0, node));
         }
+    }
+
+    /// Ties `node` to all whose requests may carry `id` without firmware's saying so.
+    fn tie_users(&mut self, node: u32, id: PciDevice) {
+        let (first, end) = self.bus(id.sbdf() >> 8);
+        for other in first..end {
+            let Some(function) = self.facts(other) else { continue };
+            let carries = function.address == id
+                || quirks::may_use_any_id(&function.identity)
+                || quirks::aliases(function).contains(id.devfn)
+                || quirks::phantoms(function).contains(id.devfn);
+            if carries {
+                self.tie_alias(node, other);
+            }
+        }
+        // A bridge that is tied to what is below it, where it puts the id in place of theirs.
+        let bridge = (first..end).find_map(|below| self.above(below));
+        let takes_over = bridge.and_then(|bridge| self.facts(bridge)).is_some_and(|facts| {
+            let above = bridge.and_then(|bridge| self.above(bridge));
+            let above = above.and_then(|above| self.facts(above));
+            taken_over_by(facts, above).any(|taken| taken.0 == id)
+        });
+        if let Some(bridge) = bridge.filter(|_| takes_over) {
+            self.tie_alias(node, bridge);
+        }
+    }
+
+    fn tie_alias(&mut self, node: u32, other: u32) {
+        self.tie_beside(node, other, Reason::FirmwareAlias);
+        self.share(node, other);
     }
 
     /// Ties functions that firmware has use the same memory.

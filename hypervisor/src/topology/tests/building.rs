@@ -51,6 +51,30 @@ fn what_cannot_be_is_refused_with_the_functions_that_say_so() {
     assert_eq!(more.map(|_| ()).unwrap_err(), Contradiction::TooMany(1));
 }
 
+/// It could be taken for what the other bridge sends, and would be tied to nothing there.
+#[test]
+fn a_virtual_function_on_a_bus_of_another_bridge_is_refused() {
+    let ports = [
+        bridge("00:01.0", Kind::RootPort, 1, 2),
+        bridge("00:02.0", Kind::PcieToPciBridge, 3, 3),
+        endpoint("01:00.0"),
+    ];
+    let of = |name| {
+        let (physical, traits) = (Some(at("01:00.0")), Traits::VIRTUAL);
+        let virtual_function = Function { physical, traits, ..endpoint(name) };
+        ports.into_iter().chain([virtual_function]).collect::<Vec<_>>()
+    };
+    for elsewhere in ["03:00.0", "00:03.0", "04:00.0"] {
+        let error = Contradiction::NotBeside(at(elsewhere), at("01:00.0"));
+        assert_eq!(refused(&of(elsewhere)), error);
+    }
+    for beside in ["01:00.1", "02:00.0"] {
+        let mut room = nodes(&of(beside), 0);
+        let topology = build(&mut room, 4);
+        assert_eq!(topology.above(at(beside)).unwrap().address, at("00:01.0"));
+    }
+}
+
 #[test]
 fn functions_may_come_in_any_order() {
     let mut functions = switch();
@@ -135,6 +159,26 @@ fn what_firmware_says_ties_functions_and_has_to_be_in_order() {
     let firmware = Firmware { direct: &reversed, ..firmware };
     let unsorted = Topology::build(&mut room, 5, firmware, Mode::Safe).map(|_| ()).unwrap_err();
     assert_eq!(unsorted, Contradiction::NotSorted(at("00:04.0")));
+}
+
+/// The id is no function's own: it is a phantom's, or what a bridge puts in place of those below it.
+#[test]
+fn who_has_by_firmware_an_id_that_others_carry_moves_with_them() {
+    let functions = [
+        Function { phantom_bits: 1, ..endpoint("00:02.0") },
+        endpoint("00:03.0"),
+        endpoint("00:04.0"),
+        bridge("00:05.0", Kind::PcieToPciBridge, 1, 1),
+        endpoint("01:01.0"),
+    ];
+    let alias = |function, id| IdAlias { function: at(function), id: SourceId(at(id)) };
+    let aliases = [alias("00:03.0", "00:02.4"), alias("00:04.0", "01:00.0")];
+    let firmware = Firmware { aliases: &aliases, ..Firmware::default() };
+    let mut room = nodes(&functions, 0);
+    let topology = Topology::build(&mut room, 5, firmware, Mode::Safe).unwrap();
+    assert_eq!(groups(&topology), ["00:02.0 00:03.0", "00:04.0 00:05.0 01:01.0"]);
+    assert_eq!(topology.moves_with(at("00:03.0")), Some(at("00:02.0")));
+    assert_eq!(topology.moves_with(at("01:01.0")), Some(at("00:04.0")));
 }
 
 #[test]

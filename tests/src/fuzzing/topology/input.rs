@@ -21,10 +21,10 @@ pub struct Input {
 }
 
 /// The machine has AMD's table of units.
-pub const AMD: u8 = 1 << 0;
+pub(super) const AMD: u8 = 1 << 0;
 /// [`Facts::place`] and [`Facts::buses`] are the numbers of buses. Else the first chooses the bridge above, and
 /// the buses of the second that are free behind those in use: so most inputs are machines.
-pub const AS_IT_IS: u8 = 1 << 1;
+pub(super) const AS_IT_IS: u8 = 1 << 1;
 
 /// One of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,16 +70,16 @@ pub struct Facts {
 }
 
 /// It has bus numbers.
-pub const BRIDGE: u8 = 1 << 4;
+pub(super) const BRIDGE: u8 = 1 << 4;
 /// It is virtual.
-pub const VIRTUAL: u8 = 1 << 5;
+pub(super) const VIRTUAL: u8 = 1 << 5;
 /// It is in segment 1.
-pub const SEGMENT: u8 = 1 << 6;
+pub(super) const SEGMENT: u8 = 1 << 6;
 /// It sends in the name of another one.
-pub const IN_THE_NAME: u8 = 1 << 7;
+pub(super) const IN_THE_NAME: u8 = 1 << 7;
 
 /// Bit of [`Facts::traits`]: it is behind no unit.
-pub const NO_UNIT: u8 = 1 << 5;
+pub(super) const NO_UNIT: u8 = 1 << 5;
 
 /// A function whose facts are read from configuration space.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -108,13 +108,13 @@ pub struct Change {
 }
 
 /// The change is kept.
-pub const KEEP: u8 = 1 << 2;
+pub(super) const KEEP: u8 = 1 << 2;
 /// Peer-to-peer is allowed.
-pub const ALLOWED: u8 = 1 << 3;
+pub(super) const ALLOWED: u8 = 1 << 3;
 /// Bits of [`Change::what`] that say which change it is.
-pub const WHICH: u8 = 3;
+pub(super) const WHICH: u8 = 3;
 /// Functions come.
-pub const ADD: u8 = 2;
+pub(super) const ADD: u8 = 2;
 
 impl Config {
     /// The bytes of configuration space.
