@@ -26,7 +26,7 @@ readonly STEPS=(
     "loom      the table's races, in every interleaving of two CPUs"
     "bench     the benchmarks run, and the cost of groups does not explode"
     "replay    every bundled trace, and every breakage noticed"
-    "fuzz      the hypercall with arbitrary registers and memory, for FUZZ_SECONDS (30)"
+    "fuzz      the hypercall with arbitrary registers and memory, for FUZZ_SECONDS (30); formats and topology, a third"
     "msrv      the crates with the oldest compiler they promise"
     "deny      licences, sources and duplicates of dependencies"
     "sabotage  every patch that breaks the service makes its test fail"
@@ -236,15 +236,27 @@ step_replay() {
     done
 }
 
+# One target for so many seconds, with what else libFuzzer takes.
+fuzz() {
+    local target=$1 seconds=$2
+    mkdir -p "fuzz/corpus/$target"
+    cargo +nightly fuzz run --sanitizer none "$target" \
+        "fuzz/corpus/$target" "fuzz/seeds/$target" -- "${@:3}" \
+        -timeout=20 -max_total_time="$seconds" -print_final_stats=1
+}
+
 step_fuzz() {
     need_c
     need_toolchain nightly
     need_cargo_fuzz
-    mkdir -p fuzz/corpus/hypercall
+    local seconds=${FUZZ_SECONDS:-30} third
+    # 0 would be for ever.
+    third=$((seconds < 3 ? 1 : seconds / 3))
     # There is next to no unsafe code to watch, and without a sanitizer it is twice as fast.
-    cargo +nightly fuzz run --sanitizer none hypercall \
-        fuzz/corpus/hypercall fuzz/seeds/hypercall -- -dict=fuzz/hypercall.dict \
-        -max_len=2048 -timeout=20 -max_total_time="${FUZZ_SECONDS:-30}" -print_final_stats=1
+    cargo +nightly fuzz build --sanitizer none
+    fuzz hypercall "$seconds" -dict=fuzz/hypercall.dict -max_len=2048
+    fuzz format "$third" -max_len=1024
+    fuzz topology "$third" -max_len=4096
 }
 
 step_msrv() {

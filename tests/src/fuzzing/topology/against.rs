@@ -4,14 +4,11 @@ use std::collections::BTreeSet;
 
 use pviommu_hypervisor::topology::{Acs, AcsBits, Function, Kind as ItsKind, Traits};
 
-use super::{layout::Machine, snapshot::Snapshot};
+use super::{input::FUNCTIONS, layout::Machine, snapshot::Snapshot};
 use crate::pci::{
     Buses, Capture, Captured, Kind, Name,
     fabric::{Assumptions, Fabric},
 };
-
-/// Most functions: the fabric sends a request from each to each.
-const MOST: usize = 40;
 
 /// Compares groups with what requests reach; false if the fabric cannot have such a machine.
 pub(super) fn compare(machine: &Machine, snapshot: &Snapshot) -> bool {
@@ -32,7 +29,7 @@ pub(super) fn compare(machine: &Machine, snapshot: &Snapshot) -> bool {
 /// What the fabric knows nothing of: firmware's tables, other segments, an operator's word, shared registers.
 fn capture(machine: &Machine, functions: &[Function]) -> Option<Capture> {
     let told = machine.amd_ivrs || !machine.aliases.is_empty() || !machine.direct.is_empty();
-    if told || functions.is_empty() || functions.len() > MOST || share_registers(functions) {
+    if told || functions.is_empty() || functions.len() > FUNCTIONS || share_registers(functions) {
         return None;
     }
     let mut capture = Capture::new("fuzzed".into(), 0);

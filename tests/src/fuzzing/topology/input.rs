@@ -2,10 +2,10 @@
 
 use arbitrary::Unstructured;
 
-/// Most items of an input, and most functions among them; what is behind is not read.
-const ITEMS: usize = 80;
-/// Most functions of a machine.
-pub(super) const FUNCTIONS: usize = 64;
+/// Most items of an input; what is behind is not read.
+const ITEMS: usize = 64;
+/// Most functions of a machine to begin with: what is asked of each pair is not for more.
+pub(super) const FUNCTIONS: usize = 40;
 /// Longest run of bytes of configuration space.
 const RUN: usize = 64;
 /// Most runs.

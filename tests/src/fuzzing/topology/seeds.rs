@@ -4,7 +4,10 @@ use std::path::Path;
 
 use super::{
     facts::IDENTITIES,
-    input::{ADD, ALLOWED, AS_IT_IS, BRIDGE, Change, Config, Facts, Input, Item, KEEP, VIRTUAL},
+    input::{
+        ADD, ALLOWED, AS_IT_IS, BRIDGE, Change, Config, FUNCTIONS, Facts, Input, Item, KEEP,
+        VIRTUAL,
+    },
 };
 use crate::pci::{self, Capture, Captured, Kind};
 
@@ -25,14 +28,29 @@ const GAP: usize = 4;
 #[must_use]
 pub fn seeds() -> Vec<(String, Input)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("pci");
-    let mut seeds = Vec::new();
+    let mut seeds = vec![("firmware-names-what-others-carry".into(), firmware())];
     for (file, most) in FILES {
         let captures = pci::open(&directory.join(file)).unwrap();
-        let inputs = captures.iter().map(|it| (it.name.replace(':', "-"), input(it)));
+        let inputs = captures
+            .iter()
+            .filter(|it| it.functions.len() <= FUNCTIONS)
+            .map(|it| (it.name.replace(':', "-"), input(it)));
         let small = inputs.filter(|(_, input)| input.to_bytes().len() <= LARGEST);
         seeds.extend(small.take(most));
     }
     seeds
+}
+
+/// Firmware gives functions an id of a phantom's, and one that a bridge puts in place of those below it.
+fn firmware() -> Input {
+    let at = |place, devfn, kind, traits| Facts { place, devfn, kind, traits, ..Facts::default() };
+    let bridge = Facts { buses: [1, 1], ..at(0, 0x28, 6 | BRIDGE, 0) };
+    let functions =
+        [at(0, 0x10, 0, 0x40), at(0, 0x18, 0, 0), at(0, 0x20, 0, 0), bridge, at(1, 8, 0, 0)];
+    let mut items: Vec<_> = functions.map(Item::Function).to_vec();
+    items.push(Item::Alias { function: 1, bus: 0, devfn: 0x14 });
+    items.push(Item::Alias { function: 2, bus: 1, devfn: 0 });
+    Input { flags: AS_IT_IS, items }
 }
 
 fn input(capture: &Capture) -> Input {
