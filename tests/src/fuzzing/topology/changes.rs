@@ -119,7 +119,9 @@ fn check_functions(before: &Snapshot, after: &Snapshot, plan: &Plan<'_, '_>, ask
     match asked {
         Asked::Access(function, control) => {
             let of = expected.iter_mut().find(|it| it.address == *function).expect("it is there");
-            let Acs::Present { capability, .. } = of.acs else { panic!("{function} has none") };
+            let Acs::Present { capability, .. } = of.acs else {
+                unreachable!("{function} has none")
+            };
             of.acs = of.acs.with_control(*control & capability);
             assert!(altered.iter().eq([&function.sbdf()]), "altered by {asked:?}: {altered:x?}");
         }
