@@ -14,7 +14,7 @@ const RUNS: usize = 32;
 /// One input.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Input {
-    /// [`AMD`], [`AS_IT_IS`].
+    /// `AMD`, `AS_IT_IS`.
     pub flags: u8,
     /// What there is, and what happens.
     pub items: Vec<Item>,
@@ -49,7 +49,7 @@ pub struct Facts {
     pub place: u8,
     /// Device and function.
     pub devfn: u8,
-    /// Bits 0 to 3: which kind. Then [`BRIDGE`], [`VIRTUAL`], [`SEGMENT`], [`IN_THE_NAME`].
+    /// Bits 0 to 3: which kind. Then `BRIDGE`, `VIRTUAL`, `SEGMENT`, `IN_THE_NAME`.
     pub kind: u8,
     /// [`Traits`](pviommu_hypervisor::topology::Traits) in bits 0 to 4, behind no unit, two bits of phantoms.
     pub traits: u8,
@@ -97,7 +97,7 @@ pub struct Config {
 /// What changes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Change {
-    /// Bits 0 and 1: access control, peer-to-peer, functions come, functions go. [`KEEP`], [`ALLOWED`].
+    /// Bits 0 and 1: access control, peer-to-peer, functions come, functions go. `KEEP`, `ALLOWED`.
     pub what: u8,
     /// Which function, by its place among those that are there.
     pub function: u8,
