@@ -50,7 +50,7 @@ impl<'a> Bytes<'a> {
     /// The `N` bytes from `at` on.
     pub(super) fn array<const N: usize>(&self, at: usize) -> Result<[u8; N], AcpiError> {
         let found = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());
-        found.copied().ok_or_else(|| self.error(at, Problem::Truncated(N)))
+        found.copied().ok_or_else(|| self.error(0, Problem::Truncated(at.saturating_add(N))))
     }
 
     pub(super) fn u8(&self, at: usize) -> Result<u8, AcpiError> {

@@ -23,7 +23,7 @@ impl AcpiError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Problem {
-    /// This many bytes are needed, and the table or the structure ends before.
+    /// This many bytes are needed from here on, and the table or the structure ends before.
     Truncated(usize),
     /// This is not the table that was asked for.
     Signature([u8; 4]),
