@@ -97,7 +97,10 @@ fn tables() -> Vec<Vec<u8>> {
     ];
     let mut tables = vec![kit::dmar(&whole), kit::ivrs(&blocks)];
     #[cfg(all(feature = "vtd", feature = "amdvi"))]
-    tables.extend(crate::recorded::DMAR.iter().chain(&crate::recorded::IVRS).map(|it| it.to_vec()));
+    {
+        use crate::recorded::{DMAR, IVRS, REAL};
+        tables.extend(DMAR.iter().chain(&IVRS).chain(&REAL).map(|it| it.to_vec()));
+    }
     tables
 }
 

@@ -30,11 +30,11 @@
 //!
 //! # let mut table = [0u8; 64];
 //! # table[..8].copy_from_slice(b"DMAR\x40\0\0\0");
-//! # (table[8], table[9]) = (1, 38);
+//! # table[8] = 1;
 //! # (table[36], table[37]) = (38, 1);
 //! # table[50] = 16;
 //! # (table[52], table[58], table[59]) = (1, 0xd9, 0xfe);
-//! # table[9] = table.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte)).wrapping_add(38);
+//! # table[9] = table.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
 //! // Eight bytes say how many there are.
 //! let length = table_length(&table[..8])?;
 //! let dmar = Dmar::parse(&table[..length])?;
