@@ -1,5 +1,7 @@
 //! Each mistake that a DMAR table can have, with the byte that is wrong.
 
+use core::slice;
+
 use pviommu_hypervisor::unit::acpi::{Dmar, MAX_UNITS};
 
 use crate::kit::{FIRST, bytes, dmar, drhd, rmrr, scope, seal, structure, table, told};
@@ -71,8 +73,8 @@ fn scopes_of_each_structure_are_looked_at() {
     let expected = "there is no device 0x20 with a function 0x0";
     let head = [0; 4];
     for broken in [
-        drhd(0, 0, 0x1000, &[bad.clone()]),
-        rmrr(0, 0, 0xfff, &[bad.clone()]),
+        drhd(0, 0, 0x1000, slice::from_ref(&bad)),
+        rmrr(0, 0, 0xfff, slice::from_ref(&bad)),
         structure(2, &[&head, &bad]),
         structure(5, &[&head, &bad]),
     ] {
@@ -93,7 +95,7 @@ fn a_unit_without_registers_is_absent() {
     let odd = wrong(&[drhd(1, 0, 0xfed9_0800, &[])]);
     assert_eq!(odd, "at byte 0x38: registers of a unit cannot begin at 0xfed90800");
     let mut beyond = drhd(1, 0, 0xffff_ffff_ffff_f000, &[]);
-    right(&[beyond.clone()]);
+    right(slice::from_ref(&beyond));
     beyond[5] = 1;
     assert!(wrong(&[beyond]).contains("cannot begin at 0xfffffffffffff000"));
 }

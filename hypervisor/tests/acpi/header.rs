@@ -1,30 +1,20 @@
 //! The header that both tables have.
 
-use pviommu_hypervisor::unit::acpi::{MAX_TABLE, Problem, table_length};
+use pviommu_hypervisor::unit::acpi::{Dmar, Ivrs, MAX_TABLE, Problem, table_length};
 
-#[cfg(feature = "amdvi")]
-use crate::kit::ivrs;
-use crate::kit::{dmar, seal, told};
+use crate::kit::{dmar, ivrs, seal, told};
 
 /// What is wrong with a table, whichever of both it is.
 fn problem(bytes: &[u8]) -> Option<String> {
-    #[cfg(feature = "vtd")]
-    if !bytes.starts_with(b"IVRS") {
-        return pviommu_hypervisor::unit::acpi::Dmar::parse(bytes).err().map(told);
-    }
-    #[cfg(feature = "amdvi")]
-    return pviommu_hypervisor::unit::acpi::Ivrs::parse(bytes).err().map(told);
-    #[cfg(not(feature = "amdvi"))]
-    None
+    let error = match bytes.first() {
+        Some(b'I') => Ivrs::parse(bytes).err(),
+        _ => Dmar::parse(bytes).err(),
+    };
+    error.map(told)
 }
 
-fn tables() -> Vec<Vec<u8>> {
-    let mut tables = Vec::new();
-    #[cfg(feature = "vtd")]
-    tables.push(dmar(&[]));
-    #[cfg(feature = "amdvi")]
-    tables.push(ivrs(&[]));
-    tables
+fn tables() -> [Vec<u8>; 2] {
+    [dmar(&[]), ivrs(&[])]
 }
 
 #[test]

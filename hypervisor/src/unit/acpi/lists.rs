@@ -2,10 +2,9 @@
 
 use core::fmt;
 
-use crate::{
-    sort::sort_by_key,
-    topology::{DirectRange, IdAlias},
-};
+#[cfg(feature = "amdvi")]
+use crate::topology::IdAlias;
+use crate::{sort::sort_by_key, topology::DirectRange};
 
 /// There is no room for all entries of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
