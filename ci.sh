@@ -26,7 +26,7 @@ readonly STEPS=(
     "loom      the table's races, in every interleaving of two CPUs"
     "bench     the benchmarks run, and the cost of groups does not explode"
     "replay    every bundled trace, and every breakage noticed"
-    "fuzz      the hypercall with arbitrary registers and memory, for FUZZ_SECONDS (30)"
+    "fuzz      the hypercall with arbitrary registers and memory, and tables of firmware: FUZZ_SECONDS (30) each"
     "msrv      the crates with the oldest compiler they promise"
     "deny      licences, sources and duplicates of dependencies"
     "sabotage  every patch that breaks the service makes its test fail"
@@ -244,6 +244,10 @@ step_fuzz() {
     # There is next to no unsafe code to watch, and without a sanitizer it is twice as fast.
     cargo +nightly fuzz run --sanitizer none hypercall \
         fuzz/corpus/hypercall fuzz/seeds/hypercall -- -dict=fuzz/hypercall.dict \
+        -max_len=2048 -timeout=20 -max_total_time="${FUZZ_SECONDS:-30}" -print_final_stats=1
+    mkdir -p fuzz/corpus/firmware_table
+    cargo +nightly fuzz run --sanitizer none firmware_table \
+        fuzz/corpus/firmware_table hypervisor/tests/acpi/tables -- \
         -max_len=2048 -timeout=20 -max_total_time="${FUZZ_SECONDS:-30}" -print_final_stats=1
 }
 

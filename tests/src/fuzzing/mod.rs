@@ -27,6 +27,8 @@
 mod batch;
 mod copies;
 mod entry;
+#[cfg(all(feature = "vtd", feature = "amdvi"))]
+mod firmware;
 mod input;
 mod manage;
 mod printing;
@@ -35,6 +37,8 @@ mod seeds;
 mod seeds_ext;
 mod world;
 
+#[cfg(all(feature = "vtd", feature = "amdvi"))]
+pub use firmware::firmware_table;
 pub use input::{Batch, Call, Element, Input, Operation, Place};
 pub use seeds::seeds;
 
