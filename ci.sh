@@ -26,7 +26,7 @@ readonly STEPS=(
     "loom      the table's races, in every interleaving of two CPUs"
     "bench     the benchmarks run, and the cost of groups does not explode"
     "replay    every bundled trace, and every breakage noticed"
-    "fuzz      the hypercall with arbitrary registers and memory, for FUZZ_SECONDS (30); formats and topology, a third"
+    "fuzz      the hypercall with arbitrary registers and memory, for FUZZ_SECONDS (30); the others, a third"
     "msrv      the crates with the oldest compiler they promise"
     "deny      licences, sources and duplicates of dependencies"
     "sabotage  every patch that breaks the service makes its test fail"
@@ -238,10 +238,9 @@ step_replay() {
 
 # One target for so many seconds, with what else libFuzzer takes.
 fuzz() {
-    local target=$1 seconds=$2
+    local target=$1 seconds=$2 seeds=$3
     mkdir -p "fuzz/corpus/$target"
-    cargo +nightly fuzz run --sanitizer none "$target" \
-        "fuzz/corpus/$target" "fuzz/seeds/$target" -- "${@:3}" \
+    cargo +nightly fuzz run --sanitizer none "$target" "fuzz/corpus/$target" "$seeds" -- "${@:4}" \
         -timeout=20 -max_total_time="$seconds" -print_final_stats=1
 }
 
@@ -254,9 +253,10 @@ step_fuzz() {
     third=$((seconds < 3 ? 1 : seconds / 3))
     # There is next to no unsafe code to watch, and without a sanitizer it is twice as fast.
     cargo +nightly fuzz build --sanitizer none
-    fuzz hypercall "$seconds" -dict=fuzz/hypercall.dict -max_len=2048
-    fuzz format "$third" -max_len=1024
-    fuzz topology "$third" -max_len=4096
+    fuzz hypercall "$seconds" fuzz/seeds/hypercall -dict=fuzz/hypercall.dict -max_len=2048
+    fuzz format "$third" fuzz/seeds/format -max_len=1024
+    fuzz topology "$third" fuzz/seeds/topology -max_len=4096
+    fuzz acpi "$third" hypervisor/tests/acpi/tables -max_len=2048
 }
 
 step_msrv() {

@@ -140,8 +140,8 @@
 //!
 //! | feature | what is built in |
 //! |---|---|
-//! | `vtd` | tables of VT-d units |
-//! | `amdvi` | tables of AMD-Vi units, and the words of their commands |
+//! | `vtd` | tables of VT-d units, and firmware's table of them |
+//! | `amdvi` | tables of AMD-Vi units, the words of their commands, and firmware's table of them |
 //! | `log` | what goes wrong with a unit is told to the `log` crate |
 //!
 //! At least one of the first two is needed. [`Iommu::new`] refuses a machine whose tables are of a
@@ -160,6 +160,7 @@
 //! | how do several CPUs work in one table? | [`table`] |
 //! | what does an entry mean to hardware? | [`format`](mod@format) |
 //! | what is a unit told? | [`unit`](mod@unit) |
+//! | which units are there, and who is behind which? | [`unit::acpi`] |
 //! | when is something given back? | [`flush`] |
 //!
 //! # Invariants

@@ -68,3 +68,28 @@ fn every_seed_passes_on_every_kind_of_machine() {
         }
     }
 }
+
+/// Tables of machines, whole, cut off at every byte, and with every byte changed.
+#[cfg(all(feature = "vtd", feature = "amdvi"))]
+#[test]
+fn every_table_of_firmware_passes() {
+    use pviommu_testbed::fuzzing::firmware_table;
+    let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hypervisor/tests/acpi/tables");
+    let files = fs::read_dir(tables).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|it| it == "bin")).collect();
+    assert!(files.len() >= 14, "tables are missing");
+    for file in files {
+        println!("{}", file.display());
+        let table = fs::read(&file).unwrap();
+        firmware_table(&table);
+        for at in 0..table.len() {
+            firmware_table(&table[..at]);
+            for changed in [0, 1, 4, 0xf0, 0xff] {
+                let mut table = table.clone();
+                table[at] = changed;
+                firmware_table(&table);
+            }
+        }
+    }
+}

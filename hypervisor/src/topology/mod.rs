@@ -11,9 +11,10 @@
 //! its group, or be taken for it, and no table of the IOMMU has a say in that.
 //!
 //! Facts of functions come from configuration space ([`Function::from_config`]), from firmware
-//! ([`Firmware`]) and, at his own risk, from the operator ([`Traits::VOUCHED`]). [`Topology::build`]
-//! refuses what cannot be. Everything lives in memory that is lent, a [`Node`] for each function;
-//! nothing here touches hardware, takes a lock or knows of domains.
+//! ([`Firmware`], whose tables [`unit::acpi`](crate::unit::acpi) reads) and, at his own risk, from the
+//! operator ([`Traits::VOUCHED`]). [`Topology::build`] refuses what cannot be. Everything lives in
+//! memory that is lent, a [`Node`] for each function; nothing here touches hardware, takes a lock or
+//! knows of domains.
 //!
 //! # From registers to devices
 //!

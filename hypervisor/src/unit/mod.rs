@@ -1,5 +1,7 @@
-//! How units are told what to do: the words of their commands and entries, and the ring they are read from.
+//! How units are told what to do: the words of their commands and entries, and the ring they are read from;
+//! and what firmware says of them.
 
+pub mod acpi;
 #[cfg(feature = "amdvi")]
 pub mod amdvi;
 pub mod queue;

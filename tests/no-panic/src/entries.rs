@@ -21,6 +21,7 @@ use pviommu_hypervisor::{
 };
 
 use crate::{
+    acpi,
     opaque::{number, show},
     operator,
     platform::Opaque,
@@ -75,6 +76,7 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         look(world);
         operator::ask(world);
         topology::form(world);
+        acpi::read(world);
     }
 }
 

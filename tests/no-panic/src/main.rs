@@ -10,6 +10,7 @@
 #![no_std]
 #![no_main]
 
+mod acpi;
 mod entries;
 mod opaque;
 mod operator;

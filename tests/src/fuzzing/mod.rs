@@ -28,6 +28,8 @@
 mod batch;
 mod copies;
 mod entry;
+#[cfg(all(feature = "vtd", feature = "amdvi"))]
+mod firmware;
 pub mod format;
 mod input;
 mod manage;
@@ -38,6 +40,8 @@ mod seeds_ext;
 pub mod topology;
 mod world;
 
+#[cfg(all(feature = "vtd", feature = "amdvi"))]
+pub use firmware::firmware_table;
 pub use input::{Batch, Call, Element, Input, Operation, Place};
 pub use seeds::seeds;
 

@@ -13,6 +13,8 @@ mod as_linux;
 mod bring_up;
 mod configuration_space;
 mod devices;
+#[cfg(all(feature = "vtd", feature = "amdvi"))]
+mod firmware_tables;
 #[path = "../service/kit.rs"]
 #[expect(dead_code, reason = "what only the tests of `service` do")]
 mod guest;
