@@ -4,7 +4,7 @@ use pviommu_abi::PciDevice;
 
 use super::{
     super::{Facts, NoRoom, lists::List, physical, sender},
-    Ivrs,
+    Ivhd, Ivrs,
     ivhd::{id_of, of_segment},
 };
 use crate::{
@@ -26,8 +26,9 @@ impl Ivrs<'_> {
         let own = self.naming(function);
         let named = own.or_else(|| self.naming(physical(function, facts)?));
         named.or_else(|| {
-            let mut units = self.units().filter(|(_, unit)| unit.function.seg == function.seg);
-            units.find(|(_, unit)| unit.has_all_others()).map(|(id, _)| id)
+            let here = self.definitions().filter(|unit| unit.function.seg == function.seg);
+            let mut all_others = here.filter(Ivhd::has_all_others);
+            self.number_of(&all_others.find(|unit| self.is_highest(unit))?)
         })
     }
 
@@ -76,15 +77,21 @@ impl Ivrs<'_> {
     /// The id that requests of this function carry by the last entry with one, if not its own.
     fn carried(&self, function: PciDevice) -> Option<SourceId> {
         let id = id_of(function);
-        let here = self.units().filter(|(_, unit)| unit.function.seg == function.seg);
-        let spans = here.flat_map(|(_, unit)| unit.spans()).filter(|span| span.has(id));
+        let units = self.definitions().filter(|unit| unit.names(function) && self.is_highest(unit));
+        let spans = units.flat_map(|unit| unit.spans()).filter(|span| span.has(id));
         let carried = spans.fold(None, |found, span| span.carried.or(found));
         carried.filter(|carried| *carried != id).map(|it| SourceId(of_segment(function.seg, it)))
     }
 
     /// The unit with an entry that names this function.
     fn naming(&self, function: PciDevice) -> Option<UnitId> {
-        self.units().find(|(_, unit)| unit.names(function)).map(|(id, _)| id)
+        let mut naming = self.definitions().filter(|unit| unit.names(function));
+        self.number_of(&naming.find(|unit| self.is_highest(unit))?)
+    }
+
+    /// The number of a unit.
+    fn number_of(&self, unit: &Ivhd<'_>) -> Option<UnitId> {
+        self.units().find(|(_, it)| it.function == unit.function).map(|(id, _)| id)
     }
 
     /// True if this function is a unit.

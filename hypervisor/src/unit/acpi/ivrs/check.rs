@@ -23,18 +23,25 @@ impl Ivrs<'_> {
                 return Err(AcpiError::new(unit.offset, Problem::TooManyUnits));
             }
         }
+        let mut units = 0usize;
         for unit in self.definitions() {
+            let mut is_first = true;
             for other in self.definitions().take_while(|other| other.offset < unit.offset) {
                 compare(&other, &unit)?;
+                is_first &= other.function != unit.function;
             }
-        }
-        for (id, unit) in self.units() {
-            if usize::from(id.0) >= MAX_UNITS {
+            units = units.saturating_add(usize::from(is_first));
+            if units > MAX_UNITS {
                 return Err(AcpiError::new(unit.offset, Problem::TooManyUnits));
             }
-            for (other_id, other) in self.units() {
-                if other_id.0 < id.0 {
-                    part(&other, &unit)?;
+        }
+        for unit in self.definitions().filter(|unit| self.is_highest(unit)) {
+            for other in self.definitions().take_while(|other| other.offset < unit.offset) {
+                // Asked second, because it seldom has to be.
+                if let Err(error) = part(&other, &unit)
+                    && self.is_highest(&other)
+                {
+                    return Err(error);
                 }
             }
         }
@@ -56,10 +63,10 @@ fn compare(one: &Ivhd<'_>, second: &Ivhd<'_>) -> Result<(), AcpiError> {
     Err(AcpiError::new(second.offset, problem))
 }
 
-/// Fails if two units have one id.
+/// Fails if blocks of two units have one id.
 fn part(one: &Ivhd<'_>, second: &Ivhd<'_>) -> Result<(), AcpiError> {
     let segment = second.function.seg;
-    if one.function.seg != segment {
+    if one.function == second.function || one.function.seg != segment {
         return Ok(());
     }
     if one.has_all_others() && second.has_all_others() {

@@ -115,6 +115,11 @@ impl<'a> Ivrs<'a> {
         })
     }
 
+    /// True if no block of a higher type describes the same unit.
+    fn is_highest(&self, unit: &Ivhd<'_>) -> bool {
+        !self.definitions().any(|it| it.function == unit.function && it.kind > unit.kind)
+    }
+
     /// All blocks that describe units.
     fn definitions(&self) -> impl Iterator<Item = Ivhd<'a>> + use<'a> {
         self.blocks().filter_map(|block| match block {
