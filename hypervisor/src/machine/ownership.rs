@@ -101,8 +101,8 @@ impl<P: Platform> Iommu<'_, P> {
     }
 
     /// Takes `function` away from one domain, with all that were given in the same call, and gives them to
-    /// another, and to nobody else in between. What can be known before is checked before; if it fails later, the first domain gets it
-    /// back, in its default context.
+    /// another, and to nobody else in between. What can be known before is checked before; if it fails later, the
+    /// first domain gets it back, in its default context.
     ///
     /// # Errors
     /// [`ReassignError`] says who has it.

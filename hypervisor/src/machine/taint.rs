@@ -16,7 +16,8 @@ impl<P: Platform> Iommu<'_, P> {
     /// or after. Its group is given to nobody until [`approve`](Self::approve); who has it keeps it. And
     /// what can be reached is stopped, by [`IommuHw::stop`](crate::platform::IommuHw::stop): where one domain
     /// has devices of the group, those that are not its own; where several have, all of them, unless each
-    /// was given alone at that risk; and all of them where a function behind no unit has come. [`restart`](Self::restart) refuses tainted devices.
+    /// was given alone at that risk; and all of them where a function behind no unit has come.
+    /// [`restart`](Self::restart) refuses tainted devices.
     ///
     /// The number of devices that are tainted; each entry says what has become of its own, and the log
     /// is told.

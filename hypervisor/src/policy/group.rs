@@ -54,9 +54,9 @@ pub(crate) enum Part {
 /// Checks what a member of the group has to say against the request, and what becomes of it.
 ///
 /// # Errors
-/// `-EBADF`: it would be given, and is not fit; or the group is tainted. `-EBUSY`: the device asked for has an owner, or this one
-/// has another, and they may not be apart. `-EAGAIN`: something else is being done with it. `-EPERM`: its
-/// interrupts are not isolated, or a function beside it is behind no unit, and nobody has taken that risk.
+/// `-EBADF`: it would be given, and is not fit; or the group is tainted. `-EBUSY`: the device asked for
+/// has an owner, or this one has another, and they may not be apart. `-EAGAIN`: something else is being done with
+/// it. `-EPERM`: its interrupts are not isolated, or a function beside it is behind no unit, and nobody has taken that risk.
 pub(crate) fn part_of(taker: &Taker, member: &Member) -> Result<Part, Errno> {
     let free = member.owner.is_none() && member.eligible;
     let given = free && (member.asked || !taker.alone);
