@@ -154,3 +154,16 @@ fn memory_is_listed_for_each_function_that_uses_it() {
     }
     assert_eq!(NoRoom { needed: 5 }.to_string(), "room for 5 entries is needed");
 }
+
+#[test]
+fn a_bridge_has_no_function_of_another_segment() {
+    let table = dmar(&[rmrr(1, 0x1000, 0x1fff, &[scope(2, 0, 0, &[[1, 0]])])]);
+    let machine = machine().bridge(PciDevice::new(1, 0, 1, 0), 2, 3);
+    let machine = machine.plain(PciDevice::new(1, 2, 4, 5));
+    let facts = |it| machine.find(it);
+    let mut room = [vacant(); 9];
+    let dmar = Dmar::parse(&table).unwrap();
+    let found = dmar.direct_ranges(machine.0.iter(), &facts, |_| false, &mut room).unwrap();
+    assert!(found.iter().all(|range| range.function.seg == 1), "{found:?}");
+    assert_eq!(found.len(), 2);
+}

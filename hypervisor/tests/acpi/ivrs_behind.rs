@@ -53,6 +53,19 @@ fn a_unit_is_behind_none() {
 }
 
 #[test]
+fn what_a_lower_type_says_of_a_unit_does_not_count() {
+    let blocks = [
+        ivhd(0x10, 0, 2, 0x4000, &[&[2, 8, 0, 0], &[1, 0, 0, 0]]),
+        ivhd(0x11, 0, 2, 0x4000, &[&[2, 16, 0, 0]]),
+        ivhd(0x11, 0, 3, 0x8000, &[&[2, 8, 0, 0]]),
+    ];
+    let machine = Machine::default();
+    assert_eq!(unit_of(&blocks, &machine, function(0, 1, 0)), Some(1));
+    assert_eq!(unit_of(&blocks, &machine, function(0, 2, 0)), Some(0));
+    assert_eq!(unit_of(&blocks, &machine, function(0, 3, 0)), None, "as all others");
+}
+
+#[test]
 fn virtual_functions_are_where_their_physical_one_is_if_no_entry_names_them() {
     let pf = function(1, 0, 0);
     let vf = function(9, 0, 1);

@@ -113,6 +113,8 @@ fn no_id_has_two_units() {
     right(&[one.clone(), two(0x11, 0, &[1, 0, 0, 0])]);
     let lower = two(0x10, 0, &[2, 0x10, 0, 0]);
     right(&[one.clone(), lower, two(0x11, 0, &[2, 0x20, 0, 0])]);
+    let other = two(0x11, 0, &[2, 0x20, 0, 0]);
+    right(&[two(0x10, 0, &[2, 0x10, 0, 0]), other, one]);
     let all = |id, registers| ivhd(0x10, 7, id, registers, &[&[1, 0, 0, 0]]);
     let expected = "at byte 0x4c: a second unit has all that no other has of segment 0007";
     assert_eq!(wrong(&[all(2, 0x4000), all(3, 0x8000)]), expected);
@@ -139,11 +141,12 @@ fn memory_is_made_of_pages() {
 
 #[test]
 fn units_are_counted() {
-    let units = |count: u16| -> Vec<Vec<u8>> {
-        (1..=count).map(|it| ivhd(0x10, 0, it, u64::from(it) << 14, &[])).collect()
+    let of_type = |kind, count: u16| -> Vec<Vec<u8>> {
+        (1..=count).map(|it| ivhd(kind, 0, it, u64::from(it) << 14, &[])).collect()
     };
+    let units = |count| of_type(0x10, count);
     let most = u16::try_from(MAX_UNITS).unwrap();
-    right(&units(most));
+    right(&[units(most), of_type(0x11, most)].concat());
     let expected = format!("there are more than {MAX_UNITS} units");
     assert!(wrong(&units(most + 1)).ends_with(&expected));
     assert!(wrong(&units(most * 3 + 1)).ends_with(&expected));

@@ -6,21 +6,13 @@ use super::{
     ivhd::of_segment,
 };
 
-/// Types of blocks that describe a unit.
-const TYPES: usize = 3;
-
 impl Ivrs<'_> {
     /// Reads everything once, and compares the units with each other.
     pub(super) fn check(&self) -> Result<(), AcpiError> {
-        let mut definitions = 0usize;
         for block in Blocks::new(self.blocks) {
             let Block::Ivhd(unit) = block? else { continue };
             for entry in unit.unchecked_entries() {
                 entry?;
-            }
-            definitions = definitions.saturating_add(1);
-            if definitions > MAX_UNITS.saturating_mul(TYPES) {
-                return Err(AcpiError::new(unit.offset, Problem::TooManyUnits));
             }
         }
         let mut units = 0usize;
