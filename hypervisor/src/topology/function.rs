@@ -6,7 +6,7 @@
 
 use pviommu_abi::PciDevice;
 
-use super::{Acs, AcsBits};
+use super::Acs;
 use crate::platform::UnitId;
 
 /// What a function is on PCI Express (PCIe 6.0, section 7.5.3.2, Device/Port Type).
@@ -193,12 +193,6 @@ impl Function {
     /// Segment and bus as one number, the order of buses.
     pub(super) fn bus_key(&self) -> u32 {
         self.address.sbdf() >> 8
-    }
-
-    /// The bits of access control that are off and would have to be on, by its capability alone.
-    #[must_use]
-    pub fn acs_missing(&self) -> AcsBits {
-        self.acs.missing()
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Remedy<'t> {
     ReadAll(&'t Function),
     /// A bus below this bridge is a conventional one: a slot of PCI Express.
     OtherSlot(&'t Function),
+    /// Nothing: this one is inside a switch and no port, so that it reaches all that is below.
+    InsideSwitch(&'t Function),
     /// Nothing parts what shares ids.
     OneId(&'t Function, &'t Function),
     /// Firmware has both use one range of memory: a setting of firmware's, if there is one.
@@ -66,6 +68,11 @@ impl fmt::Display for Remedy<'_> {
                 f,
                 "another slot: below {} is a conventional bus, and nothing isolates there",
                 bridge.address
+            ),
+            Self::InsideSwitch(function) => write!(
+                f,
+                "nothing: {} is inside the switch, and no port keeps its requests from what is below",
+                function.address
             ),
             Self::OneId(one, other) => {
                 write!(f, "nothing: {} and {} share requester ids", one.address, other.address)
@@ -107,7 +114,7 @@ impl Topology<'_> {
                         at(nodes, it.above).is_some_and(|up| core::ptr::eq(up, bridge))
                     }) {
                         if inside.facts.kind != Kind::DownstreamPort {
-                            each(Remedy::OneId(&inside.facts, &bridge.facts));
+                            each(Remedy::InsideSwitch(&inside.facts));
                         } else if inside.marks.contains(Marks::OPEN) {
                             each(remedy_of(inside));
                         }
@@ -152,10 +159,10 @@ fn remedy_of<'t>(node: &'t Node) -> Remedy<'t> {
     let function = &node.facts;
     match function.acs {
         _ if function.kind == Kind::Unknown => Remedy::ReadAll(function),
-        acs @ Acs::Present { .. } if acs.missing().is_empty() => {
-            Remedy::SwitchEgressControlOff(function)
+        acs @ Acs::Present { .. } if !acs.missing().is_empty() => {
+            Remedy::SwitchOn(function, acs.missing())
         }
-        Acs::Present { .. } => Remedy::SwitchOn(function, function.acs.missing()),
+        acs if acs.has_egress_control() => Remedy::SwitchEgressControlOff(function),
         Acs::Unknown if function.kind.is_pcie() => Remedy::ReadAll(function),
         _ if is_of_chipset(node) => Remedy::ReachChipset(function),
         _ => Remedy::AskVendor(function),

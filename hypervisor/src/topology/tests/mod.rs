@@ -3,6 +3,7 @@
 
 mod building;
 mod changing;
+mod parting;
 
 use pviommu_abi::PciDevice;
 
