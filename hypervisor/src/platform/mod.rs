@@ -15,6 +15,8 @@ mod frames;
 mod hardware;
 mod host;
 mod ownership;
+mod registers;
+mod unit_memory;
 
 pub use frames::{Pool, TABLE_ENTRIES, TableFrames};
 pub use hardware::{
@@ -28,6 +30,8 @@ pub use ownership::{
     Access, AcquireError, ForeignHandle, InitialRun, MAX_RUNS, PageKind, PageOwnership, Run, Runs,
     RunsFull, Wanted,
 };
+pub use registers::{Host, Mmio, RegisterBlock};
+pub use unit_memory::UnitMemory;
 
 /// Everything the embedder provides, as one bound.
 pub trait Platform:

@@ -4,7 +4,10 @@
 pub mod acpi;
 #[cfg(feature = "amdvi")]
 pub mod amdvi;
+pub mod driver;
 pub mod queue;
+
+pub use driver::{Driver, Drivers, Event};
 
 /// A command as units read it: 128 bits, the low half first.
 pub type Command = [u64; 2];
