@@ -98,6 +98,8 @@ step_clippy() {
     cargo clippy --locked --workspace --all-targets -- -D warnings
     cargo clippy --locked "${NO_STD[@]}" --target "$BARE" -- -D warnings
     cargo clippy --locked -p pviommu-abi --all-targets --features arbitrary -- -D warnings
+    cargo clippy --locked -p pviommu-guest --all-targets --features virtio -- -D warnings
+    cargo clippy --locked -p pviommu-guest --features virtio --target "$BARE" -- -D warnings
     cargo clippy --locked --manifest-path tests/no-panic/Cargo.toml --target "$BARE" -- -D warnings
     RUSTFLAGS="--cfg loom" cargo clippy --locked -p pviommu-hypervisor --tests -- -D warnings
 }
@@ -117,6 +119,8 @@ step_test() {
     CARGO_TERM_COLOR=never cargo test --locked --workspace 2>&1 | tee -a "$log"
     CARGO_TERM_COLOR=never \
         cargo test --locked -p pviommu-abi --features arbitrary 2>&1 | tee -a "$log"
+    CARGO_TERM_COLOR=never \
+        cargo test --locked -p pviommu-guest --features virtio 2>&1 | tee -a "$log"
 }
 
 step_audit() {
@@ -133,7 +137,7 @@ step_audit() {
 step_doc() {
     need_c
     RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
-    RUSTDOCFLAGS=-Dwarnings cargo doc --locked -p pviommu-abi --no-deps --all-features
+    RUSTDOCFLAGS=-Dwarnings cargo doc --locked -p pviommu-abi -p pviommu-guest --no-deps --all-features
 }
 
 step_nostd() {
@@ -266,6 +270,7 @@ step_msrv() {
     [[ $version == *.*.* ]] || version=$version.0
     need_toolchain "$version"
     cargo "+$version" check --locked "${NO_STD[@]}" -p pviommu-testbed
+    cargo "+$version" check --locked -p pviommu-guest --features virtio
 }
 
 step_deny() {

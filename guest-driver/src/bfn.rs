@@ -186,15 +186,23 @@ impl<const N: usize> BfnAllocator<N> {
     ///
     /// [`BfnError::NotAllocated`].
     pub fn free(&mut self, first: Bfn, pages: u64) -> Result<(), BfnError> {
+        let index = self.index_of(first, pages)?;
+        self.remove(index, index.saturating_add(1));
+        Ok(())
+    }
+
+    /// Whether exactly this range is allocated.
+    #[must_use]
+    pub fn is_allocated(&self, first: Bfn, pages: u64) -> bool {
+        self.index_of(first, pages).is_ok()
+    }
+
+    fn index_of(&self, first: Bfn, pages: u64) -> Result<usize, BfnError> {
         let wrong = BfnError::NotAllocated { first, pages };
         let last = last_of(first, pages).ok_or(wrong)?;
         let wanted = Busy { first, last, why: Why::Allocated };
         let index = self.ranges().partition_point(|busy| busy.first < first);
-        if self.ranges().get(index) != Some(&wanted) {
-            return Err(wrong);
-        }
-        self.remove(index, index.saturating_add(1));
-        Ok(())
+        if self.ranges().get(index) == Some(&wanted) { Ok(index) } else { Err(wrong) }
     }
 
     /// How many frames can still be handed out, if in small enough ranges.

@@ -17,6 +17,8 @@
 //! * [`bfn`]: which BFNs are free.
 //! * [`hypercall`]: the one trait between this crate and a hypervisor.
 //! * [`transport`]: its implementations with the instructions of x86-64.
+//! * [`space`]: what one device is given of all this: buffers in, bus addresses out.
+//! * `virtio`, with the feature of that name: the drivers of the `virtio-drivers` crate on top.
 //!
 //! # Example
 //!
@@ -59,8 +61,11 @@ pub mod client;
 pub mod error;
 pub mod extensions;
 pub mod hypercall;
+pub mod space;
 #[cfg(target_arch = "x86_64")]
 pub mod transport;
+#[cfg(feature = "virtio")]
+pub mod virtio;
 
 pub use batch::{BatchBuilder, BatchDone, BatchFull, BatchPage, ElementDone, LookedUp};
 pub use bfn::{BfnAllocator, BfnError};
@@ -71,5 +76,6 @@ pub use extensions::{
     ReservedOf,
 };
 pub use hypercall::Hypercall;
+pub use space::{DeviceSpace, SpaceError};
 #[cfg(target_arch = "x86_64")]
 pub use transport::{HypercallPage, Vmcall, Vmmcall};
