@@ -1,0 +1,29 @@
+//! From the loader to `main`, and to the end: nothing of it concerns the IOMMU.
+
+mod entry;
+mod exceptions;
+mod exit;
+
+pub use exit::{Exit, exit};
+
+use crate::machine::serial;
+
+/// Where the assembly of [`entry`] goes on, with the address that the loader left.
+#[expect(unsafe_code, reason = "assembly calls it by its name")]
+#[unsafe(no_mangle)]
+extern "C" fn boot_main(start_info: usize) -> ! {
+    serial::start_logging();
+    exceptions::install();
+    crate::main(start_info);
+    exit(Exit::Passed)
+}
+
+/// The same of a processor that was started later.
+#[expect(unsafe_code, reason = "assembly calls it by its name")]
+#[unsafe(no_mangle)]
+extern "C" fn processor_main(_number: usize) -> ! {
+    exceptions::install();
+    loop {
+        core::hint::spin_loop();
+    }
+}
