@@ -6,7 +6,7 @@ mod exit;
 
 pub use exit::{Exit, exit};
 
-use crate::machine::serial;
+use crate::machine::{processors, serial};
 
 /// Where the assembly of [`entry`] goes on, with the address that the loader left.
 #[expect(unsafe_code, reason = "assembly calls it by its name")]
@@ -21,9 +21,7 @@ extern "C" fn boot_main(start_info: usize) -> ! {
 /// The same of a processor that was started later.
 #[expect(unsafe_code, reason = "assembly calls it by its name")]
 #[unsafe(no_mangle)]
-extern "C" fn processor_main(_number: usize) -> ! {
+extern "C" fn processor_main(number: usize) -> ! {
     exceptions::install();
-    loop {
-        core::hint::spin_loop();
-    }
+    processors::serve(number)
 }

@@ -28,7 +28,8 @@ impl Write for Serial {
     }
 }
 
-static SERIAL: Mutex<Serial> = Mutex::new(Serial);
+/// Lines of two processors are not mixed.
+static TURN: Mutex<()> = Mutex::new(());
 
 struct Logger;
 
@@ -46,8 +47,11 @@ impl Log for Logger {
 
 /// Prints a line by itself: what scripts look for.
 pub fn print(line: fmt::Arguments<'_>) {
+    // Whoever has it for so long has failed while printing, and that is to be told.
+    const PATIENCE: u32 = 1_000_000;
+    let _turn = (0..PATIENCE).find_map(|_| TURN.try_lock());
     // The port does not refuse.
-    let _ = SERIAL.lock().write_fmt(format_args!("{line}\n"));
+    let _ = Serial.write_fmt(format_args!("{line}\n"));
 }
 
 /// From here on `log` works.
