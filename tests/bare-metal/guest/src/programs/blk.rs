@@ -1,0 +1,157 @@
+//! A virtio disk of which every byte goes through bus frames.
+//!
+//! The first half of its image is a pattern: word `i`, of 64 bits and little-endian, of the sector `n` of 512
+//! bytes is `(n << 32 | i) * 0x9e37_79b9_7f4a_7c15`, without what does not fit. The second half is written.
+
+use core::sync::atomic::Ordering;
+
+use pviommu_abi::{Background, ContextId, FreeFlags, PciDevice};
+use pviommu_guest::{DeviceSpace, IommuClient, Vmmcall};
+use virtio_drivers::{Error, device::blk::SECTOR_SIZE};
+
+use super::{
+    disk::{Disk, MISLEAD, SPACE},
+    edu::context_for,
+    faults,
+};
+use crate::{
+    check::{check, check_eq},
+    clock::SECOND,
+    memory::{PAGE, allocate},
+    pci,
+    xen::transport,
+};
+
+/// Vendor and device of a disk that is not also of an older kind.
+const ID: u32 = 0x1042_1af4;
+const REQUESTS: usize = 1200;
+/// Sectors of the longest request: 64 KiB.
+const MOST: usize = 128;
+/// Bytes of the buffer: the longest request, from anywhere in its first pages.
+const ROOM: usize = MOST * SECTOR_SIZE + 4 * PAGE;
+/// The host reads the image when it comes to it.
+const PATIENCE: u64 = 300 * SECOND;
+/// For a device that will not answer.
+const SHORT: u64 = SECOND / 2;
+
+/// Runs it with the first disk.
+pub fn run(told: bool) {
+    let iommu = IommuClient::new(transport());
+    let device = pci::find(ID).next().expect("the guest was given a disk");
+    pci::enable(device);
+    let room = allocate(ROOM.div_ceil(PAGE)).expect("the pool is large enough");
+    let buffer = super::raw::slice(room, ROOM);
+
+    let context = context_for(&iommu, device, Background::FAULT).expect("it can be moved");
+    let mut disk = open(device, context).expect("a disk that uses bus addresses");
+    let half = disk.sectors() / 2;
+    assert!(half >= 2 * MOST, "the image is too small");
+    let free = free_pages();
+    check("requests of all sizes move the right data", requests(&mut disk, half, buffer));
+    check_eq("requests leave nothing mapped", free_pages(), free);
+    check("nothing was refused", if told { faults::expect_none(&iommu) } else { Ok(()) });
+
+    // Blocked, and the device answers no longer.
+    faults::forget(&iommu);
+    let target = &mut buffer[..PAGE];
+    let address = target.as_ptr().addr() as u64;
+    target.fill(0xa5);
+    MISLEAD.store(true, Ordering::Relaxed);
+    let outcome = disk.read(0, target, SHORT);
+    MISLEAD.store(false, Ordering::Relaxed);
+    check_eq("a disk that was given a guest address stops", outcome, Err(Error::NotReady));
+    check_eq(
+        "it has not reached the guest's memory",
+        target.iter().all(|byte| *byte == 0xa5),
+        true,
+    );
+    if told {
+        check("the guest is told of the disk", faults::expect(&iommu, device, address));
+    }
+    drop(disk);
+    check("its context can be freed", iommu.free_context(context, FreeFlags::REATTACH_DEFAULT));
+
+    // Over scratch, it reads and writes what is nobody's.
+    let context = context_for(&iommu, device, Background::SCRATCH).expect("it can be moved");
+    let mut disk = open(device, context).expect("it works again");
+    faults::forget(&iommu);
+    MISLEAD.store(true, Ordering::Relaxed);
+    let outcome = disk.read(0, target, PATIENCE);
+    MISLEAD.store(false, Ordering::Relaxed);
+    check("over scratch a guest address leads nowhere", outcome);
+    check_eq("and not to the guest's memory", target.iter().all(|byte| *byte == 0xa5), true);
+    check("requests over scratch move the right data", some_requests(&mut disk, half, buffer));
+    drop(disk);
+    check("that context can be freed", iommu.free_context(context, FreeFlags::REATTACH_DEFAULT));
+}
+
+fn open(device: PciDevice, context: ContextId) -> Result<Disk, Error> {
+    let client = IommuClient::new(transport());
+    let space = DeviceSpace::<Vmmcall, _>::new(client, context, u64::MAX);
+    Disk::open(device, space.map_err(|_| Error::DmaError)?)
+}
+
+fn free_pages() -> u64 {
+    SPACE.lock().as_ref().map_or(0, DeviceSpace::free_pages)
+}
+
+/// The first request that went wrong, and how.
+#[derive(Debug)]
+pub struct Wrong {
+    #[expect(dead_code, reason = "printed")]
+    request: usize,
+    #[expect(dead_code, reason = "printed")]
+    outcome: Result<(), Error>,
+}
+
+fn requests(disk: &mut Disk, half: usize, buffer: &mut [u8]) -> Result<(), Wrong> {
+    (0..REQUESTS).try_for_each(|request| one(disk, request, half, buffer))
+}
+
+fn some_requests(disk: &mut Disk, half: usize, buffer: &mut [u8]) -> Result<(), Wrong> {
+    (0..REQUESTS / 10).try_for_each(|request| one(disk, request, half, buffer))
+}
+
+/// A request of a size, a place and a buffer that differ from those before: it reads the pattern, or writes
+/// and reads back.
+fn one(disk: &mut Disk, request: usize, half: usize, buffer: &mut [u8]) -> Result<(), Wrong> {
+    let wrong = |outcome| Wrong { request, outcome };
+    // Short ones more often, and the longest now and then.
+    let sectors = if request % 16 == 15 { MOST } else { 1 + request * 7 % (1 << (request % 7)) };
+    let first = request * 61 % (half - sectors);
+    // Anywhere: not at the begin of a page, and not at the begin of a word.
+    let offset = request * 523 % (ROOM - sectors * SECTOR_SIZE);
+    let buffer = &mut buffer[offset..][..sectors * SECTOR_SIZE];
+    let right = if request.is_multiple_of(3) {
+        let salt = request as u64 * 0x1_0000;
+        fill(buffer, salt);
+        disk.write(half + first, buffer, PATIENCE).map_err(|error| wrong(Err(error)))?;
+        buffer.fill(0);
+        disk.read(half + first, buffer, PATIENCE).map_err(|error| wrong(Err(error)))?;
+        holds(buffer, salt)
+    } else {
+        buffer.fill(0);
+        disk.read(first, buffer, PATIENCE).map_err(|error| wrong(Err(error)))?;
+        holds(buffer, first as u64)
+    };
+    if right { Ok(()) } else { Err(wrong(Ok(()))) }
+}
+
+/// The words from the begin of sector `first` on.
+fn pattern(first: u64) -> impl Iterator<Item = [u8; 8]> {
+    let words = SECTOR_SIZE as u64 / 8;
+    (0..).map(move |word: u64| {
+        let (sector, within) = (first + word / words, word % words);
+        (sector << 32 | within).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()
+    })
+}
+
+fn fill(buffer: &mut [u8], first: u64) {
+    let (words, _) = buffer.as_chunks_mut();
+    words.iter_mut().zip(pattern(first)).for_each(|(word, value)| *word = value);
+}
+
+fn holds(buffer: &[u8], first: u64) -> bool {
+    let (words, _) = buffer.as_chunks();
+    words.iter().zip(pattern(first)).all(|(word, value)| *word == value)
+}
