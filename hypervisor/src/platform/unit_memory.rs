@@ -104,22 +104,40 @@ impl<'m> UnitMemory<'m> {
 }
 
 /// Stores `new` in two words that begin at a multiple of 16 bytes, if they are `old`; what they were.
+///
+/// # Safety
+///
+/// The processor has CMPXCHG16B.
 #[cfg(all(target_arch = "x86_64", not(loom)))]
-#[target_feature(enable = "cmpxchg16b")]
-fn compare_exchange_pair(words: &[AtomicU64], old: [u64; 2], new: [u64; 2]) -> Option<[u64; 2]> {
-    use core::sync::atomic::Ordering::{Acquire, SeqCst};
-    let join = |[low, high]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
+unsafe fn compare_exchange_pair(
+    words: &[AtomicU64],
+    old: [u64; 2],
+    new: [u64; 2],
+) -> Option<[u64; 2]> {
     let at = words.as_ptr();
     if words.len() != 2 || !at.addr().is_multiple_of(16) {
         return None;
     }
-    let (old, new) = (join(old), join(new));
+    let ([mut low, mut high], [new_low, new_high]) = (old, new);
+    // In so many words, because the compiler may make the intrinsic a call into a library that is not there;
+    // and it keeps RBX for itself.
     // SAFETY: 16 bytes, aligned, of a shared slice of atomics, so they may be written. Others reach each
-    // half by an atomic access of 64 bits, which this architecture orders with a locked one of both.
-    let found = unsafe {
-        core::arch::x86_64::cmpxchg16b(at.cast::<u128>().cast_mut(), old, new, SeqCst, Acquire)
-    };
-    Some([found as u64, (found >> 64) as u64])
+    // half by an atomic access of 64 bits, which this architecture orders with a locked one of both. The
+    // caller promises the instruction, and RBX is as before.
+    unsafe {
+        core::arch::asm!(
+            "xchg rbx, rsi",
+            "lock cmpxchg16b [rdi]",
+            "mov rbx, rsi",
+            in("rdi") at,
+            inout("rsi") new_low => _,
+            in("rcx") new_high,
+            inout("rax") low,
+            inout("rdx") high,
+            options(nostack),
+        );
+    }
+    Some([low, high])
 }
 
 #[cfg(all(test, target_arch = "x86_64", not(loom)))]

@@ -6,6 +6,8 @@ pub mod acpi;
 pub mod amdvi;
 pub mod driver;
 pub mod queue;
+#[cfg(all(feature = "vtd", target_arch = "x86_64", not(loom)))]
+pub mod vtd;
 
 pub use driver::{Driver, Drivers, Event};
 

@@ -15,26 +15,9 @@ use crate::{
     unit::Command,
 };
 
-/// The unit's side of its queue.
-///
-/// Methods are called with the queue's lock held, [`Registers::head`] without it, too. They must not
-/// submit anything.
-pub trait Registers {
-    /// The entry the unit fetches next: the head register, in entries.
-    ///
-    /// # Errors
-    /// [`UnitError`]: the unit reports that it has stopped fetching (VT-d: FSTS.IQE, ITE and ICE that were
-    /// not recovered; AMD: the status register says that the command buffer does not run).
-    fn head(&self) -> Result<usize, UnitError>;
+mod registers;
 
-    /// Sets the tail register: entries before `entry` may be fetched. They were stored before.
-    fn set_tail(&self, entry: usize);
-
-    /// The command that stores `cookie` to status word number `status`, once every command before it is
-    /// done and what it waits for has drained (VT-d: invalidation wait with status write and fence; AMD:
-    /// COMPLETION_WAIT with S). A store of 32 bits goes to the low half.
-    fn wait_command(&self, status: usize, cookie: u32) -> Command;
-}
+pub use registers::Registers;
 
 /// The ring has fewer entries than every CPU needs to submit at the same time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,17 +126,56 @@ impl<'m> Queue<'m> {
         // A share holds a command and its wait, at least.
         let at_once = self.share.saturating_sub(1).max(1);
         for piece in commands.chunks(at_once) {
-            let wait = self.until(&mut patience, || self.put(registers, piece))?;
-            self.until(&mut patience, || {
-                if wait.status.load(Ordering::Acquire) == u64::from(wait.cookie) {
-                    return Ok(Some(()));
-                }
-                // So that a unit that has stopped is not waited for.
-                self.head(registers).map(|_| None)
-            })?;
-            wait.status.store(FREE, Ordering::Release);
+            while !self.submit_once(registers, piece, &mut patience)? {}
         }
         Ok(())
+    }
+
+    /// Submits `piece`, and waits; false if the unit has dropped the wait, which patience bounds.
+    fn submit_once(
+        &self,
+        registers: &impl Registers,
+        piece: &[Command],
+        patience: &mut impl FnMut() -> bool,
+    ) -> Result<bool, UnitError> {
+        // Before the commands are there: a wait that was dropped is never missed.
+        let dropped = registers.dropped_waits();
+        let wait = self.until(patience, || self.put(registers, piece))?;
+        let done = self.until(patience, || {
+            if wait.status.load(Ordering::Acquire) == u64::from(wait.cookie) {
+                return Ok(Some(true));
+            }
+            // So that a unit that has stopped is not waited for.
+            self.head(registers)?;
+            Ok((registers.dropped_waits() != dropped).then_some(false))
+        })?;
+        wait.status.store(FREE, Ordering::Release);
+        Ok(done)
+    }
+
+    /// Has the unit do `commands`, and waits neither for it nor for room nor for another CPU: so it may
+    /// be called in an interrupt, whatever that has interrupted. True if they are in the ring; done they
+    /// are when a later [`submit`](Self::submit) of anything returns.
+    #[must_use]
+    pub fn post(&self, registers: &impl Registers, commands: &[Command]) -> bool {
+        let Some(mut end) = self.end.try_lock() else { return false };
+        if self.has_failed() || !self.has_room(&mut end, registers, commands.len()).unwrap_or(false)
+        {
+            return false;
+        }
+        let tail = commands.iter().fold(end.tail, |tail, command| self.store(tail, command));
+        self.publish(&mut end, registers, tail);
+        true
+    }
+
+    /// Begins anew at entry 0, where the unit has its head and its tail after it was switched off and on
+    /// again. Nobody may be waiting. A queue that has failed stays so.
+    pub fn restart(&self) {
+        let mut end = self.end.lock();
+        (end.tail, end.head) = (0, 0);
+        for word in self.status {
+            word.store(FREE, Ordering::Relaxed);
+        }
     }
 
     /// Asks for `it` until it is there, patience ends, or the queue has failed, which it does if patience
@@ -184,26 +206,40 @@ impl<'m> Queue<'m> {
         commands: &[Command],
     ) -> Result<Option<Wait<'m>>, UnitError> {
         let mut end = self.end.lock();
-        if self.room(&end) <= commands.len() {
-            end.head = self.head(registers)?;
-            if self.room(&end) <= commands.len() {
-                return Ok(None);
-            }
+        if !self.has_room(&mut end, registers, commands.len().saturating_add(1))? {
+            return Ok(None);
         }
         let Some((number, status)) = self.free_status(end.next_status) else { return Ok(None) };
         let cookie = end.cookie;
         status.store(AWAITED, Ordering::Relaxed);
-        let mut tail = end.tail;
-        for command in commands.iter().chain([&registers.wait_command(number, cookie)]) {
-            self.store(tail, command);
-            tail = self.after(tail);
-        }
+        let wait = registers.wait_command(number, cookie);
+        let stored = commands.iter().chain([&wait]);
+        let tail = stored.fold(end.tail, |tail, command| self.store(tail, command));
+        end.cookie = cookie.wrapping_add(1).max(FIRST_COOKIE);
+        end.next_status = number.wrapping_add(1);
+        self.publish(&mut end, registers, tail);
+        Ok(Some(Wait { status, cookie }))
+    }
+
+    /// Lets the unit fetch what was stored before `tail`.
+    fn publish(&self, end: &mut End, registers: &impl Registers, tail: usize) {
         // The unit may read the ring as soon as it has the tail.
         full_fence();
         registers.set_tail(tail);
-        let following = cookie.wrapping_add(1).max(FIRST_COOKIE);
-        *end = End { tail, cookie: following, next_status: number.wrapping_add(1), ..*end };
-        Ok(Some(Wait { status, cookie }))
+        end.tail = tail;
+    }
+
+    /// True if so many entries may be stored now.
+    fn has_room(
+        &self,
+        end: &mut End,
+        registers: &impl Registers,
+        wanted: usize,
+    ) -> Result<bool, UnitError> {
+        if self.room(end) < wanted {
+            end.head = self.head(registers)?;
+        }
+        Ok(self.room(end) >= wanted)
     }
 
     /// Entries that may be stored: all but one that are not between head and tail.
@@ -239,13 +275,15 @@ impl<'m> Queue<'m> {
         None
     }
 
-    fn store(&self, entry: usize, [low, high]: &Command) {
+    /// Stores an entry, and says which is the next.
+    fn store(&self, entry: usize, [low, high]: &Command) -> usize {
         let words = self.ring.chunks_exact(2).nth(entry);
         // Never none: a tail is an entry.
         if let Some([first, second]) = words {
             first.store(*low, Ordering::Relaxed);
             second.store(*high, Ordering::Relaxed);
         }
+        self.after(entry)
     }
 
     /// The entry after `entry`.

@@ -9,8 +9,15 @@ use crate::{
 };
 
 const OPCODE_SHIFT: u32 = 60;
+const COMPLETION_WAIT: u64 = 1 << OPCODE_SHIFT;
 const INVALIDATE_DEVTAB_ENTRY: u64 = 2 << OPCODE_SHIFT;
 const INVALIDATE_IOMMU_PAGES: u64 = 3 << OPCODE_SHIFT;
+const INVALIDATE_INTERRUPT_TABLE: u64 = 5 << OPCODE_SHIFT;
+const INVALIDATE_IOMMU_ALL: u64 = 8 << OPCODE_SHIFT;
+/// S of COMPLETION_WAIT: the value is stored.
+const STORE: u64 = 1 << 0;
+/// Where it can be stored: a multiple of 8.
+const STORE_ADDRESS: u64 = 0x000f_ffff_ffff_fff8;
 const DOMAIN_ID_SHIFT: u32 = 32;
 
 /// S: the address says how many pages.
@@ -22,11 +29,34 @@ const ALL_PAGES: u64 = 0x7fff_ffff_ffff_f000;
 /// Width of the frame numbers that the address names plainly: its bits 63:52 repeat bit 51.
 const FRAME_BITS: u32 = 39;
 
+/// COMPLETION_WAIT (section 2.4.1) with a store: `value` is at `address`, a multiple of 8, once every
+/// command before this one is done and what they waited for has drained.
+#[must_use]
+pub const fn wait(address: u64, value: u64) -> Command {
+    [COMPLETION_WAIT | address & STORE_ADDRESS | STORE, value]
+}
+
 /// INVALIDATE_DEVTAB_ENTRY (section 2.4.2): forgets what is cached of the device table for requests
 /// that carry `device`.
 #[must_use]
 pub fn forget_device(device: PciDevice) -> Command {
-    [INVALIDATE_DEVTAB_ENTRY | u64::from(device.bus) << 8 | u64::from(device.devfn), 0]
+    [INVALIDATE_DEVTAB_ENTRY | id(device), 0]
+}
+
+/// INVALIDATE_INTERRUPT_TABLE (section 2.4.5): forgets what is cached of the interrupt table of `device`.
+#[must_use]
+pub fn forget_interrupts(device: PciDevice) -> Command {
+    [INVALIDATE_INTERRUPT_TABLE | id(device), 0]
+}
+
+/// INVALIDATE_IOMMU_ALL (section 2.4.8): forgets everything. Units without IASup do not know it.
+#[must_use]
+pub const fn forget_everything() -> Command {
+    [INVALIDATE_IOMMU_ALL, 0]
+}
+
+fn id(device: PciDevice) -> u64 {
+    u64::from(device.bus) << 8 | u64::from(device.devfn)
 }
 
 /// INVALIDATE_IOMMU_PAGES (section 2.4.3): forgets what is cached under `tag`, at least of what
@@ -100,5 +130,12 @@ mod tests {
     fn a_device_is_named_by_bus_and_function() {
         let device = PciDevice { seg: 0, bus: 0x12, devfn: 0x34 };
         assert_eq!(forget_device(device), [0x2000_0000_0000_1234, 0]);
+        assert_eq!(forget_interrupts(device), [0x5000_0000_0000_1234, 0]);
+    }
+
+    #[test]
+    fn a_wait_stores_its_value_and_everything_needs_no_more_words() {
+        assert_eq!(wait(0x000f_dead_beef_0128, 77), [0x100f_dead_beef_0129, 77]);
+        assert_eq!(forget_everything(), [0x8000_0000_0000_0000, 0]);
     }
 }

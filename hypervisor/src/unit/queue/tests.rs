@@ -243,6 +243,74 @@ fn of_several_cpus_each_waits_for_its_own() {
     assert_eq!(*failed.lock().unwrap(), None);
 }
 
+/// INV-11: what such a unit has done before it dropped the wait may not have drained, so it does it again.
+#[test]
+fn a_wait_that_the_unit_drops_is_submitted_again_with_its_commands() {
+    queue!(ring, status, unit, queue = 16, 1);
+    unit.set(Manner::DropsOneWait);
+    queue.submit(&unit, &[work(1), work(2)], endless()).unwrap();
+    assert_eq!((unit.done(), unit.cookies().len()), (vec![1, 2, 1, 2], 2));
+    queue.submit(&unit, &[work(3)], endless()).unwrap();
+    assert_eq!(unit.done(), [1, 2, 1, 2, 3]);
+}
+
+#[test]
+fn what_is_posted_is_not_waited_for_and_done_before_the_next() {
+    queue!(ring, status, unit, queue = 16, 1);
+    unit.set(Manner::Thread);
+    assert!(queue.post(&unit, &[work(1), work(2)]));
+    assert_eq!((unit.done().len(), unit.cookies().len()), (0, 0));
+    unit.set(Manner::AtOnce);
+    queue.submit(&unit, &[work(3)], looks(9)).unwrap();
+    assert_eq!(unit.done(), [1, 2, 3]);
+}
+
+/// INV-59: an interrupt that posts may have interrupted somebody who has the lock.
+#[test]
+fn nothing_is_posted_while_somebody_stores() {
+    queue!(ring, status, unit, queue = 16, 1);
+    let end = queue.end.lock();
+    assert!(!queue.post(&unit, &[work(1)]));
+    drop(end);
+    assert!(queue.post(&unit, &[work(1)]));
+}
+
+#[test]
+fn what_has_no_room_is_not_posted() {
+    queue!(ring, status, unit, queue = 4, 1);
+    unit.set(Manner::Thread);
+    let posted: Vec<bool> = (0..5).map(|number| queue.post(&unit, &[work(number)])).collect();
+    assert_eq!(posted, [true, true, true, false, false]);
+    unit.run_now();
+    assert_eq!(unit.done(), [0, 1, 2]);
+    unit.set(Manner::Broken);
+    assert!(!queue.post(&unit, &[work(1), work(2), work(3)]), "nor where the unit has stopped");
+}
+
+#[test]
+fn a_queue_that_has_failed_takes_nothing_that_is_posted() {
+    queue!(ring, status, unit, queue = 16, 1);
+    unit.set(Manner::Never);
+    assert_eq!(queue.submit(&unit, &[work(1)], looks(5)), Err(UnitError));
+    unit.set(Manner::AtOnce);
+    assert!(!queue.post(&unit, &[work(2)]));
+}
+
+/// INV-12: cookies go on, so that what the unit wrote before is told from what it writes now.
+#[test]
+fn after_the_unit_was_switched_off_and_on_both_begin_at_the_first_entry() {
+    queue!(ring, status, unit, queue = 16, 2);
+    queue.submit(&unit, &[work(1)], looks(9)).unwrap();
+    unit.restart();
+    queue.restart();
+    queue.submit(&unit, &[work(2)], looks(9)).unwrap();
+    assert_eq!((unit.done(), unit.cookies()), (vec![1, 2], vec![2, 3]));
+    unit.set(Manner::Never);
+    assert_eq!(queue.submit(&unit, &[work(3)], looks(5)), Err(UnitError));
+    queue.restart();
+    assert!(queue.has_failed(), "what failed stays so");
+}
+
 /// INV-13: with a smaller one, a CPU would wait for room and might never get it.
 #[test]
 fn a_ring_in_which_not_every_cpu_finds_room_is_refused() {

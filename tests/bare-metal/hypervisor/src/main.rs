@@ -1,29 +1,30 @@
 //! A small hypervisor that boots in QEMU: the example of embedding the service, and its test on units
 //! that nobody here wrote.
+//!
+//! | where | what |
+//! |---|---|
+//! | `boot` | from the loader to `main` |
+//! | `machine` | ports, memory, functions on the bus, firmware's tables |
+//! | `domains` | whose each frame is, what backs guest frames |
+//! | `glue` | all that an embedder writes for the service: read this |
+//! | `suites` | the tests |
 #![no_std]
 #![no_main]
 
 mod boot;
+mod domains;
+mod glue;
 mod machine;
+mod suites;
 
-use machine::{acpi, edu::Edu, frames::FREE, pci, processors, start_info::StartInfo};
+use boot::Exit;
+use machine::{acpi, frames::FREE, pci, start_info::StartInfo};
 
-fn main(start_info: usize) {
+fn main(start_info: usize) -> Exit {
     let info = StartInfo::at(start_info).expect("the loader leaves a start info");
     FREE.fill(&info);
-    log::info!("{:?}: {} frames are free", info.command_line(), FREE.count());
     if let Some(window) = acpi::configuration_window(info.rsdp()) {
         pci::use_window(window);
     }
-    for function in pci::functions() {
-        log::info!("{function} {:08x}", pci::read(function, 0));
-        if let Some(edu) = Edu::find(function) {
-            log::info!("an edu with registers at {:#x}", edu.registers);
-        }
-    }
-    for name in [b"DMAR", b"IVRS"] {
-        let table = acpi::table(info.rsdp(), name);
-        log::info!("{} of {:?} bytes", name.escape_ascii(), table.map(<[u8]>::len));
-    }
-    log::info!("{} processors", processors::start());
+    if suites::run(&info) { Exit::Passed } else { Exit::Failed }
 }

@@ -19,6 +19,8 @@ pub(super) enum Manner {
     HeadStuck,
     /// It writes the cookie of the wait before.
     Stale,
+    /// It does all but a wait, says that it has dropped that, and goes on at once.
+    DropsOneWait,
     /// It reports an error, and stops.
     Broken,
     /// It is no longer there: its registers read all ones.
@@ -44,6 +46,7 @@ struct State {
     head: usize,
     tail: usize,
     looked: usize,
+    dropped: u64,
     done: Vec<usize>,
     cookies: Vec<u32>,
 }
@@ -51,7 +54,8 @@ struct State {
 impl<'m> Fake<'m> {
     pub(super) fn new(ring: &'m [AtomicU64], status: &'m [AtomicU64]) -> Self {
         let (done, cookies) = (Vec::new(), Vec::new());
-        let state = State { manner: Manner::AtOnce, head: 0, tail: 0, looked: 0, done, cookies };
+        let manner = Manner::AtOnce;
+        let state = State { manner, head: 0, tail: 0, looked: 0, dropped: 0, done, cookies };
         Self { ring, status, state: Mutex::new(state) }
     }
 
@@ -75,10 +79,17 @@ impl<'m> Fake<'m> {
         self.state.lock().unwrap().cookies.clone()
     }
 
+    /// It was switched off and on.
+    pub(super) fn restart(&self) {
+        let mut state = self.state.lock().unwrap();
+        (state.head, state.tail) = (0, 0);
+    }
+
     /// Does what its manner lets it do.
     pub(super) fn run(&self) {
         let mut state = self.state.lock().unwrap();
-        if matches!(state.manner, Manner::AtOnce | Manner::HeadStuck | Manner::Stale) {
+        use Manner::{AtOnce, DropsOneWait, HeadStuck, Stale};
+        if matches!(state.manner, AtOnce | DropsOneWait | HeadStuck | Stale) {
             self.do_all(&mut state);
         }
     }
@@ -94,6 +105,10 @@ impl<'m> Fake<'m> {
                 [0, 1].map(|half| self.ring[2 * state.head + half].load(Ordering::Acquire));
             match high & 0xff {
                 WORK => state.done.push(low as usize),
+                WAIT if state.manner == Manner::DropsOneWait => {
+                    state.dropped += 1;
+                    state.manner = Manner::AtOnce;
+                }
                 WAIT => {
                     let cookie = if state.manner == Manner::Stale { low - 1 } else { low };
                     self.status[(high >> 8) as usize].store(cookie, Ordering::Release);
@@ -129,5 +144,9 @@ impl Registers for Fake<'_> {
     fn wait_command(&self, status: usize, cookie: u32) -> Command {
         self.state.lock().unwrap().cookies.push(cookie);
         [u64::from(cookie), WAIT | (status as u64) << 8]
+    }
+
+    fn dropped_waits(&self) -> u64 {
+        self.state.lock().unwrap().dropped
     }
 }

@@ -14,8 +14,7 @@ use crate::machine::{processors, serial};
 extern "C" fn boot_main(start_info: usize) -> ! {
     serial::start_logging();
     exceptions::install();
-    crate::main(start_info);
-    exit(Exit::Passed)
+    exit(crate::main(start_info))
 }
 
 /// The same of a processor that was started later.

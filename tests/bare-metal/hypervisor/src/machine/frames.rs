@@ -14,7 +14,8 @@ use super::{
 const FRAMES: usize = MAPPED / PAGE;
 
 /// All memory of the machine that is mapped.
-pub static FREE: Frames = Frames(Mutex::new(State { unused: [0; FRAMES / 64], free: 0, end: 0 }));
+pub static FREE: Frames =
+    Frames(Mutex::new(State { unused: [0; FRAMES / 64], free: 0, given: 0, end: 0 }));
 
 /// The frames of a machine.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ struct State {
     /// A bit is set for a frame of memory that nobody has.
     unused: [u64; FRAMES / 64],
     free: usize,
+    /// How many are given out that are to come back.
+    given: usize,
     /// The frame after the last one that is memory.
     end: usize,
 }
@@ -87,6 +90,7 @@ impl Frames {
         let mut state = self.0.lock();
         let first = state.find(pages, align)?;
         (first..first + pages).for_each(|frame| state.set(frame, true));
+        state.given += pages;
         drop(state);
         let first = Mfn(first as u64);
         memory::clear(first, pages);
@@ -98,6 +102,13 @@ impl Frames {
         let mut state = self.0.lock();
         let first = first.0 as usize;
         (first..first + pages).for_each(|frame| state.set(frame, false));
+        state.given -= pages;
+    }
+
+    /// How many frames are given out that are to come back: whoever tests looks for what did not.
+    #[must_use]
+    pub fn given(&self) -> usize {
+        self.0.lock().given
     }
 
     /// How many frames are free.
@@ -119,6 +130,7 @@ impl Frames {
     pub fn place<T>(&self, count: usize, make: impl FnMut(usize) -> T) -> &'static mut [T] {
         let pages = memory::pages_for::<T>(count).max(1);
         let first = self.alloc(pages, 1).expect("the machine has too little memory");
+        self.0.lock().given -= pages;
         memory::place(first, count, make)
     }
 }

@@ -72,6 +72,13 @@ pub fn command(function: PciDevice, bits: u32, on: bool) {
     write(function, 4, if on { old | bits } else { old & !bits });
 }
 
+/// Clears and sets bits of a register of 16 or 32 bits, whose neighbours are not changed by being written back.
+pub fn change(function: PciDevice, offset: u16, clear: u32, set: u32) {
+    let shift = u32::from(offset & 2) * 8;
+    let old = read(function, offset);
+    write(function, offset, old & !(clear << shift) | set << shift);
+}
+
 /// The configuration space of a function.
 #[must_use]
 pub fn space(function: PciDevice) -> [u8; 4096] {

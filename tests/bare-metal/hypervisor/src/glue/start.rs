@@ -1,0 +1,120 @@
+//! The service is started on what was found.
+
+use core::sync::atomic::AtomicBool;
+
+use core::sync::atomic::AtomicU64;
+use pviommu_hypervisor::{
+    Background, Context, Cpu, Device, DomainIommu, FaultRule, Iommu, Limits, Machine, OptIns, Role,
+    Unit,
+    abi::DomId,
+    platform::UnitId,
+    topology::{DirectRange, Topology},
+    unit::driver::{Driver, Drivers},
+};
+use spin::Once;
+
+use super::{Platform, devices, firmware::Firmware, tables::TablePool, units};
+use crate::{domains::FrameTable, machine::frames::FREE};
+
+/// Words of 64 tags that each unit's account has: more contexts than there are here.
+const TAG_WORDS: usize = 16;
+
+/// What can be chosen.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    /// How many processors make calls.
+    pub cpus: usize,
+    /// Frames for page tables.
+    pub table_frames: u32,
+    /// What a device hits that nobody owns.
+    pub quarantine: Background,
+    /// Memory that firmware uses for devices and does not tell of.
+    pub direct: &'static [DirectRange],
+    /// What comes between the service and a driver: for tests that break something on purpose.
+    pub between: fn(&'static dyn Driver) -> &'static dyn Driver,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let between = |driver| driver;
+        Self { cpus: 1, table_frames: 4096, quarantine: Background::Fault, direct: &[], between }
+    }
+}
+
+/// The hypervisor, running.
+pub struct Hypervisor {
+    /// The service.
+    pub iommu: Iommu<'static, Platform>,
+    /// What the service knows as devices.
+    pub devices: &'static [Device<'static>],
+    /// The functions and their groups.
+    pub topology: Topology<'static>,
+}
+
+/// Starts the service. All memory that it is lent is lent for ever.
+///
+/// # Panics
+/// If the machine cannot be served.
+#[must_use]
+pub fn start(rsdp: u64, setup: Setup) -> Hypervisor {
+    // 1. Nothing does DMA, and nothing will that is not told to.
+    devices::calm();
+    // 2. The units refuse everything.
+    let firmware = Firmware::read(rsdp);
+    let (drivers, unreachable) = units::bring_up(&firmware, setup.cpus);
+    let drivers = FREE
+        .place(drivers.len(), |index| (setup.between)(*drivers.get(index).expect("it is there")));
+    // 3. Who is behind which, and who is with whom.
+    let isolated = |(index, driver): (usize, &&dyn Driver)| {
+        driver.isolates_interrupts().then_some(UnitId(index as u16))
+    };
+    let mut remapping = [UnitId(u16::MAX); 16];
+    for (place, unit) in remapping.iter_mut().zip(drivers.iter().enumerate().filter_map(isolated)) {
+        *place = unit;
+    }
+    let found = devices::find(&firmware, setup.direct, &remapping);
+    // 4. What the service needs room for.
+    let units = FREE.place(drivers.len(), |index| {
+        let tags = FREE.place(TAG_WORDS, |_| AtomicU64::new(0));
+        Unit::new(drivers.get(index).expect("it is there").facts(), tags)
+    });
+    let cpus = FREE.place(setup.cpus, |_| Cpu::new());
+    let quarantine = FREE.place(1, |_| quarantine(found.devices, setup.quarantine));
+    let machine = Machine {
+        units,
+        tables: None,
+        devices: found.devices,
+        sources: found.sources,
+        quarantine: quarantine.first(),
+        cpus,
+        faults: FaultRule::default(),
+        reserved: &[],
+        unreachable,
+    };
+    let platform = Platform {
+        frames: FrameTable::new(),
+        tables: TablePool::new(setup.table_frames),
+        drivers: Drivers(drivers),
+        domains: [const { Once::new() }; super::MAX_DOMAINS],
+        direct: found.direct,
+        impatient: AtomicBool::new(false),
+    };
+    let iommu = Iommu::new(platform, machine).unwrap_or_else(|wrong| panic!("{wrong}"));
+    // 5. Until somebody gets them, devices reach what their firmware needs, and no more.
+    for device in found.devices {
+        let done = iommu.quarantine(0, device.function());
+        done.unwrap_or_else(|errno| panic!("{} is not kept in: {errno:?}", device.function()));
+    }
+    Hypervisor { iommu, devices: found.devices, topology: found.topology }
+}
+
+/// The pseudo-domain that devices are in which nobody owns: a context for each.
+fn quarantine(devices: &[Device<'_>], background: Background) -> DomainIommu<'static> {
+    const FRAMES_OF_A_DEVICE: u32 = 64;
+    let contexts = FREE.place(devices.len(), |_| Context::new());
+    let default_map_frames = FRAMES_OF_A_DEVICE * devices.len() as u32;
+    let limits = Limits { max_contexts: 0, default_map_frames, ..Limits::default() };
+    DomainIommu::new(DomId::IO, Role::Guest, contexts, limits)
+        .with_background(background)
+        .with_opt_ins(OptIns::DIRECT_RANGES)
+}

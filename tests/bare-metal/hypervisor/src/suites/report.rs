@@ -1,0 +1,48 @@
+//! What was checked, a line each.
+
+use core::fmt::{Debug, Display};
+
+use crate::machine::serial::print;
+
+/// The checks of one suite.
+pub struct Report {
+    suite: &'static str,
+    checks: u32,
+    failed: u32,
+}
+
+impl Report {
+    pub(super) fn new(suite: &'static str) -> Self {
+        Self { suite, checks: 0, failed: 0 }
+    }
+
+    /// Notes a check.
+    pub fn check(&mut self, name: impl Display, result: Result<(), impl Debug>) {
+        self.checks += 1;
+        match result {
+            Ok(()) => print(format_args!("check {name}: ok")),
+            Err(why) => {
+                self.failed += 1;
+                print(format_args!("check {name}: FAILED ({why:?})"));
+            }
+        }
+    }
+
+    /// Notes a check that something is what it should be.
+    pub fn equal<T: PartialEq + Debug>(&mut self, name: impl Display, is: T, should: T) {
+        let wrong = (&is != &should).then(|| (is, "instead of", should));
+        self.check(name, wrong.map_or(Ok(()), Err));
+    }
+
+    /// Notes a check that something holds.
+    pub fn holds(&mut self, name: impl Display, does: bool) {
+        self.check(name, if does { Ok(()) } else { Err("it does not") });
+    }
+
+    /// Says how many there were; true if there were some, and none failed.
+    pub(super) fn end(self) -> bool {
+        let Self { suite, checks, failed } = self;
+        print(format_args!("suite {suite}: {checks} checks, {failed} failed"));
+        checks > 0 && failed == 0
+    }
+}
