@@ -55,7 +55,7 @@ global_asm!(
 );
 
 /// What the hypervisor leaves in three registers: the number of the processor, the name of the program
-/// in ASCII with zeros behind, and [`flags`](crate::programs).
+/// in ASCII with zeros behind, and flags (`programs`).
 #[unsafe(no_mangle)]
 extern "C" fn guest_main(processor: u64, program: u64, flags: u64) -> ! {
     crate::programs::run(processor, program.to_le_bytes(), flags)

@@ -7,6 +7,7 @@
 //! | `machine` | ports, memory, functions on the bus, firmware's tables |
 //! | `domains` | whose each frame is, what backs guest frames |
 //! | `glue` | all that an embedder writes for the service: read this |
+//! | `svm` | guests in virtual machines of their own |
 //! | `suites` | the tests |
 #![no_std]
 #![no_main]
@@ -16,6 +17,7 @@ mod domains;
 mod glue;
 mod machine;
 mod suites;
+mod svm;
 
 use boot::Exit;
 use machine::{acpi, frames::FREE, pci, start_info::StartInfo};

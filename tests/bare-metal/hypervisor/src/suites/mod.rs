@@ -5,6 +5,7 @@
 
 mod bench;
 mod guest;
+mod machine;
 mod report;
 mod sabotage;
 mod translation;
@@ -24,8 +25,14 @@ struct Suite {
     run: fn(&Bench<'_>, &mut Report),
 }
 
-const SUITES: &[Suite] =
-    &[Suite { name: "translation", setup: sabotage::setup, run: translation::run }];
+const SUITES: &[Suite] = &[
+    Suite { name: "translation", setup: sabotage::setup, run: translation::run },
+    Suite { name: "guest-disk", setup: machine::setup, run: machine::disk },
+    Suite { name: "guest-edu", setup: machine::setup, run: machine::edu },
+    Suite { name: "guest-escape", setup: machine::setup, run: machine::escape },
+    Suite { name: "guest-hostile", setup: machine::setup, run: machine::hostile },
+    Suite { name: "guest-smp", setup: machine::setup, run: machine::smp },
+];
 
 /// Runs the suite that the command line asks for; true if all went well.
 ///
