@@ -42,7 +42,7 @@ impl Default for DomainConfig {
             background: Background::Fault,
             default_map: DefaultMap::Blocked,
             opt_ins: OptIns::UNSAFE_INTERRUPTS,
-            limits: Limits { max_contexts: 8, ..Limits::default() },
+            limits: Limits::default(),
         }
     }
 }

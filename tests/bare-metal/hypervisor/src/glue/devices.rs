@@ -10,7 +10,7 @@ use pviommu_hypervisor::{
     },
 };
 
-use super::firmware::Firmware;
+use super::{firmware::Firmware, list};
 use crate::machine::{frames::FREE, pci};
 
 /// What this machine's host bridge forwards to devices: DMA to there would not reach memory. The resources
@@ -135,10 +135,4 @@ fn device(topology: &Topology<'_>, regions: &Regions<'_>, first: &Function) -> D
         .with_group(group.number())
         .with_facts(regions.msi().judge(first).facts());
     if group.is_translated() { device } else { device.beside_untranslated() }
-}
-
-/// What `items` tells, the same each time, in memory that is never given back.
-fn list<T, I: Iterator<Item = T>>(items: impl Fn() -> I) -> &'static [T] {
-    let mut next = items();
-    FREE.place(items().count(), |_| next.next().expect("so many there are"))
 }

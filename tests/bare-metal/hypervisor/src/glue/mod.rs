@@ -33,7 +33,10 @@ use core::sync::atomic::AtomicBool;
 use pviommu_hypervisor::{topology::DirectRange, unit::driver::Drivers};
 use spin::Once;
 
-use crate::domains::{Domain, FrameTable};
+use crate::{
+    domains::{Domain, FrameTable},
+    machine::frames::FREE,
+};
 
 /// Most domains until the machine is switched off.
 pub const MAX_DOMAINS: usize = 16;
@@ -52,4 +55,10 @@ pub struct Platform {
     pub direct: &'static [DirectRange],
     /// While it is true each long call gives way as soon as it may.
     pub impatient: AtomicBool,
+}
+
+/// What `items` tells, in memory that is never given back. It is asked twice, and each item taken once.
+fn list<T, I: Iterator<Item = T>>(items: impl Fn() -> I) -> &'static [T] {
+    let mut next = items();
+    FREE.place(items().count(), |_| next.next().expect("so many there are"))
 }

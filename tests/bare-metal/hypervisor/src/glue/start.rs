@@ -1,8 +1,7 @@
 //! The service is started on what was found.
 
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
-use core::sync::atomic::AtomicU64;
 use pviommu_hypervisor::{
     Background, Context, Cpu, Device, DomainIommu, FaultRule, Iommu, Limits, Machine, OptIns, Role,
     Unit,
@@ -13,7 +12,7 @@ use pviommu_hypervisor::{
 };
 use spin::Once;
 
-use super::{Platform, devices, firmware::Firmware, tables::TablePool, units};
+use super::{MAX_DOMAINS, Platform, devices, firmware::Firmware, list, tables::TablePool, units};
 use crate::{domains::FrameTable, machine::frames::FREE};
 
 /// Words of 64 tags that each unit's account has: more contexts than there are here.
@@ -61,31 +60,25 @@ pub fn start(rsdp: u64, setup: Setup) -> Hypervisor {
     devices::calm();
     // 2. The units refuse everything.
     let firmware = Firmware::read(rsdp);
-    let (drivers, unreachable) = units::bring_up(&firmware, setup.cpus);
-    let drivers = FREE
-        .place(drivers.len(), |index| (setup.between)(*drivers.get(index).expect("it is there")));
+    let found = units::bring_up(&firmware, setup.cpus);
+    let drivers: &[_] = FREE.place(found.len(), |index| (setup.between)(found[index].0));
+    let unreachable = list(|| found.iter().map(|(_, registers)| *registers));
     // 3. Who is behind which, and who is with whom.
-    let isolated = |(index, driver): (usize, &&dyn Driver)| {
-        driver.isolates_interrupts().then_some(UnitId(index as u16))
-    };
-    let mut remapping = [UnitId(u16::MAX); 16];
-    for (place, unit) in remapping.iter_mut().zip(drivers.iter().enumerate().filter_map(isolated)) {
-        *place = unit;
-    }
-    let found = devices::find(&firmware, setup.direct, &remapping);
+    let all = || (0..).map(UnitId).zip(drivers);
+    let isolated = || all().filter(|(_, driver)| driver.isolates_interrupts());
+    let remapping = list(|| isolated().map(|(unit, _)| unit));
+    let found = devices::find(&firmware, setup.direct, remapping);
     // 4. What the service needs room for.
-    let units = FREE.place(drivers.len(), |index| {
-        let tags = FREE.place(TAG_WORDS, |_| AtomicU64::new(0));
-        Unit::new(drivers.get(index).expect("it is there").facts(), tags)
-    });
+    let tags = |_| -> &[_] { FREE.place(TAG_WORDS, |_| AtomicU64::new(0)) };
+    let units = FREE.place(drivers.len(), |index| Unit::new(drivers[index].facts(), tags(index)));
     let cpus = FREE.place(setup.cpus, |_| Cpu::new());
-    let quarantine = FREE.place(1, |_| quarantine(found.devices, setup.quarantine));
+    let quarantine = FREE.place_one(quarantine(found.devices, setup.quarantine));
     let machine = Machine {
         units,
         tables: None,
         devices: found.devices,
         sources: found.sources,
-        quarantine: quarantine.first(),
+        quarantine: Some(quarantine),
         cpus,
         faults: FaultRule::default(),
         reserved: &[],
@@ -95,7 +88,7 @@ pub fn start(rsdp: u64, setup: Setup) -> Hypervisor {
         frames: FrameTable::new(),
         tables: TablePool::new(setup.table_frames),
         drivers: Drivers(drivers),
-        domains: [const { Once::new() }; super::MAX_DOMAINS],
+        domains: [const { Once::new() }; MAX_DOMAINS],
         direct: found.direct,
         impatient: AtomicBool::new(false),
     };

@@ -133,4 +133,14 @@ impl Frames {
         self.0.lock().given -= pages;
         memory::place(first, count, make)
     }
+
+    /// The same of one value.
+    ///
+    /// # Panics
+    /// If there is no memory.
+    pub fn place_one<T>(&self, value: T) -> &'static T {
+        let mut value = Some(value);
+        let placed: &[T] = self.place(1, |_| value.take().expect("it is taken once"));
+        placed.first().expect("it was placed")
+    }
 }

@@ -56,8 +56,8 @@ struct Saboteur(&'static dyn Driver);
 /// The usual setup, with the saboteur in between.
 pub(super) fn setup() -> Setup {
     let between = |driver| {
-        let place: &'static Saboteur = &FREE.place(1, |_| Saboteur(driver))[0];
-        place as &dyn Driver
+        let placed: &'static dyn Driver = FREE.place_one(Saboteur(driver));
+        placed
     };
     Setup { between, ..Setup::default() }
 }

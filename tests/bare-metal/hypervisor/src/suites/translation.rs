@@ -1,7 +1,97 @@
 //! What a guest maps is what its devices reach, and nothing else.
 
-use super::{Bench, Report};
+use pviommu_hypervisor::{
+    abi::{AccessFlags, AllocFlags, Bfn, ContextId, FaultRecord, FreeFlags, Gfn, MapFlags},
+    addr::PAGE_SHIFT,
+};
+
+use super::{Bench, Guest, Report};
+use crate::{domains::DomainConfig, machine::edu::Edu};
+
+const READ_WRITE: MapFlags = MapFlags::READABLE.union(MapFlags::WRITEABLE);
+/// A bus frame that is no guest frame and no frame of memory.
+const BFN: Bfn = Bfn(0x1_2345_6789);
+const PATTERN: u64 = 0x5ca1_ab1e_0000_0000;
+const BYTES: usize = 1024;
+
+/// A guest with a device in a context of its own.
+struct Bed<'b> {
+    bench: &'b Bench<'b>,
+    edu: &'b Edu,
+    guest: Guest<'b>,
+    context: ContextId,
+}
 
 pub(super) fn run(bench: &Bench<'_>, report: &mut Report) {
-    report.holds("there is an edu device", bench.edus().count() > 0);
+    let before = bench.in_use();
+    let edu = bench.edu(0);
+    let guest = bench.guest_with(&DomainConfig::default(), edu);
+    let iommu = guest.iommu();
+    report.check("the guest finds the service", iommu.probe().map(|_| ()));
+    let context = iommu.alloc_context(AllocFlags::empty()).expect("there is a context");
+    report.check("its device moves to a context", iommu.reattach_device(edu.function, context));
+
+    let bed = Bed { bench, edu, guest, context };
+    bed.what_is_mapped_is_reached(report);
+    bed.what_is_not_is_blocked_and_told(report);
+
+    let freed = iommu.free_context(context, FreeFlags::REATTACH_DEFAULT);
+    report.check("the context is freed", freed);
+    bench.end(guest.domain);
+    report.equal("nothing is left of the guest", bench.in_use(), before);
+}
+
+impl Bed<'_> {
+    /// Fills the device's buffer with what is in `gfn`, through a mapping of its own.
+    fn load(&self, gfn: Gfn) {
+        let iommu = self.guest.iommu();
+        iommu.map(self.context, Bfn(1), gfn, 1, MapFlags::READABLE).expect("a page is mapped");
+        self.bench.dma_read(self.edu, 1 << PAGE_SHIFT, BYTES);
+        iommu.unmap(self.context, Bfn(1), 1).expect("and unmapped");
+    }
+
+    fn write(&self, bfn: Bfn) {
+        self.bench.dma_write(self.edu, bfn.0 << PAGE_SHIFT, BYTES);
+    }
+
+    /// How many pages of the guest's memory hold the pattern from their begin on.
+    fn copies(&self) -> usize {
+        self.guest
+            .domain
+            .gfns()
+            .filter(|gfn| self.guest.is_filled(*gfn, PATTERN, BYTES / 8))
+            .count()
+    }
+
+    fn what_is_mapped_is_reached(&self, report: &mut Report) {
+        let (source, target) = (Gfn(3), Gfn(4));
+        self.guest.fill(source, PATTERN);
+        self.load(source);
+        let mapped = self.guest.iommu().map(self.context, BFN, target, 1, READ_WRITE);
+        report.check("a page is mapped", mapped.map(|_| ()));
+        self.write(BFN);
+        let there = self.guest.is_filled(target, PATTERN, BYTES / 8);
+        report.holds("what the device writes is in the page", there);
+        report.equal("and nowhere else", self.copies(), 2);
+        report.equal("nothing was refused", self.bench.hypervisor.tell_faults(), 0);
+    }
+
+    fn what_is_not_is_blocked_and_told(&self, report: &mut Report) {
+        let iommu = self.guest.iommu();
+        self.guest.fill(Gfn(4), 0);
+        report.check("a page is unmapped", iommu.unmap(self.context, BFN, 1).map(|_| ()));
+        self.write(BFN);
+        report.equal("what the device writes there is nowhere", self.copies(), 1);
+        if self.bench.tells_faults() {
+            report.equal("the unit tells of it", self.bench.hypervisor.tell_faults(), 1);
+            let mut room = [FaultRecord::default(); 4];
+            let faults = iommu.read_faults(&mut room).expect("faults can be read");
+            let told = faults
+                .records
+                .first()
+                .map(|it| (it.device.id, it.address >> PAGE_SHIFT, it.access));
+            let should = (u64::from(self.edu.function.sbdf()), BFN.0, AccessFlags::WRITE);
+            report.equal("and the guest reads of it", told, Some(should));
+        }
+    }
 }
