@@ -26,7 +26,7 @@ pub fn run(variant: u64) {
     match variant {
         // SAFETY: nothing is there.
         0 => _ = unsafe { (0x7000_0000 as *const u64).read_volatile() },
-        // Where the hypervisor's own image is; here it is memory of the guest, and beyond it nothing.
+        // The machine has memory there, and it is not the guest's.
         // SAFETY: nothing is there.
         1 => unsafe { (0x0200_0000 as *mut u64).write_volatile(7) },
         2 => {
