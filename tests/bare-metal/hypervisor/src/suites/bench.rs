@@ -1,6 +1,13 @@
 //! What suites work with: the hypervisor, and the devices that were found.
 
-use pviommu_hypervisor::{format::FormatKind, unit::driver::Driver};
+use pviommu_hypervisor::{
+    abi::PciDevice,
+    addr::PAGE_SHIFT,
+    format::FormatKind,
+    platform::Access,
+    topology::{DirectRange, Window},
+    unit::driver::Driver,
+};
 
 use super::Guest;
 use crate::{
@@ -127,4 +134,16 @@ impl<'h> Bench<'h> {
     pub fn dma_write(&self, edu: &Edu, bus: u64, bytes: usize) {
         edu.copy(Direction::ToMemory, bus, bytes).expect("the device copies");
     }
+}
+
+/// Memory that firmware is said to use for a function: `pages` pages that no domain gets, from 64 MiB or more
+/// on, where no small guest has a guest frame of the same number.
+///
+/// # Panics
+/// If there is not as much memory.
+#[must_use]
+pub fn firmware_range(function: PciDevice, pages: usize) -> DirectRange {
+    let first = FREE.alloc(pages, 64 << 8).expect("there is memory").0 << PAGE_SHIFT;
+    let bytes = Window { first, last: first + (pages << PAGE_SHIFT) as u64 - 1 };
+    DirectRange { function, bytes, relaxable: false, access: Access::all() }
 }

@@ -4,12 +4,13 @@
 //! `check NAME: FAILED (why)`; the last line is `suite NAME: N checks, M failed`.
 
 mod bench;
+mod glue;
 mod guest;
 mod report;
 mod sabotage;
 mod translation;
 
-pub use bench::Bench;
+pub use bench::{Bench, firmware_range};
 pub use guest::Guest;
 pub use report::Report;
 pub use sabotage::{Break, SABOTAGE};
@@ -24,8 +25,10 @@ struct Suite {
     run: fn(&Bench<'_>, &mut Report),
 }
 
-const SUITES: &[Suite] =
-    &[Suite { name: "translation", setup: sabotage::setup, run: translation::run }];
+const SUITES: &[Suite] = &[
+    Suite { name: "translation", setup: sabotage::setup, run: translation::run },
+    Suite { name: "glue", setup: glue::setup, run: glue::run },
+];
 
 /// Runs the suite that the command line asks for; true if all went well.
 ///
