@@ -143,8 +143,12 @@ impl Unit {
 
     /// What it was told and has done since this was asked last.
     pub fn take_done(&self) -> Vec<Command> {
-        let done = std::mem::take(&mut self.state().done);
-        done.into_iter().filter_map(commands::decode).collect()
+        self.take_words().into_iter().filter_map(commands::decode).collect()
+    }
+
+    /// The same, as it stood in the ring.
+    pub fn take_words(&self) -> Vec<[u64; 2]> {
+        std::mem::take(&mut self.state().done)
     }
 
     /// The control and the status register.
