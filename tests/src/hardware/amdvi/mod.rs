@@ -26,7 +26,10 @@ use std::{
     },
 };
 
-use pviommu_hypervisor::platform::{Host, TableRoot};
+use pviommu_hypervisor::{
+    addr::Mfn,
+    platform::{Host, TableRoot},
+};
 
 pub use caches::{Interrupt, Verdict};
 pub use commands::{Command, Manner};
@@ -91,9 +94,15 @@ impl Unit {
     /// A unit that is off, with `pages` pages of memory and these extended features.
     #[must_use]
     pub fn new(pages: usize, extended_features: u64) -> Self {
+        Self::at(Mfn(ram::FIRST), pages, extended_features)
+    }
+
+    /// The same, with its memory from this frame on.
+    #[must_use]
+    pub fn at(first: Mfn, pages: usize, extended_features: u64) -> Self {
         let registers = Registers { extended_features, ..Registers::default() };
         let state = Mutex::new(State { registers, ..State::default() });
-        Self { ram: Ram::new(pages), now: AtomicU64::new(0), state }
+        Self { ram: Ram::new(first.0, pages), now: AtomicU64::new(0), state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,8 +143,12 @@ impl Unit {
 
     /// What it was told and has done since this was asked last.
     pub fn take_done(&self) -> Vec<Command> {
-        let done = std::mem::take(&mut self.state().done);
-        done.into_iter().filter_map(commands::decode).collect()
+        self.take_words().into_iter().filter_map(commands::decode).collect()
+    }
+
+    /// The same, as it stood in the ring.
+    pub fn take_words(&self) -> Vec<[u64; 2]> {
+        std::mem::take(&mut self.state().done)
     }
 
     /// The control and the status register.

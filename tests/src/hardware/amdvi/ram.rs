@@ -10,13 +10,15 @@ use pviommu_hypervisor::{addr::Mfn, platform::UnitMemory};
 
 /// Words of a page.
 const PAGE: usize = 512;
-/// The first frame.
-const FIRST: u64 = 0x4_0000;
+/// The first frame, usually.
+pub(super) const FIRST: u64 = 0x4_0000;
 
 /// Frames that are lent one after the other. What is stored there is in the CPU's caches, and in memory when
 /// it was written back.
 #[derive(Debug)]
 pub struct Ram {
+    /// The first frame.
+    first: u64,
     words: Box<[AtomicU64]>,
     /// Where the first page begins in `words`.
     start: usize,
@@ -29,10 +31,10 @@ fn zeroed(words: usize) -> Box<[AtomicU64]> {
 }
 
 impl Ram {
-    pub(super) fn new(pages: usize) -> Self {
+    pub(super) fn new(first: u64, pages: usize) -> Self {
         let words = zeroed((pages + 1) * PAGE);
         let start = words.as_ptr().align_offset(PAGE * 8);
-        Self { words, start, memory: zeroed(pages * PAGE), lent: AtomicUsize::new(0) }
+        Self { first, words, start, memory: zeroed(pages * PAGE), lent: AtomicUsize::new(0) }
     }
 
     /// The next so many pages.
@@ -42,7 +44,7 @@ impl Ram {
         let words = &self.cached()[first * PAGE..][..pages * PAGE];
         // SAFETY: the unit looks for frames of these numbers here, each is lent once, and processors
         // that run these tests have the instruction.
-        unsafe { UnitMemory::new(words, Mfn(FIRST + first as u64)) }.unwrap()
+        unsafe { UnitMemory::new(words, Mfn(self.first + first as u64)) }.unwrap()
     }
 
     fn cached(&self) -> &[AtomicU64] {
@@ -51,7 +53,7 @@ impl Ram {
 
     /// The number of the word at `address`; `None` if there is no memory.
     fn at(&self, address: u64) -> Option<usize> {
-        let word = usize::try_from(address.checked_sub(FIRST << 12)? / 8).ok()?;
+        let word = usize::try_from(address.checked_sub(self.first << 12)? / 8).ok()?;
         (word < self.memory.len()).then_some(word)
     }
 
@@ -80,7 +82,7 @@ impl Ram {
         let page = first / PAGE;
         let words = &self.cached()[page * PAGE..][..PAGE];
         // SAFETY: as in `lend`; nothing is changed.
-        let page = unsafe { UnitMemory::new(words, Mfn(FIRST + page as u64)) }?;
+        let page = unsafe { UnitMemory::new(words, Mfn(self.first + page as u64)) }?;
         page.change_pair(first % PAGE / 2, |words| words)
     }
 

@@ -1,6 +1,7 @@
 //! A unit is switched on: what it is told, and that nobody passes.
 
 use pviommu_hypervisor::{
+    addr::Mfn,
     platform::RegisterBlock,
     unit::{
         Driver,
@@ -160,6 +161,16 @@ fn memory_of_a_size_that_cannot_be_told_is_refused() {
     odd.commands = unit.ram.lend(2);
     odd.events = unit.ram.lend(128);
     assert_eq!(error(odd), None);
+}
+
+#[test]
+fn memory_that_the_unit_cannot_reach_is_refused() {
+    let error = |first| {
+        let unit = Unit::at(Mfn(first), 7, FEATURES);
+        try_with(&unit, &settings()).err()
+    };
+    assert_eq!(error((1 << 36) - 7), None);
+    assert_eq!(error((1 << 36) - 6), Some(BringUpError::OutOfReach));
 }
 
 /// It is off, or refuses everything.

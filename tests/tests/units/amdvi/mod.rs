@@ -1,5 +1,7 @@
 //! The driver of AMD-Vi.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
+mod as_simulated;
 mod bring_up;
 mod busy;
 mod events;

@@ -30,7 +30,10 @@ fn after_sleep_everybody_is_where_they_were() {
     driver.suspend().unwrap();
     unit.lose_power();
     assert_eq!(unit.request(4, 1), Verdict::Passed, "the unit is off");
+    unit.take_done();
     driver.resume().unwrap();
+    let done = unit.take_done();
+    assert!(matches!(done[..], [Command::ForgetAll, Command::Wait { .. }]), "{done:?}");
     let met = [3, 4, 5].map(|id| unit.request(id, 1));
     assert_eq!(met, [through(0x10), Verdict::Refused, Verdict::Refused]);
     assert_eq!(unit.interrupt(3), Interrupt::Remapped(Mfn(0x99), 8));
