@@ -9,7 +9,7 @@ use pviommu_hypervisor::{
     unit::driver::Driver,
 };
 
-use super::Guest;
+use super::{Guest, option};
 use crate::{
     domains::{Domain, DomainConfig},
     glue::Hypervisor,
@@ -51,6 +51,12 @@ impl<'h> Bench<'h> {
             *place = Some(edu);
         }
         Self { hypervisor, info, edus }
+    }
+
+    /// What the command line says after `name=`, as a number.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<usize> {
+        option(self.info.command_line(), name)?.parse().ok()
     }
 
     /// The `edu` devices, in the order of their numbers.

@@ -5,8 +5,9 @@ use core::sync::atomic::Ordering;
 
 use pviommu_hypervisor::{
     DefaultMap, OptIns,
-    abi::{Background, Bfn, ContextId, Errno, Gfn, MapFlags, OwnershipMode},
-    addr::{Mfn, PAGE_SHIFT},
+    abi::{AccessFlags, Background, Bfn, ContextId, Errno, Gfn, MapFlags, OwnershipMode},
+    addr::{GfnRange, Mfn, PAGE_SHIFT},
+    platform::Access,
 };
 
 use super::{Bench, Guest, Report, firmware_range};
@@ -40,6 +41,7 @@ pub(super) fn run(bench: &Bench<'_>, report: &mut Report) {
     blocks_are_large_leaves(bench, report);
     pages_leave(bench, report);
     devices_change_hands(bench, report);
+    registers_are_shown(bench, report);
     calls_give_way(bench, report);
     two_processors_call(bench, report);
     report.equal("all that was given out came back", bench.in_use(), before);
@@ -158,6 +160,24 @@ fn devices_change_hands(bench: &Bench<'_>, report: &mut Report) {
     bench.end(plain.domain);
 }
 
+fn registers_are_shown(bench: &Bench<'_>, report: &mut Report) {
+    let edu = bench.edu(0);
+    let guest = bench.guest_with(&config(DefaultMap::Guest), edu);
+    let frame = Mfn(edu.registers >> PAGE_SHIFT);
+    // As the page with an MSI-X table is, which devices may read at most.
+    let shown = GfnRange::of_pages(Gfn(0x1_0000), 4).expect("it is a range");
+    report.holds("there is room", guest.domain.p2m.show(shown, frame, Access::READ));
+    let iommu = guest.iommu();
+    iommu.probe().expect("the service is there");
+    iommu.take_ownership(OwnershipMode::CLEAR, Background::FAULT).expect("the map is its own");
+    let mapped = iommu.map(DEFAULT, Bfn(0x2_0000), Gfn(0x1_0000), 4, READ_WRITE).map(|_| ());
+    report.check("registers are mapped", mapped);
+    let access = iommu.lookup(DEFAULT, Bfn(0x2_0003)).map(|found| found.access);
+    report.equal("for what may be done with them, and no more", access, Ok(AccessFlags::READ));
+    report.equal("and nothing is held for that", bench.in_use().references, 0);
+    bench.end(guest.domain);
+}
+
 fn calls_give_way(bench: &Bench<'_>, report: &mut Report) {
     let guest = bench.guest_with(&config(DefaultMap::Guest), bench.edu(0));
     let impatient = &bench.hypervisor.iommu.platform().impatient;
@@ -190,9 +210,10 @@ fn two_processors_call(bench: &Bench<'_>, report: &mut Report) {
         .iommu()
         .take_ownership(OwnershipMode::CLEAR, Background::FAULT)
         .expect("the map is its own");
+    let rounds = bench.number("rounds").unwrap_or(200) as u64;
     let work = |cpu: usize| {
         let iommu = Guest::new(bench.hypervisor, guest.domain, cpu).iommu();
-        for round in 0..200 {
+        for round in 0..rounds {
             let bfn = Bfn(0x4_0000 + 64 * (2 * (round % 7) + cpu as u64));
             iommu
                 .map(DEFAULT, bfn, Gfn(100 * cpu as u64), 50, READ_WRITE)
