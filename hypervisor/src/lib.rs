@@ -141,7 +141,7 @@
 //! | feature | what is built in |
 //! |---|---|
 //! | `vtd` | tables of VT-d units, and firmware's table of them |
-//! | `amdvi` | tables of AMD-Vi units, the words of their commands, and firmware's table of them |
+//! | `amdvi` | tables of AMD-Vi units, their driver, and firmware's table of them |
 //! | `log` | what goes wrong with a unit is told to the `log` crate |
 //!
 //! At least one of the first two is needed. [`Iommu::new`] refuses a machine whose tables are of a

@@ -15,6 +15,7 @@
 //!   it is referenced, page-table memory, and the platform traits on top of them.
 //! * [`iommu`]: a model of IOMMU units that reads the raw page tables by a walker of its own,
 //!   written from the specification, and keeps stale entries for as long as a unit may.
+//! * [`hardware`]: units as their drivers see them, by registers and rings.
 //! * [`trace`]: IOMMU traces of real kernels, and [`replay`]: one of them done again on the
 //!   service, every mapping checked by DMA. [`show`] draws what is in the tables then.
 //! * [`pci`]: PCI topologies of machines, and the groups that their kernels formed. [`groups`]
@@ -33,6 +34,7 @@
 mod drawing;
 pub mod fuzzing;
 pub mod groups;
+pub mod hardware;
 pub mod iommu;
 pub mod machine;
 pub mod pci;

@@ -71,7 +71,7 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         fault(world);
         show(&tear_down(world));
         #[cfg(feature = "amdvi")]
-        show(&words());
+        show(&(words(), crate::amdvi::drive(world.words)));
         submit(world);
         look(world);
         operator::ask(world);

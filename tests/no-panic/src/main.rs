@@ -11,6 +11,8 @@
 #![no_main]
 
 mod acpi;
+#[cfg(feature = "amdvi")]
+mod amdvi;
 mod entries;
 mod opaque;
 mod operator;

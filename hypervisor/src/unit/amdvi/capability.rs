@@ -22,7 +22,7 @@ bitflags::bitflags! {
         const NOT_COHERENT = 1 << 4;
         /// INVALIDATE_IOMMU_ALL does not do all.
         const NO_INVALIDATE_ALL = 1 << 5;
-        /// Domain ids have 8 bits (QEMU before 10.1 refuses entries with bit 8).
+        /// Domain ids have 8 bits (QEMU 7.2 takes bit 8 for a reserved one).
         const TAGS_256 = 1 << 6;
     }
 }

@@ -65,7 +65,7 @@ pub const fn replaced(old: Translation, new: Translation) -> Translation {
 /// The same device, stopped.
 #[must_use]
 pub const fn stopped([low, high]: Translation) -> Translation {
-    // Some units (QEMU before 10.1) look at IR and IW even without TV.
+    // Some units (QEMU 7.2) look at IR and IW even without TV.
     [low & !(TRANSLATION_VALID | READ | WRITE), high | SUPPRESS]
 }
 

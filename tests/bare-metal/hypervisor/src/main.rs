@@ -28,5 +28,6 @@ fn main(start_info: usize) -> Exit {
     if let Some(window) = acpi::configuration_window(info.rsdp()) {
         pci::use_window(window);
     }
+    log::info!("{} of {} frames are free", FREE.count(), FREE.end());
     if suites::run(&info) { Exit::Passed } else { Exit::Failed }
 }

@@ -1,8 +1,8 @@
 //! The event log: a ring that the unit writes and we read (section 2.5).
 //!
-//! An entry may show after the tail that announces it (errata 732 and 733 of family 15h and older ones), so its code is waited
-//! for, and an entry is zeroed once it was read. A log that was full has stopped, and is started again when all
-//! of it was read.
+//! An entry may show after the tail that announces it (errata 732 and 733), so its code is waited for, and an
+//! entry is zeroed once it was read. A log that was full has stopped, and is started again when all of it was
+//! read.
 //!
 //! Read by one CPU at a time.
 
@@ -29,8 +29,8 @@ pub(super) struct EventLog<'m> {
 
 /// Longest wait for an entry that was announced, and for a log that is to rest, in microseconds.
 const PATIENCE_US: u64 = 1000;
-/// How often is looked again after the interrupt was allowed to come again: it may have come just then, or
-/// not be allowed although that was written (erratum 1312).
+/// How often is looked again after the interrupt was allowed to come again: an event may have come just
+/// before, and the bit may be set although that was written (ERBT1312).
 const LOOKS: usize = 8;
 
 impl<'m> EventLog<'m> {
@@ -96,7 +96,7 @@ impl<'m> EventLog<'m> {
         }
     }
 
-    /// Starts a log again that was full and is empty now: section 2.5.1. False if it does not rest.
+    /// Starts a log again that was full and is empty now: section 2.5.1. False if it does not do as it is told.
     fn restart(&self, registers: Registers<'_>, control: Control) -> bool {
         registers.set_control(control - Control::EVENT_LOG);
         let patience = Patience::new(self.host, self.patience_us);
@@ -108,7 +108,8 @@ impl<'m> EventLog<'m> {
         registers.empty_event_log();
         self.head.store(0, Ordering::Relaxed);
         registers.set_control(control);
-        true
+        // Who asks until there is nothing more must come to an end.
+        !registers.status().contains(Status::OVERFLOW)
     }
 
     fn entries(&self) -> usize {

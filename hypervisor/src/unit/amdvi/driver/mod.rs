@@ -77,6 +77,7 @@ impl<'m> AmdVi<'m> {
         }
         let capability = settings.capability(|| registers.extended_features());
         let facts = capability.facts().ok_or(BringUpError::Unsupported)?;
+        resources.check_reach(facts.host_address_bits)?;
         if !capability.remaps(settings.interrupt_entries) {
             return Err(BringUpError::Unsupported);
         }
@@ -171,7 +172,9 @@ impl<'m> AmdVi<'m> {
 
     /// Tells the unit now, if nobody else is submitting.
     fn settle(&self) {
-        if self.owes.load(Ordering::Acquire) == 0 || self.owes.swap(0, Ordering::AcqRel) == 0 {
+        let owes = self.owes.load(Ordering::Acquire) != 0 && !self.commands.has_failed();
+        // Crossed out first: what is stopped meanwhile is not lost.
+        if !owes || self.owes.swap(0, Ordering::AcqRel) == 0 {
             return;
         }
         for device in self.table.stopped() {

@@ -3,7 +3,7 @@
 
 use super::AmdVi;
 use crate::{
-    addr::BfnRange,
+    addr::{BfnRange, PAGE_SHIFT},
     platform::{
         AttachError, Invalidation, SourceId, TableRoot, TableShape, Tag, UnitError, UnitFacts,
     },
@@ -102,7 +102,7 @@ impl AmdVi<'_> {
     /// True if an entry can name this table and tag.
     fn may_have(&self, root: TableRoot, tag: Tag) -> bool {
         let shape = TableShape { format: self.facts.format, levels: root.levels };
-        let bits = u32::from(self.facts.host_address_bits).saturating_sub(12);
+        let bits = u32::from(self.facts.host_address_bits).saturating_sub(PAGE_SHIFT);
         let in_reach = root.frame.0.checked_shr(bits).unwrap_or(0) == 0;
         self.facts.walks(shape) && in_reach && tag.0 != 0 && u32::from(tag.0) < self.facts.tags
     }

@@ -1,7 +1,10 @@
 //! What a driver is told of its unit, and what it is lent.
 
+use core::fmt;
+
 use super::device_table;
 use crate::{
+    addr::PAGE_SHIFT,
     platform::{Host, RegisterBlock, UnitMemory},
     unit::{
         acpi::{IvInfo, IvhdFlags},
@@ -32,7 +35,7 @@ pub struct Settings {
     pub quirks: Quirks,
     /// How wide entries of interrupt tables are.
     pub interrupt_entries: IrqEntries,
-    /// What becomes of interrupts of devices of which nothing else was said.
+    /// What becomes of interrupts of devices of which nothing else was said, I/O APICs and timers among them.
     pub interrupts: Interrupts,
     /// Longest wait for the unit, in microseconds: for one call, whatever it asks for. After that the unit has
     /// failed. Units are usually done in less than 100; Linux waits for 100 000.
@@ -69,9 +72,26 @@ pub enum BringUpError {
     Memory,
     /// The command buffer is too small for so many CPUs: it needs so many entries.
     Ring(usize),
+    /// Some memory is beyond the addresses that the unit puts out.
+    OutOfReach,
     /// The unit did not answer in time. It may be on, and refuses all requests then; or off.
     NoAnswer,
 }
+
+impl fmt::Display for BringUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("there are no registers"),
+            Self::Unsupported => f.write_str("the unit has no tables as they are wanted"),
+            Self::Memory => f.write_str("the unit was lent memory of a size that it may not have"),
+            Self::OutOfReach => f.write_str("the unit was lent memory that it cannot reach"),
+            Self::Ring(needed) => write!(f, "the command buffer needs {needed} entries"),
+            Self::NoAnswer => f.write_str("the unit does not answer"),
+        }
+    }
+}
+
+impl core::error::Error for BringUpError {}
 
 impl From<RingTooSmall> for BringUpError {
     fn from(RingTooSmall { needed }: RingTooSmall) -> Self {
@@ -109,10 +129,22 @@ impl Resources<'_> {
             (true, false) => Ok(()),
         }
     }
+
+    /// Fails if the unit puts out no addresses of so many bits.
+    pub(super) fn check_reach(&self, host_address_bits: u8) -> Result<(), BringUpError> {
+        let all = [self.device_table, self.commands, self.events, self.status];
+        let beyond = all.iter().any(|memory| {
+            let pages = memory.pages() as u64;
+            let last = memory.frame().0.saturating_add(pages.saturating_sub(1));
+            let bits = u32::from(host_address_bits).saturating_sub(PAGE_SHIFT);
+            last.checked_shr(bits).unwrap_or(0) != 0
+        });
+        if beyond { Err(BringUpError::OutOfReach) } else { Ok(()) }
+    }
 }
 
-impl core::fmt::Debug for Resources<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Resources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resources")
             .field("device_table", &self.device_table)
             .finish_non_exhaustive()

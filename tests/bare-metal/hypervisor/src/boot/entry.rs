@@ -6,8 +6,9 @@
 //!  SIPI ─► trampoline: 16 to 32 bits ────┘                                 └► processor_main(number)
 //! ```
 //!
-//! The first 4 GiB are mapped one to one by pages of 2 MiB: below 2 GiB cached, for memory; above
-//! uncached (PCD and PWT), for registers. Memory from 2 GiB on is not used.
+//! The first 4 GiB are mapped one to one by pages of 2 MiB: below 2.75 GiB cached, for memory; above
+//! uncached (PCD and PWT), for registers, because there this machine has no memory. Memory above 4 GiB
+//! is not used.
 //!
 //! Sources: Xen's `docs/misc/pvh.pandoc` and `xen/include/public/elfnote.h`; Intel SDM volume 3,
 //! sections 9.8 (into protected mode), 9.9 (into long mode) and 8.4.4 (starting processors).
@@ -48,9 +49,9 @@ global_asm!(
     "mov eax, ecx",
     "shl eax, 21",
     "or eax, 0x83", // present, writable, a page of 2 MiB
-    "cmp ecx, 1024",
+    "cmp ecx, 0x580",
     "jb 3f",
-    "or eax, 0x18", // from 2 GiB on: PWT, PCD
+    "or eax, 0x18", // from 2.75 GiB on: PWT, PCD
     "3:",
     "mov [boot_level2 + ecx * 8], eax",
     "inc ecx",

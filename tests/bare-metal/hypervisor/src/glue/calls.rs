@@ -12,7 +12,7 @@ use pviommu_hypervisor::{
 
 use super::Hypervisor;
 use crate::{
-    domains::{Domain, DomainConfig},
+    domains::{Backed, Domain, DomainConfig},
     machine::{clock, frames::FREE, pci},
 };
 
@@ -67,15 +67,39 @@ impl Hypervisor {
         if config.default_map != DefaultMap::Blocked {
             finish(|| self.iommu.set_default(&domain.iommu, 0, config.default_map))?;
         }
+        // A map that is maintained is told of memory as that comes; others ask for it themselves.
+        let _held = domain.p2m.lock.lock();
+        let mut gfn = Gfn(0);
+        while let Some(Backed { frame, pages, .. }) = domain.p2m.lookup(gfn, domain.p2m.pages()) {
+            let gfns = GfnRange::of_pages(gfn, pages).ok_or(Errno::EINVAL)?;
+            self.tell_p2m(domain, gfns, None, frame)?;
+            gfn.0 += pages;
+        }
         Ok(domain)
     }
 
-    /// Gives a device to a domain, with all of its group. Each was reset before, so that nothing of its last
-    /// owner is in it; the emulated ones have nothing to be reset.
+    /// Tells the service that guest frames are backed by memory from `new` on, and no longer by `old`. Under the
+    /// P2M's lock, so that changes keep their order.
+    fn tell_p2m(
+        &self,
+        domain: &Domain,
+        gfns: GfnRange,
+        old: Option<Mfn>,
+        new: Mfn,
+    ) -> Result<(), Errno> {
+        let backing = Backing { first: new, access: Access::all(), mmio: false };
+        let mut change = P2mChange::new(gfns, old, Some(backing));
+        finish(|| self.iommu.p2m_changed(&domain.iommu, 0, &mut change))
+    }
+
+    /// Gives a device to a domain, with all of its group. Before, each is to be reset, so that nothing of its last
+    /// owner is in it: by function level reset (PCIe 6.0, section 6.6.2). The emulated ones have none.
     ///
     /// # Errors
     /// As [`Iommu::assign`](pviommu_hypervisor::Iommu::assign).
     pub fn give(&self, domain: &Domain, function: PciDevice) -> Result<(), Errno> {
+        // What was refused before is not the new owner's.
+        self.tell_faults();
         self.iommu.assign(&domain.iommu, 0, function)?;
         for function in self.together(function) {
             domain.note(function, true);
@@ -116,11 +140,10 @@ impl Hypervisor {
         self.tell_faults();
         finish(|| self.iommu.teardown(&domain.iommu, 0))?;
         domain.dying.store(true, Ordering::Release);
-        for gfn in domain.gfns() {
-            let frame = domain.p2m.set(gfn, None);
-            if let Some(frame) =
-                frame.filter(|frame| self.iommu.platform().frames.take(*frame).is_ok())
-            {
+        let _held = domain.p2m.lock.lock();
+        for frame in domain.gfns().filter_map(|gfn| domain.p2m.set(gfn, None)) {
+            // One that something still holds is never used again.
+            if self.iommu.platform().frames.take(frame).is_ok() {
                 FREE.free(frame, 1);
             }
         }
@@ -139,10 +162,8 @@ impl Hypervisor {
         // 1. From here on nobody acquires the old frame.
         let held = domain.p2m.lock.lock();
         let old = domain.p2m.set(gfn, Some(new)).ok_or(Errno::ENOENT)?;
-        // 2. Out of a map that the hypervisor maintains, under the P2M's lock, so that changes keep their order.
-        let backing = Backing { first: new, access: Access::all(), mmio: false };
-        let mut change = P2mChange::new(GfnRange::single(gfn), Some(old), Some(backing));
-        finish(|| self.iommu.p2m_changed(&domain.iommu, 0, &mut change))?;
+        // 2. Out of a map that the hypervisor maintains.
+        self.tell_p2m(domain, GfnRange::single(gfn), Some(old), new)?;
         drop(held);
         // 3. Out of what the guest itself mapped.
         let mut sweep = Sweep::default();
@@ -157,6 +178,7 @@ impl Hypervisor {
     /// Tells the service what the units have recorded: in the handler of their interrupt, or, as here, now and
     /// then. How many faults that were.
     pub fn tell_faults(&self) -> usize {
+        let _one_at_a_time = self.telling.lock();
         let mut faults = 0;
         for (index, driver) in self.iommu.platform().drivers.0.iter().enumerate() {
             let unit = UnitId(index as u16);

@@ -10,7 +10,7 @@ use pviommu_hypervisor::{
     topology::{DirectRange, Topology},
     unit::driver::{Driver, Drivers},
 };
-use spin::Once;
+use spin::{Mutex, Once};
 
 use super::{MAX_DOMAINS, Platform, devices, firmware::Firmware, list, tables::TablePool, units};
 use crate::{domains::FrameTable, machine::frames::FREE};
@@ -48,6 +48,8 @@ pub struct Hypervisor {
     pub devices: &'static [Device<'static>],
     /// The functions and their groups.
     pub topology: Topology<'static>,
+    /// Held while faults are told: one processor at a time does that.
+    pub telling: Mutex<()>,
 }
 
 /// Starts the service. All memory that it is lent is lent for ever.
@@ -98,7 +100,8 @@ pub fn start(rsdp: u64, setup: Setup) -> Hypervisor {
         let done = iommu.quarantine(0, device.function());
         done.unwrap_or_else(|errno| panic!("{} is not kept in: {errno:?}", device.function()));
     }
-    Hypervisor { iommu, devices: found.devices, topology: found.topology }
+    let telling = Mutex::new(());
+    Hypervisor { iommu, devices: found.devices, topology: found.topology, telling }
 }
 
 /// The pseudo-domain that devices are in which nobody owns: a context for each.

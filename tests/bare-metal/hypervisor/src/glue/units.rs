@@ -12,7 +12,7 @@ use pviommu_hypervisor::{
     },
 };
 
-use super::firmware::Firmware;
+use super::{firmware::Firmware, list};
 use crate::machine::{
     clock::Clock,
     frames::FREE,
@@ -38,11 +38,11 @@ type Unit = (&'static dyn Driver, MfnRange);
 pub fn bring_up(firmware: &Firmware, cpus: usize) -> &'static [Unit] {
     match firmware {
         Firmware::Dmar(dmar) => {
-            let drhds = super::list(|| dmar.units());
+            let drhds = list(|| dmar.units());
             FREE.place(drhds.len(), |index| vtd(dmar, &drhds[index].1, cpus))
         }
         Firmware::Ivrs(ivrs) => {
-            let ivhds = super::list(|| ivrs.units());
+            let ivhds = list(|| ivrs.units());
             FREE.place(ivhds.len(), |index| amd(ivrs, &ivhds[index].1, cpus))
         }
     }
@@ -60,6 +60,11 @@ fn vtd(dmar: &Dmar<'_>, drhd: &Drhd<'_>, cpus: usize) -> Unit {
     };
     let (block, frames) = registers(drhd.registers, drhd.registers_size as usize);
     let unit = Vtd::bring_up(block, &Clock, memory, settings).unwrap_or_else(|why| panic!("{why}"));
+    if unit.capabilities().remaps_interrupts() {
+        // A table without an entry: nobody here uses interrupts, so none passes.
+        let table = vtd::IrqTable { frame: lend(1).frame(), entries: 256, x2apic: false };
+        unit.set_irq_table(table).unwrap_or_else(|why| panic!("{why}"));
+    }
     log::info!("VT-d unit at {:#x}: {:x?}", drhd.registers, unit.facts());
     (FREE.place_one(unit), frames)
 }
@@ -86,7 +91,7 @@ fn amd(ivrs: &Ivrs<'_>, ivhd: &Ivhd<'_>, cpus: usize) -> Unit {
         extended_features: ivhd.extended_features.map(|[first, _]| first),
         quirks: amdvi::Quirks::TAGS_256, // see there: of the emulated unit
         interrupt_entries: amdvi::IrqEntries::Short,
-        interrupts: amdvi::Interrupts::Pass,
+        interrupts: amdvi::Interrupts::Refuse, // nobody here uses them
         timeout_us: TIMEOUT_US,
     };
     let unit = AmdVi::bring_up(resources, &settings, |id| ivhd.settings_of(id));

@@ -1,4 +1,4 @@
-//! Memory of the machine, by its frames: the first 2 GiB are mapped where they are.
+//! Memory of the machine, by its frames: the first 2.75 GiB are mapped where they are.
 //!
 //! Others may touch a frame at the same time, a device or a guest on another processor. So what is given
 //! out is atomics, and what is read through them is bytes that somebody chose.
@@ -16,7 +16,7 @@ pub const PAGE: usize = 1 << PAGE_SHIFT;
 /// Words of 64 bits of a frame.
 pub const WORDS: usize = PAGE / 8;
 /// Where memory ends that is mapped, and registers begin (`boot/entry.rs`).
-pub const MAPPED: usize = 1 << 31;
+pub const MAPPED: usize = 0xb000_0000;
 
 /// Where `pages` frames from `frame` on are; `None` if not all of them are mapped as memory, or it is the
 /// first page, at address 0.

@@ -31,7 +31,8 @@ pub fn image() -> Stretch {
     Stretch { start: start as u64, end: end as u64, free: false }
 }
 
-/// The registers at `address`; `None` if that is not mapped uncached, as all is from 2 to 4 GiB.
+/// The registers at `address`; `None` if that is not mapped uncached, as all is between memory and
+/// 4 GiB.
 #[must_use]
 pub fn mmio(address: u64, length: usize) -> Option<Mmio> {
     let start = usize::try_from(address).ok().filter(|start| start.is_multiple_of(8))?;

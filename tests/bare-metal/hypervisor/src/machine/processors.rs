@@ -77,12 +77,11 @@ fn start_next() -> bool {
     const INIT: u32 = 0x4500;
     const START: u32 = 0x4600;
     let number = RUNNING.load(Ordering::SeqCst);
-    let (Some(apic), Some(stack)) = (mmio(LOCAL_APIC, PAGE), FREE.alloc(STACK_PAGES, 1)) else {
-        return false;
-    };
-    let end = (stack.0 + STACK_PAGES as u64) * PAGE as u64;
+    let Some(apic) = mmio(LOCAL_APIC, PAGE) else { return false };
+    // For ever, also if it does not come: it may come late.
+    let stack = FREE.place(STACK_PAGES, |_| [0u64; PAGE / 8]).as_ptr_range();
     // SAFETY: the assembly defines it, as 8 bytes that are used as a whole.
-    unsafe { &processor_stack }.store(end, Ordering::SeqCst);
+    unsafe { &processor_stack }.store(stack.end.addr() as u64, Ordering::SeqCst);
     // SAFETY: as above.
     unsafe { &processor_number }.store(number as u64, Ordering::SeqCst);
     let send = |command: u32| {
@@ -93,11 +92,7 @@ fn start_next() -> bool {
     send(INIT);
     clock::wait(10_000, || false);
     send(START | TRAMPOLINE as u32);
-    if clock::wait(100_000, runs) {
-        return true;
-    }
-    // Its stack is not given back: it may come late.
-    false
+    clock::wait(100_000, runs)
 }
 
 /// Runs `one` here and `other` on processor `number`, and comes back when both are done.

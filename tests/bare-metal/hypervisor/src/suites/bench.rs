@@ -1,8 +1,15 @@
 //! What suites work with: the hypervisor, and the devices that were found.
 
-use pviommu_hypervisor::{format::FormatKind, unit::driver::Driver};
+use pviommu_hypervisor::{
+    abi::PciDevice,
+    addr::PAGE_SHIFT,
+    format::FormatKind,
+    platform::Access,
+    topology::{DirectRange, Window},
+    unit::driver::Driver,
+};
 
-use super::Guest;
+use super::{Guest, option};
 use crate::{
     domains::{Domain, DomainConfig},
     glue::Hypervisor,
@@ -44,6 +51,12 @@ impl<'h> Bench<'h> {
             *place = Some(edu);
         }
         Self { hypervisor, info, edus }
+    }
+
+    /// What the command line says after `name=`, as a number.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<usize> {
+        option(self.info.command_line(), name)?.parse().ok()
     }
 
     /// The `edu` devices, in the order of their numbers.
@@ -112,6 +125,12 @@ impl<'h> Bench<'h> {
         self.unit().facts().format == FormatKind::VtdSecondStage
     }
 
+    /// True if an invalidation of some pages leaves others: AMD's drops all of the domain in QEMU 7.2.
+    #[must_use]
+    pub fn tells_pages_apart(&self) -> bool {
+        self.tells_faults()
+    }
+
     /// Has a device read its buffer from `bytes` of the bus.
     ///
     /// # Panics
@@ -127,4 +146,17 @@ impl<'h> Bench<'h> {
     pub fn dma_write(&self, edu: &Edu, bus: u64, bytes: usize) {
         edu.copy(Direction::ToMemory, bus, bytes).expect("the device copies");
     }
+}
+
+/// Memory that firmware is said to use for a function: `pages` pages that no domain gets, far up, where no guest
+/// has a guest frame of the same number: at 2 GiB, or with less memory at 64 MiB.
+///
+/// # Panics
+/// If there is not as much memory.
+#[must_use]
+pub fn firmware_range(function: PciDevice, pages: usize) -> DirectRange {
+    let frame = FREE.alloc(pages, 1 << 19).or_else(|| FREE.alloc(pages, 1 << 14));
+    let first = frame.expect("there is memory").0 << PAGE_SHIFT;
+    let bytes = Window { first, last: first + (pages << PAGE_SHIFT) as u64 - 1 };
+    DirectRange { function, bytes, relaxable: false, access: Access::all() }
 }

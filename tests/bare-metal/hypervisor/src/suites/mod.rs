@@ -4,13 +4,14 @@
 //! `check NAME: FAILED (why)`; the last line is `suite NAME: N checks, M failed`.
 
 mod bench;
+mod glue;
 mod guest;
 mod machine;
 mod report;
 mod sabotage;
 mod translation;
 
-pub use bench::Bench;
+pub use bench::{Bench, firmware_range};
 pub use guest::Guest;
 pub use report::Report;
 pub use sabotage::{Break, SABOTAGE};
@@ -32,6 +33,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "guest-escape", setup: machine::setup, run: machine::escape },
     Suite { name: "guest-hostile", setup: machine::setup, run: machine::hostile },
     Suite { name: "guest-smp", setup: machine::setup, run: machine::smp },
+    Suite { name: "glue", setup: glue::setup, run: glue::run },
 ];
 
 /// Runs the suite that the command line asks for; true if all went well.

@@ -30,8 +30,8 @@ impl Report {
 
     /// Notes a check that something is what it should be.
     pub fn equal<T: PartialEq + Debug>(&mut self, name: impl Display, is: T, should: T) {
-        let wrong = (&is != &should).then(|| (is, "instead of", should));
-        self.check(name, wrong.map_or(Ok(()), Err));
+        let same = is == should;
+        self.check(name, if same { Ok(()) } else { Err((is, "instead of", should)) });
     }
 
     /// Notes a check that something holds.

@@ -1,0 +1,7 @@
+//! Units as their drivers see them: registers, and memory that both share.
+//!
+//! Beside [`iommu`](crate::iommu), which models what units do with page tables, these model what drivers can
+//! do wrong: the order of things, what is cached, hardware that is late or never answers.
+
+#[cfg(all(feature = "amdvi", target_arch = "x86_64"))]
+pub mod amdvi;
