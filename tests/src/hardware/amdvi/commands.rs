@@ -105,6 +105,7 @@ impl State {
                 return;
             };
             self.registers.command_head = (head + 16) % size(self.registers.commands);
+            self.at_the_end = self.registers.command_head == 0;
             self.done.push(words);
             match command {
                 Command::Wait { address, value } if stores => ram.write(address, &[value]),

@@ -70,6 +70,10 @@ struct State {
     /// It is no longer there: its registers read as all ones.
     gone: bool,
     manner: Manner,
+    /// The command head tells the end of the ring instead of its begin, as QEMU's does.
+    counts_to_the_end: bool,
+    /// The last command was in the last entry.
+    at_the_end: bool,
     /// Looks at its registers since the last command came.
     looks: usize,
     /// Bits of the status register that stay as they are, whatever the control register says.
@@ -113,6 +117,11 @@ impl Unit {
     pub fn set_manner(&self, manner: Manner) {
         let mut state = self.state();
         (state.manner, state.looks) = (manner, 0);
+    }
+
+    /// After the command in the last entry its head tells the end of the ring, and not the begin.
+    pub fn count_to_the_end(&self) {
+        self.state().counts_to_the_end = true;
     }
 
     /// Its registers are not there any more.

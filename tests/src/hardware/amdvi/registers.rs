@@ -160,6 +160,7 @@ impl RegisterBlock for Unit {
             0x20 => it.exclusion[0],
             0x28 => it.exclusion[1],
             0x30 => it.extended_features,
+            0x2000 if state.counts_to_the_end && state.at_the_end => size(it.commands),
             0x2000 => it.command_head,
             0x2008 => it.command_tail,
             0x2010 => it.event_head,

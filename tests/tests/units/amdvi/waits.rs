@@ -26,6 +26,18 @@ fn a_unit_that_takes_its_time_is_waited_for() {
     assert_eq!(unit.mistakes(), []);
 }
 
+/// The head is looked at only where the ring seems full, so it takes a while until it is at the end just then.
+#[test]
+fn a_head_at_the_end_of_the_ring_is_at_its_begin() {
+    let unit = unit();
+    let driver = up(&unit);
+    unit.count_to_the_end();
+    for _ in 0..20_000 {
+        assert_eq!(ask(&unit, &driver).0, Ok(()));
+    }
+    assert_eq!(unit.mistakes(), []);
+}
+
 #[test]
 fn a_unit_that_is_not_done_in_time_has_failed_for_ever() {
     for manner in [Manner::Never, Manner::Silent] {

@@ -113,7 +113,10 @@ pub(super) fn ring_of(memory: UnitMemory<'_>) -> Ring {
 
 impl UnitSide for Unit<'_> {
     fn head(&self) -> Result<usize, UnitError> {
-        self.registers.command_head()
+        let head = self.registers.command_head()?;
+        // After the last entry QEMU's unit tells the end of the ring until it has done the first one.
+        let entries = self.ring.words().len() / 2;
+        Ok(if head == entries { 0 } else { head })
     }
 
     fn set_tail(&self, entry: usize) {
