@@ -15,7 +15,7 @@ use crate::{check::all_held, xen::shutdown};
 /// machine.
 const FAULTS_ARE_TOLD: u64 = 1;
 
-/// From this bit on: which one of several ways is meant.
+/// From this bit on: which one of several ways is meant, or how many processors there are.
 const VARIANT: u32 = 8;
 
 /// Runs a program on one of its processors, and ends the domain.
@@ -25,7 +25,7 @@ pub fn run(processor: u64, name: [u8; 8], flags: u64) -> ! {
         b"blk\0\0\0\0\0" => blk::run(told),
         b"edu\0\0\0\0\0" => edu::run(told),
         b"escape\0\0" => escape::run(flags >> VARIANT),
-        b"hostile\0" => hostile::run(),
+        b"hostile\0" => hostile::run(processor, flags >> VARIANT),
         b"smp\0\0\0\0\0" => smp::run(processor),
         _ => panic!("there is no program {name:?}"),
     }

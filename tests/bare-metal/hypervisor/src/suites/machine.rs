@@ -43,7 +43,7 @@ const VARIANT: u32 = 8;
 struct Program {
     /// The name that the guest has for it.
     name: &'static [u8],
-    /// Which one of several.
+    /// Which one of several; of a program for any number of processors, how many there are.
     variant: u64,
     processors: usize,
     /// Each long call gives way as soon as it may, and the guest executes the instruction again.
@@ -80,7 +80,7 @@ pub(super) fn edu(bench: &Bench<'_>, report: &mut Report) {
 /// Calls that no driver makes, without and with giving way.
 pub(super) fn hostile(bench: &Bench<'_>, report: &mut Report) {
     for impatient in [false, true] {
-        let program = Program { impatient, ..Program::named(b"hostile") };
+        let program = Program { impatient, variant: 1, ..Program::named(b"hostile") };
         let end = run(bench, report, program, &[bench.edu(0).function]);
         report.equal("the guest ends by itself", end, End::Shutdown(0));
     }
@@ -106,12 +106,14 @@ pub(super) fn escape(bench: &Bench<'_>, report: &mut Report) {
     }
 }
 
-/// Two processors in one context.
+/// Two processors at once: in one context, and with calls that no driver makes.
 pub(super) fn smp(bench: &Bench<'_>, report: &mut Report) {
     report.equal("there are two processors", processors::start(), 2);
-    let program = Program { processors: 2, ..Program::named(b"smp") };
-    let end = run(bench, report, program, &[bench.edu(0).function]);
-    report.equal("the guest ends by itself", end, End::Shutdown(0));
+    for name in [&b"smp"[..], b"hostile"] {
+        let program = Program { processors: 2, variant: 2, ..Program::named(name) };
+        let end = run(bench, report, program, &[bench.edu(0).function]);
+        report.equal("the guest ends by itself", end, End::Shutdown(0));
+    }
 }
 
 /// Whether the unit says what it refused.

@@ -8,17 +8,21 @@
 mod almost;
 mod chance;
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use chance::Chance;
 use pviommu_abi::{
     AllocFlags, Bfn, ContextId, DomId, Errno, FreeFlags, HYPERCALL_IOMMU_OP, MapFlags, Subop,
     argument,
 };
-use pviommu_guest::IommuClient;
+use pviommu_guest::{Error, IommuClient, Vmmcall};
 
 use crate::{
     check::{check, check_eq},
+    clock,
+    edu::Edu,
     memory::{PAGE, Shared},
-    xen::{hypercall, tell, transport},
+    xen::{halt, hypercall, tell, transport},
 };
 
 const CALLS: usize = 20_000;
@@ -143,25 +147,33 @@ impl Attack {
     }
 }
 
-/// Runs it.
-pub fn run() {
+/// Processors that are through with their calls.
+static DONE: AtomicU64 = AtomicU64::new(0);
+/// Far longer than another processor takes.
+const PATIENCE: u64 = 15 * clock::SECOND;
+
+/// Runs it on one of `processors`.
+pub fn run(processor: u64, processors: u64) {
     let playground = Shared::take(2 * PLAYGROUND);
-    let mut attack = Attack { chance: Chance(0x0123_4567_89ab_cdef), playground };
+    let seed = 0x0123_4567_89ab_cdef << processor;
+    let mut attack = Attack { chance: Chance(seed), playground };
+    if processor != 0 {
+        let strange = attack.calls(|_| ()).1;
+        check_eq("every call of the other processor is answered by a status", strange, None);
+        DONE.fetch_add(1, Ordering::SeqCst);
+        halt();
+    }
     let iommu = IommuClient::new(transport());
     check("before, the service is there", iommu.probe().map(|_| ()));
-    // What is not a status of the ABI.
-    let mut strange = None;
-    let mut served: u32 = 0;
-    for call in 0..CALLS {
-        let ret = attack.call();
-        served += u32::from(ret == 0);
-        if ret != 0 && Errno::from_ret(ret).is_none() {
-            strange = strange.or(Some((call, ret)));
-        }
-    }
+    let edu = Edu::all().next().expect("the guest was given an edu");
+    let (served, strange) = attack.calls(|call| meanwhile(&iommu, &edu, call));
     tell(format_args!("{served} of {CALLS} strange calls were served"));
     check_eq("every call is answered by a status", strange, None);
     check_eq("some of them were served", served > 100, true);
+    DONE.fetch_add(1, Ordering::SeqCst);
+    let all = || DONE.load(Ordering::SeqCst) == processors;
+    check_eq("all processors come to an end", clock::wait(PATIENCE, all), true);
+    check("so does the device", edu.finish());
     // SAFETY: a hypercall that is not there touches nothing.
     let unknown = unsafe { hypercall(60, [playground.address(); 3]) };
     check_eq("a hypercall that is not there is refused", unknown, Errno::ENOSYS.to_ret());
@@ -173,10 +185,37 @@ pub fn run() {
     check("and serves a call that is right", honest(&iommu, playground));
 }
 
-fn honest(
-    iommu: &IommuClient<impl pviommu_guest::Hypercall>,
-    playground: Shared,
-) -> Result<(), pviommu_guest::Error> {
+/// Now and then the device is moved to one of the contexts that are fought over, and reads there: so that
+/// what is mapped and unmapped has somebody to be told to.
+fn meanwhile(iommu: &IommuClient<Vmmcall>, edu: &Edu, call: usize) {
+    let every = |turns| call.is_multiple_of(turns);
+    if every(50) {
+        // There may be no such context.
+        let context = ContextId((call / 50 % 4) as u16);
+        let _ = iommu.reattach_device(edu.device, context);
+    }
+    if every(250) && !edu.is_busy() {
+        edu.start_read((call as u64 / 250 % 16) << 12, 64);
+    }
+}
+
+impl Attack {
+    /// Makes all calls. How many were served, and the first whose answer is no status of the ABI.
+    fn calls(&mut self, mut between: impl FnMut(usize)) -> (usize, Option<(usize, i64)>) {
+        let (mut served, mut strange) = (0, None);
+        for call in 0..CALLS {
+            between(call);
+            let ret = self.call();
+            served += usize::from(ret == 0);
+            if ret != 0 && Errno::from_ret(ret).is_none() {
+                strange = strange.or(Some((call, ret)));
+            }
+        }
+        (served, strange)
+    }
+}
+
+fn honest(iommu: &IommuClient<Vmmcall>, playground: Shared) -> Result<(), Error> {
     let context = iommu.alloc_context(AllocFlags::empty())?;
     let flags = MapFlags::READABLE | MapFlags::WRITEABLE;
     iommu.map(context, Bfn(0x777), playground.frame(0), 1, flags).map_err(|error| error.cause)?;
