@@ -106,9 +106,15 @@ impl<H: Hypercall, const N: usize> DeviceSpace<H, N> {
                     return Err(SpaceError::NoFrame { page: mapped });
                 };
                 let run = run_length(mapped, pages, gfn, &mut frame_of);
-                // Counted as mapped before it is known: what an answer says is not to be relied on.
-                mapped = mapped.saturating_add(run);
-                self.map_run(bfn, gfn, run, access)?;
+                let outcome = self.map_run(bfn, gfn, run, access);
+                let done = match &outcome {
+                    // Nobody knows, so all of it is unmapped.
+                    Ok(()) | Err(MapError { cause: Error::BadReply(_), .. }) => run,
+                    // What is in the way is somebody else's.
+                    Err(error) => error.done,
+                };
+                mapped = mapped.saturating_add(done);
+                outcome?;
             }
             Ok(())
         };

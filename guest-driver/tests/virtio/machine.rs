@@ -116,7 +116,10 @@ impl Machine {
             if let Some((_, errno)) = self.bad_frame.filter(|(bad, _)| *bad == gfn) {
                 return Err(errno);
             }
-            assert_eq!(self.entries.insert(bfn, (gfn, call.map_flags)), None, "{bfn} is in use");
+            if self.entries.contains_key(&bfn) {
+                return Err(Errno::EADDRINUSE);
+            }
+            self.entries.insert(bfn, (gfn, call.map_flags));
             call.mapped += 1;
             self.maybe_again(call.mapped == call.nr_pages)?;
         }

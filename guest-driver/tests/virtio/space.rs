@@ -99,6 +99,16 @@ fn a_map_that_fails_leaves_nothing() {
 }
 
 #[test]
+fn what_somebody_else_mapped_stays() {
+    let mut space = space(REACH_32).unwrap();
+    machine(|machine| machine.entries.insert(Bfn(0xf_fffe), (Gfn(7), READ)));
+    let in_use = MapError { done: 2, cause: Error::Refused(Errno::EADDRINUSE) };
+    let outcome = space.map(4, READ, |page| Some(Gfn(u64::from(page) + 20)));
+    assert_eq!(outcome, Err(SpaceError::Map(in_use)));
+    assert_eq!(entries(), [(0xf_fffe, 7)]);
+}
+
+#[test]
 fn what_is_still_mapped_is_never_given_to_anybody_else() {
     let mut space = space(REACH_32).unwrap();
     let bfn = space.map(2, READ, |page| Some(Gfn(page.into()))).unwrap();
@@ -143,5 +153,7 @@ fn calls_to_be_issued_again_go_on_where_they_were() {
 
     machine(|machine| machine.retries = u32::MAX);
     let outcome = space.map(5000, READ, |page| Some(Gfn(page.into())));
-    assert!(matches!(outcome, Err(SpaceError::StillMapped(_))), "not for ever: {outcome:?}");
+    let again = MapError { done: 1001, cause: Error::Retry(Errno::EAGAIN) };
+    assert_eq!(outcome, Err(SpaceError::Map(again)), "not for ever");
+    assert_eq!(entries(), []);
 }

@@ -10,7 +10,7 @@ use pviommu_guest::{DeviceSpace, IommuClient, Vmmcall};
 use virtio_drivers::{Error, device::blk::SECTOR_SIZE};
 
 use super::{
-    disk::{Disk, MISLEAD, SPACE},
+    disk::{Disk, MISLEAD, RANGES, SPACE},
     edu::context_for,
     faults,
 };
@@ -96,7 +96,7 @@ fn misled<R>(request: impl FnOnce() -> R) -> R {
 
 fn open(device: PciDevice, context: ContextId) -> Result<Disk, Error> {
     let client = IommuClient::new(transport());
-    let space = DeviceSpace::<Vmmcall, _>::new(client, context, u64::MAX);
+    let space = DeviceSpace::<Vmmcall, RANGES>::new(client, context, u64::MAX);
     Disk::open(device, space.map_err(|_| Error::DmaError)?)
 }
 

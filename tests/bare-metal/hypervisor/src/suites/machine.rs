@@ -89,15 +89,17 @@ pub(super) fn hostile(bench: &Bench<'_>, report: &mut Report) {
 /// What ends the guest, while its device is about to write to its memory.
 pub(super) fn escape(bench: &Bench<'_>, report: &mut Report) {
     let devices = [bench.edu(0).function, a_disk()];
-    let fault = |end| matches!(end, End::Killed(Exit::NestedFault { .. }));
-    let other = |end| matches!(end, End::Killed(Exit::Other(_)));
-    let ways: [(&str, fn(End) -> bool); 6] = [
+    type IsSo = fn(End) -> bool;
+    let fault: IsSo = |end| matches!(end, End::Killed(Exit::NestedFault { .. }));
+    let other: IsSo = |end| matches!(end, End::Killed(Exit::Other(_)));
+    let shutdown: IsSo = |end| end == End::Killed(Exit::Shutdown);
+    let ways = [
         ("who reads where nothing is", fault),
         ("who writes memory that is not its own", fault),
         ("who writes where interrupts go", fault),
         ("who writes a register of the processor", other),
         ("who runs a guest of its own", other),
-        ("who can do nothing any longer", |end| end == End::Killed(Exit::Shutdown)),
+        ("who can do nothing any longer", shutdown),
     ];
     for (variant, (who, is_so)) in (0..).zip(ways) {
         let program = Program { variant, ..Program::named(b"escape") };

@@ -118,14 +118,35 @@ unsafe fn write_register(register: u32, value: u64) {
     }
 }
 
+/// EAX, ECX and EDX of a leaf.
+fn cpuid(leaf: u32) -> [u32; 3] {
+    let (first, third, fourth): (u32, u32, u32);
+    // SAFETY: all processors with 64 bits have the instruction; rbx, which the compiler keeps to itself, is
+    // as it was.
+    unsafe {
+        asm!(
+            "mov {kept}, rbx",
+            "cpuid",
+            "mov rbx, {kept}",
+            kept = out(reg) _,
+            inout("eax") leaf => first,
+            inout("ecx") 0 => third,
+            out("edx") fourth,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    [first, third, fourth]
+}
+
 /// Whether this processor can run guests with nested paging.
 fn is_able() -> bool {
     const LEAF: u32 = 0x8000_000a;
-    let highest = core::arch::x86_64::__cpuid(0x8000_0000).eax;
-    let has_svm = core::arch::x86_64::__cpuid(0x8000_0001).ecx & 1 << 2 != 0;
+    let [highest, ..] = cpuid(0x8000_0000);
+    let [_, features, _] = cpuid(0x8000_0001);
+    let [.., svm] = cpuid(LEAF);
     highest >= LEAF
-        && has_svm
-        && core::arch::x86_64::__cpuid(LEAF).edx & 1 != 0
+        && features & 1 << 2 != 0
+        && svm & 1 != 0
         && read_register(VM_CR) & VM_CR_SVMDIS == 0
 }
 
