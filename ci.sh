@@ -26,6 +26,7 @@ readonly STEPS=(
     "loom      the table's races, in every interleaving of two CPUs"
     "bench     the benchmarks run, and the cost of groups does not explode"
     "replay    every bundled trace, and every breakage noticed"
+    "boot      a hypervisor and its guest in QEMU, on the units that it emulates"
     "fuzz      the hypercall with arbitrary registers and memory, for FUZZ_SECONDS (30); the others, a third"
     "msrv      the crates with the oldest compiler they promise"
     "deny      licences, sources and duplicates of dependencies"
@@ -42,6 +43,14 @@ retry() {
         sleep $((attempt * 5))
     done
     return 1
+}
+
+# Packages of Debian's.
+install() {
+    local root=()
+    [ "$(id -u)" = 0 ] || root=(sudo -n)
+    retry "${root[@]}" apt-get update
+    retry "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
 
 # The pinned compiler, where rustup has not fetched it by itself.
@@ -65,10 +74,11 @@ need_c() {
     if command -v cc > /dev/null && command -v c++ > /dev/null; then
         return
     fi
-    local root=()
-    [ "$(id -u)" = 0 ] || root=(sudo -n)
-    retry "${root[@]}" apt-get update
-    retry "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc g++ libc6-dev
+    install gcc g++ libc6-dev
+}
+
+need_qemu() {
+    command -v qemu-system-x86_64 > /dev/null || install qemu-system-x86
 }
 
 need_cargo_fuzz() {
@@ -90,6 +100,7 @@ step_fmt() {
     cargo fmt --all --check
     cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo fmt --manifest-path tests/no-panic/Cargo.toml --check
+    cargo fmt --manifest-path tests/bare-metal/Cargo.toml --all --check
 }
 
 step_clippy() {
@@ -101,6 +112,7 @@ step_clippy() {
     cargo clippy --locked -p pviommu-guest --all-targets --features virtio -- -D warnings
     cargo clippy --locked -p pviommu-guest --features virtio --target "$BARE" -- -D warnings
     cargo clippy --locked --manifest-path tests/no-panic/Cargo.toml --target "$BARE" -- -D warnings
+    cargo clippy --locked --manifest-path tests/bare-metal/Cargo.toml --target "$BARE" -- -D warnings
     RUSTFLAGS="--cfg loom" cargo clippy --locked -p pviommu-hypervisor --tests -- -D warnings
 }
 
@@ -240,6 +252,13 @@ step_replay() {
     done
 }
 
+step_boot() {
+    need_c
+    need_bare_metal
+    need_qemu
+    cargo run --locked --release --quiet -p pviommu-testbed -- boot
+}
+
 # One target for so many seconds, with what else libFuzzer takes.
 fuzz() {
     local target=$1 seconds=$2 seeds=$3
@@ -278,6 +297,7 @@ step_deny() {
     need_cargo_deny
     cargo deny --locked check bans licenses sources
     cargo deny --locked --manifest-path tests/no-panic/Cargo.toml check bans licenses sources
+    cargo deny --locked --manifest-path tests/bare-metal/Cargo.toml check bans licenses sources
     cargo deny --locked --manifest-path fuzz/Cargo.toml check bans licenses sources
 }
 

@@ -20,6 +20,7 @@
 //!   service, every mapping checked by DMA. [`show`] draws what is in the tables then.
 //! * [`pci`]: PCI topologies of machines, and the groups that their kernels formed. [`groups`]
 //!   shows those that the service forms.
+//! * [`boot`]: the service on real drivers, in images that QEMU runs.
 //! * [`fuzzing`]: bytes to operations, and what must hold whatever they are.
 //!
 //! Machine and units check what they see, always: an access through a freed frame, or to a page
@@ -31,6 +32,7 @@
     reason = "a panic is how a check of the testbed fails"
 )]
 
+pub mod boot;
 mod drawing;
 pub mod fuzzing;
 pub mod groups;

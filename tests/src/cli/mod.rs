@@ -5,7 +5,9 @@
 //! | 0 | done, and everything was as it must be |
 //! | 1 | done, and something was not |
 //! | 2 | not done: wrong usage, an unreadable or malformed file, a trace that the units cannot hold, a machine that cannot be |
+//! | 3 | not done: something is not installed, and the message says how to get it |
 
+mod boot;
 mod groups;
 mod replay;
 mod show;
@@ -14,6 +16,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use pviommu_testbed::boot::Missing;
 
 /// Tries the paravirtual IOMMU service on a simulated machine.
 #[derive(Parser)]
@@ -34,6 +37,8 @@ enum Command {
     Show(show::Args),
     /// Group the PCI functions of a machine by what the IOMMU can keep apart
     Groups(groups::Args),
+    /// Boot a hypervisor with the service in QEMU, and have real drivers and devices use it
+    Boot(boot::Args),
 }
 
 /// What a command that was done found.
@@ -51,6 +56,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Show(args)) => show::run(&args),
         Some(Command::Groups(args)) => groups::run(&args),
+        Some(Command::Boot(args)) => boot::run(&args),
         None => replay::run(&cli.replay),
     };
     match result {
@@ -58,7 +64,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Verdict::Bad) => ExitCode::from(1),
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(2)
+            ExitCode::from(if error.is::<Missing>() { 3 } else { 2 })
         }
     }
 }

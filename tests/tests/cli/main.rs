@@ -4,6 +4,7 @@
 
 use std::process::Output;
 
+mod boot;
 mod groups;
 mod replay;
 mod show;
