@@ -22,6 +22,7 @@
 //!   shows those that the service forms.
 //! * [`boot`]: the service on real drivers, in images that QEMU runs.
 //! * [`fuzzing`]: bytes to operations, and what must hold whatever they are.
+//! * [`cheap`]: a platform that costs next to nothing, and [`measure`]: what benches on it share.
 //!
 //! Machine and units check what they see, always: an access through a freed frame, or to a page
 //! that no reference holds, is recorded as a [`Violation`](machine::Violation).
@@ -33,12 +34,14 @@
 )]
 
 pub mod boot;
+pub mod cheap;
 mod drawing;
 pub mod fuzzing;
 pub mod groups;
 pub mod hardware;
 pub mod iommu;
 pub mod machine;
+pub mod measure;
 pub mod pci;
 pub mod replay;
 pub mod show;

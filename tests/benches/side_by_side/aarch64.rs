@@ -10,7 +10,7 @@ use aarch64_paging::{
     paging::{Constraints, MemoryRegion, Stage2},
 };
 
-use super::{candidate::Candidate, work::RUN};
+use super::{candidate::Candidate, work::LARGE_PAGES};
 
 pub(crate) struct Aarch64Paging(Mapping<IdTranslation<Stage2Attributes>, Stage2>);
 
@@ -48,19 +48,28 @@ impl Candidate for Aarch64Paging {
         self.change(bfn, 0, 1, Stage2Attributes::empty());
     }
 
-    fn map_run(&mut self, bfn: u64, mfn: u64) {
-        self.change(bfn, mfn, RUN, mapped());
+    fn map_run(&mut self, bfn: u64, mfn: u64, pages: u64) {
+        self.change(bfn, mfn, pages, mapped());
     }
 
-    fn unmap_run(&mut self, bfn: u64) {
-        self.change(bfn, 0, RUN, Stage2Attributes::empty());
+    fn unmap_run(&mut self, bfn: u64, pages: u64) {
+        self.change(bfn, 0, pages, Stage2Attributes::empty());
+    }
+
+    fn map_large(&mut self, bfn: u64, mfn: u64) {
+        self.change(bfn, mfn, LARGE_PAGES, mapped());
+    }
+
+    fn unmap_large(&mut self, bfn: u64) {
+        self.change(bfn, 0, LARGE_PAGES, Stage2Attributes::empty());
     }
 
     fn lookup(&self, bfn: u64) -> Option<u64> {
         let mut found = None;
         self.0
-            .walk_range(&region(bfn, 1), &mut |_, descriptor, _| {
+            .walk_range(&region(bfn, 1), &mut |_, descriptor, level| {
                 let frame = descriptor.output_address().0 as u64 >> 12;
+                let frame = if level == 2 { frame + bfn % LARGE_PAGES } else { frame };
                 found = descriptor.is_valid().then_some(frame);
                 Ok(())
             })

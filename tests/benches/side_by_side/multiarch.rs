@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use page_table_multiarch::{MappingFlags, PageSize, PagingHandler, x86_64::X64PageTable};
 
-use super::{candidate::Candidate, work::RUN};
+use super::candidate::Candidate;
 
 /// The address type the crate's handler deals in, which it does not re-export.
 type Physical = memory_addr::PhysAddr;
@@ -63,14 +63,22 @@ impl Candidate for Multiarch {
         black_box(self.0.cursor().unmap(bus(bfn)).unwrap());
     }
 
-    fn map_run(&mut self, bfn: u64, mfn: u64) {
+    fn map_run(&mut self, bfn: u64, mfn: u64, pages: u64) {
         let frame_of = |at: Virtual| physical(mfn + ((at.as_usize() as u64) >> 12) - bfn);
-        let size = (RUN << 12) as usize;
+        let size = (pages << 12) as usize;
         self.0.cursor().map_region(bus(bfn), frame_of, size, flags(), false).unwrap();
     }
 
-    fn unmap_run(&mut self, bfn: u64) {
-        self.0.cursor().unmap_region(bus(bfn), (RUN << 12) as usize).unwrap();
+    fn unmap_run(&mut self, bfn: u64, pages: u64) {
+        self.0.cursor().unmap_region(bus(bfn), (pages << 12) as usize).unwrap();
+    }
+
+    fn map_large(&mut self, bfn: u64, mfn: u64) {
+        self.0.cursor().map(bus(bfn), physical(mfn), PageSize::Size2M, flags()).unwrap();
+    }
+
+    fn unmap_large(&mut self, bfn: u64) {
+        black_box(self.0.cursor().unmap(bus(bfn)).unwrap());
     }
 
     fn lookup(&self, bfn: u64) -> Option<u64> {

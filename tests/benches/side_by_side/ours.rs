@@ -1,4 +1,8 @@
 //! The service's own table, used as a call of the service uses it.
+//!
+//! What a call does once is done once a call here: pages of a run by one call, single pages as a batch does
+//! them, 128 with one flush. What is done for each edit of the table is in each figure: the lock bit, and the
+//! collection of what must be flushed and given back.
 
 use std::{convert::Infallible, hint::black_box, marker::PhantomData};
 
@@ -7,16 +11,20 @@ use pviommu_hypervisor::{
     addr::{Mfn, MfnRange},
     flush::{FlushRoom, PendingFlush, Released},
     format::{AmdV1, Format, LeafAttributes, VtdSecondStage},
-    platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
-    table::{Beside, Edit, Maker, Stash, Stop, Table, TableStyle},
+    platform::{Access, PageKind, Pool, Run, Runs, TableFrames, TableRoot},
+    table::{Beside, Edit, Maker, SplitPaid, Stash, Stop, Table, TableStyle},
 };
+use pviommu_testbed::cheap::Arena;
 
-use super::{arena::Arena, candidate::Candidate, work::RUN};
+use super::{candidate::Candidate, work::LARGE_PAGES};
 
 const STYLE: TableStyle =
     TableStyle { attributes: LeafAttributes::empty(), publish: false, largest_leaf_level: 2 };
 
 const DOMAIN: DomId = DomId(1);
+
+/// Single pages with one flush: a page of elements of a batch.
+const BATCH: usize = 128;
 
 /// A format, and what its table is called in the figures.
 pub(crate) trait Named: Format {
@@ -37,54 +45,64 @@ pub(crate) struct Ours<F> {
     root: TableRoot,
     beside: Beside,
     room: FlushRoom,
+    list: Runs,
     format: PhantomData<F>,
 }
 
+/// The table as seen from inside, with what an edit of it takes.
+struct Inside<'i, F> {
+    table: Table<'i, F, Arena>,
+    arena: &'i Arena,
+}
+
+fn run_of(mfn: u64, pages: u64) -> Run {
+    let frames = MfnRange::of_pages(Mfn(mfn), pages).unwrap();
+    Run { frames, kind: PageKind::Ram, access: Access::READ | Access::WRITE }
+}
+
 impl<F: Named> Ours<F> {
-    pub(crate) fn new() -> Self {
-        let arena = Arena::new(64);
+    /// An empty table; `frames` are enough for all that it will need.
+    pub(crate) fn new(frames: usize) -> Self {
+        let arena = Arena::new(frames);
         let frame = arena.alloc(DOMAIN, Pool::Open).unwrap();
         let root = TableRoot { frame, levels: 4 };
         let beside = Beside::new();
         beside.vacancy.set_fault::<F>();
-        Self { arena, root, beside, room: FlushRoom::new(), format: PhantomData }
+        let (room, list) = (FlushRoom::new(), Runs::new());
+        Self { arena, root, beside, room, list, format: PhantomData }
     }
 
-    /// The table, with what an edit of it takes.
-    fn parts(&mut self) -> (Table<'_, F, Arena>, &Arena, &mut FlushRoom) {
+    /// One call: what it built with is put aside, what it did is flushed.
+    #[inline]
+    fn call(&mut self, act: impl FnOnce(&Inside<'_, F>, &mut Edit<'_>)) {
         let Self { arena, root, beside, room, .. } = self;
-        (Table::new(arena, *root, STYLE, beside), arena, room)
-    }
-
-    /// One call that maps: what it built with is put aside, what it did is flushed.
-    fn map(&mut self, bfn: u64, mfn: u64, pages: u64) {
-        let frames = MfnRange::of_pages(Mfn(mfn), pages).unwrap();
-        let access = Access::READ | Access::WRITE;
-        let run = Run { frames, kind: PageKind::Ram, access };
-        let (table, arena, room) = self.parts();
+        let inside = Inside { table: Table::new(arena, *root, STYLE, beside), arena };
         let mut stash = Stash::new();
         let mut edit = Edit::new(&mut stash, PendingFlush::new(room));
+        act(&inside, &mut edit);
+        finish(arena, edit);
+    }
+}
+
+impl<F: Named> Inside<'_, F> {
+    #[inline]
+    fn map(&self, bfn: u64, runs: &[Run], pages: u64, edit: &mut Edit<'_>) {
         loop {
-            let mapped = table.map(Bfn(bfn), &[run], pages, Maker::Guest, &mut edit);
+            let mapped = self.table.map(Bfn(bfn), runs, pages, Maker::Guest, edit);
             match mapped.stop {
-                None if mapped.pages == pages => break,
-                Some(Stop::NeedTables(frames, pool)) => stock(arena, &mut edit, frames, pool),
+                None if mapped.pages == pages => return,
+                Some(Stop::NeedTables(frames, pool)) => stock(self.arena, edit, frames, pool),
                 _ => unmappable(bfn),
             }
         }
-        finish(arena, edit);
     }
 
-    /// One call that unmaps: what it took out is flushed, then given back.
-    fn unmap(&mut self, bfn: u64, pages: u64) {
-        let (table, arena, room) = self.parts();
-        let mut stash = Stash::new();
-        let mut edit = Edit::new(&mut stash, PendingFlush::new(room));
-        let unmapped = table.unmap(Bfn(bfn), pages, pages, &mut edit);
+    #[inline]
+    fn unmap(&self, bfn: u64, pages: u64, edit: &mut Edit<'_>) {
+        let unmapped = self.table.unmap(Bfn(bfn), pages, pages, edit);
         if unmapped.pages != pages {
             unmappable(bfn);
         }
-        finish(arena, edit);
     }
 }
 
@@ -105,7 +123,7 @@ fn unmappable(bfn: u64) -> ! {
 fn finish(arena: &Arena, edit: Edit<'_>) {
     let Edit { stash, mut pending, .. } = edit;
     while let Some(frame) = stash.take(Pool::Open) {
-        arena.free(DOMAIN, frame, Pool::Open);
+        TableFrames::free(arena, DOMAIN, frame, Pool::Open);
     }
     let flush = |what, added| {
         black_box(&what);
@@ -117,7 +135,7 @@ fn finish(arena: &Arena, edit: Edit<'_>) {
             black_box(run);
         }
         for frame in released.tables {
-            arena.free(DOMAIN, *frame, Pool::Open);
+            TableFrames::free(arena, DOMAIN, *frame, Pool::Open);
         }
     };
     let Ok(()) = pending.complete(flush, |_, _| (), release);
@@ -125,21 +143,71 @@ fn finish(arena: &Arena, edit: Edit<'_>) {
 
 impl<F: Named> Candidate for Ours<F> {
     const NAME: &'static str = F::NAME;
+    const MAPS_LISTS: bool = true;
 
     fn map_one(&mut self, bfn: u64, mfn: u64) {
-        self.map(bfn, mfn, 1);
+        self.map_run(bfn, mfn, 1);
     }
 
     fn unmap_one(&mut self, bfn: u64) {
-        self.unmap(bfn, 1);
+        self.unmap_run(bfn, 1);
     }
 
-    fn map_run(&mut self, bfn: u64, mfn: u64) {
-        self.map(bfn, mfn, RUN);
+    fn map_ones(&mut self, pages: &[(u64, u64)]) {
+        for batch in pages.chunks(BATCH) {
+            self.call(|inside, edit| {
+                for &(bfn, mfn) in batch {
+                    inside.map(bfn, &[run_of(mfn, 1)], 1, edit);
+                }
+            });
+        }
     }
 
-    fn unmap_run(&mut self, bfn: u64) {
-        self.unmap(bfn, RUN);
+    fn unmap_ones(&mut self, pages: &[(u64, u64)]) {
+        for batch in pages.chunks(BATCH) {
+            self.call(|inside, edit| {
+                for &(bfn, _) in batch {
+                    inside.unmap(bfn, 1, edit);
+                }
+            });
+        }
+    }
+
+    fn map_run(&mut self, bfn: u64, mfn: u64, pages: u64) {
+        self.call(|inside, edit| inside.map(bfn, &[run_of(mfn, pages)], pages, edit));
+    }
+
+    fn unmap_run(&mut self, bfn: u64, pages: u64) {
+        self.call(|inside, edit| inside.unmap(bfn, pages, edit));
+    }
+
+    fn map_list(&mut self, pages: &[(u64, u64)]) {
+        let mut list = std::mem::take(&mut self.list);
+        list.clear();
+        for &(_, mfn) in pages {
+            list.push(run_of(mfn, 1)).expect("a list has room for a piece");
+        }
+        let count = pages.len() as u64;
+        self.call(|inside, edit| inside.map(pages[0].0, list.as_slice(), count, edit));
+        self.list = list;
+    }
+
+    fn map_large(&mut self, bfn: u64, mfn: u64) {
+        let run = run_of(mfn, LARGE_PAGES);
+        self.call(|inside, edit| {
+            loop {
+                let (maker, split) = (Maker::Guest, SplitPaid::Yes);
+                match inside.table.map_large(Bfn(bfn), 1, &run, maker, split, edit) {
+                    Ok(()) => return,
+                    Err(Stop::NeedTables(frames, pool)) => stock(inside.arena, edit, frames, pool),
+                    Err(_) => unmappable(bfn),
+                }
+            }
+        });
+    }
+
+    fn unmap_large(&mut self, bfn: u64) {
+        self.unmap_run(bfn, LARGE_PAGES);
     }
 
     fn lookup(&self, bfn: u64) -> Option<u64> {

@@ -1,64 +1,56 @@
-//! Rounds: each candidate does all rows, then the next one does.
+//! One pass of a candidate over a working set: all its rows.
 
-use std::{hint::black_box, time::Instant};
+use std::hint::black_box;
+
+use pviommu_testbed::measure::{Case, timed};
 
 use super::{
     candidate::Candidate,
-    report::Figure,
-    work::{PAGES, Work},
+    work::{RUN, SMALL, TABLE, Work},
 };
 
-/// The rows, in the order a pass does them.
-const ROWS: [&str; 6] = ["map-1", "lookup-seq", "lookup-rand", "unmap-1", "map-256", "unmap-256"];
+/// The rows that every candidate has, in the order in which they are told.
+const ROWS: [&str; 10] = [
+    "map-1",
+    "unmap-1",
+    "lookup-seq",
+    "lookup-rand",
+    "map-256",
+    "unmap-256",
+    "map-512",
+    "unmap-512",
+    "map-2m",
+    "unmap-2m",
+];
 
-/// The order in which they are told.
-const TOLD: [&str; 6] = ["map-1", "unmap-1", "lookup-seq", "lookup-rand", "map-256", "unmap-256"];
+/// Those of candidates that map lists.
+const LIST_ROWS: [&str; 2] = ["map-256-list", "unmap-256-list"];
 
-/// How long to measure.
-#[derive(Clone, Copy)]
-pub(crate) struct Effort {
-    rounds: usize,
-    passes: u32,
+/// A candidate and what it works on.
+pub(crate) struct Passes<'w, C> {
+    pub(crate) candidate: C,
+    pub(crate) work: &'w Work,
 }
 
-impl Effort {
-    pub(crate) const FULL: Self = Self { rounds: 41, passes: 48 };
-    pub(crate) const QUICK: Self = Self { rounds: 11, passes: 12 };
-}
-
-/// A candidate behind one call a round, so that all of its operations can be inlined.
-pub(crate) trait Round {
-    fn name(&self) -> &'static str;
-
-    /// Nanoseconds per page of each row.
-    fn round(&mut self, work: &Work, passes: u32) -> [f64; ROWS.len()];
-}
-
-impl<C: Candidate> Round for C {
-    fn name(&self) -> &'static str {
-        C::NAME
+impl<C: Candidate> Case for Passes<'_, C> {
+    fn name(&self) -> String {
+        C::NAME.to_owned()
     }
 
-    fn round(&mut self, work: &Work, passes: u32) -> [f64; ROWS.len()] {
-        // Another candidate has used the caches since.
-        pass(self, work);
-        let times: Vec<_> = (0..passes).map(|_| pass(self, work)).collect();
-        // The median pass: one in which this process lost the CPU says nothing.
-        core::array::from_fn(|row| {
-            let mut column: Vec<f64> = times.iter().map(|times| times[row]).collect();
-            column.sort_by(f64::total_cmp);
-            column[column.len() / 2] / PAGES as f64
-        })
+    fn rows(&self) -> Vec<String> {
+        let lists = LIST_ROWS.iter().filter(|_| C::MAPS_LISTS);
+        let suffix = if self.work.pages > SMALL { "-large" } else { "" };
+        ROWS.iter().chain(lists).map(|row| format!("{row}{suffix}")).collect()
+    }
+
+    fn pass(&mut self) -> Vec<f64> {
+        pass(&mut self.candidate, self.work)
     }
 }
 
-/// One pass over the working set: nanoseconds of each row.
-fn pass<C: Candidate>(candidate: &mut C, work: &Work) -> [f64; ROWS.len()] {
-    let map_one = timed(|| {
-        for &(bfn, mfn) in &work.singles {
-            candidate.map_one(bfn, mfn);
-        }
-    });
+/// Nanoseconds of each row, for each page, or for each large one.
+fn pass<C: Candidate>(candidate: &mut C, work: &Work) -> Vec<f64> {
+    let map_one = timed(|| candidate.map_ones(&work.singles));
     let lookup_seq = timed(|| {
         for &(bfn, _) in &work.singles {
             black_box(candidate.lookup(bfn));
@@ -69,49 +61,54 @@ fn pass<C: Candidate>(candidate: &mut C, work: &Work) -> [f64; ROWS.len()] {
             black_box(candidate.lookup(bfn));
         }
     });
-    let unmap_one = timed(|| {
-        for &(bfn, _) in &work.singles {
-            candidate.unmap_one(bfn);
+    let unmap_one = timed(|| candidate.unmap_ones(&work.singles));
+    let [map_run, unmap_run] = runs(candidate, work, RUN);
+    let [map_table, unmap_table] = runs(candidate, work, TABLE);
+    let map_large = timed(|| {
+        for &(bfn, mfn) in &work.large {
+            candidate.map_large(bfn, mfn);
         }
     });
-    let map_run = timed(|| {
-        for &(bfn, mfn) in &work.runs {
-            candidate.map_run(bfn, mfn);
+    let unmap_large = timed(|| {
+        for &(bfn, _) in &work.large {
+            candidate.unmap_large(bfn);
         }
     });
-    let unmap_run = timed(|| {
-        for &(bfn, _) in &work.runs {
-            candidate.unmap_run(bfn);
-        }
-    });
-    [map_one, lookup_seq, lookup_rand, unmap_one, map_run, unmap_run]
-}
-
-fn timed(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    start.elapsed().as_nanos() as f64
-}
-
-/// All figures, row by row, the first candidate first in each.
-pub(crate) fn measure(
-    candidates: &mut [&mut dyn Round],
-    work: &Work,
-    effort: Effort,
-) -> Vec<Figure> {
-    let mut rounds: Vec<Vec<[f64; ROWS.len()]>> = vec![Vec::new(); candidates.len()];
-    for round in 0..effort.rounds {
-        for turn in 0..candidates.len() {
-            // Everyone comes after everyone else equally often.
-            let index = (round + turn) % candidates.len();
-            rounds[index].push(candidates[index].round(work, effort.passes));
-        }
+    let (pages, large) = (work.pages as f64, work.large.len() as f64);
+    let small =
+        [map_one, unmap_one, lookup_seq, lookup_rand, map_run, unmap_run, map_table, unmap_table];
+    let mut times: Vec<f64> = small.iter().map(|time| time / pages).collect();
+    times.extend([map_large / large, unmap_large / large]);
+    if C::MAPS_LISTS {
+        times.extend(lists(candidate, work).map(|time| time / pages));
     }
-    let figure = |row: &'static str, index: usize| {
-        let column = ROWS.iter().position(|name| *name == row).unwrap();
-        let samples = rounds[index].iter().map(|round| round[column]).collect();
-        Figure::new(row, candidates[index].name(), samples)
-    };
-    let indices = 0..candidates.len();
-    TOLD.iter().flat_map(|row| indices.clone().map(|index| figure(row, index))).collect()
+    times
+}
+
+fn runs<C: Candidate>(candidate: &mut C, work: &Work, pages: u64) -> [f64; 2] {
+    let map = timed(|| {
+        for &(bfn, mfn) in work.runs(pages) {
+            candidate.map_run(bfn, mfn, pages);
+        }
+    });
+    let unmap = timed(|| {
+        for &(bfn, _) in work.runs(pages) {
+            candidate.unmap_run(bfn, pages);
+        }
+    });
+    [map, unmap]
+}
+
+fn lists<C: Candidate>(candidate: &mut C, work: &Work) -> [f64; 2] {
+    let map = timed(|| {
+        for list in work.singles.chunks(RUN as usize) {
+            candidate.map_list(list);
+        }
+    });
+    let unmap = timed(|| {
+        for list in work.singles.chunks(RUN as usize) {
+            candidate.unmap_run(list[0].0, RUN);
+        }
+    });
+    [map, unmap]
 }

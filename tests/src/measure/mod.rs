@@ -1,0 +1,10 @@
+//! What the benches share: taking turns, figures of that, and how they are told.
+//!
+//! Cases take turns, round by round, so that what disturbs the machine disturbs all of them: only ratios of one
+//! run mean anything. A figure is a median over rounds, with the least and the most.
+
+mod figure;
+mod turns;
+
+pub use figure::{Figure, find, json, table};
+pub use turns::{Case, Effort, take_turns, timed};
