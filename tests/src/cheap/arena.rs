@@ -3,10 +3,7 @@
 
 use std::{
     fmt, ptr,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, atomic::AtomicU64},
 };
 
 use pviommu_abi::DomId;
@@ -58,6 +55,13 @@ impl Arena {
     }
 }
 
+/// Zeroes a frame that nobody has.
+fn zero(frame: Mfn) {
+    let words = ptr::with_exposed_provenance_mut::<Words>((frame.0 << PAGE_SHIFT) as usize);
+    // SAFETY: the frame is one of an arena, was just taken out of its list, and is nobody else's yet.
+    unsafe { words.write_bytes(0, 1) };
+}
+
 // SAFETY: `free` holds each frame at most once, so an allocated one is nobody else's, and `table`
 // finds the memory it was made from.
 unsafe impl TableFrames for Arena {
@@ -71,9 +75,7 @@ unsafe impl TableFrames for Arena {
             }
             free.frames.pop()?
         };
-        for word in self.table(frame) {
-            word.store(0, Ordering::Relaxed);
-        }
+        zero(frame);
         Some(frame)
     }
 

@@ -35,6 +35,8 @@ pub struct Counters {
     pub scratch_writes: u64,
     /// References held now.
     pub references_live: u64,
+    /// References taken and references given back so far, together.
+    pub references_counted: u64,
     /// Violations.
     pub violations: u64,
     /// Entries into the service by hypercall.
@@ -54,6 +56,7 @@ impl Counters {
             scratch_reads: memory.tables.scratch_use.reads.load(Ordering::Relaxed),
             scratch_writes: memory.tables.scratch_use.writes.load(Ordering::Relaxed),
             references_live: memory.frames.references_live(),
+            references_counted: memory.frames.references_counted(),
             violations: memory.violations.count(),
             ..Self::default()
         };

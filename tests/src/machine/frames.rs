@@ -53,6 +53,8 @@ pub struct Frames {
     regions: Vec<Region>,
     max_references: u32,
     references: AtomicU64,
+    /// Operations that took or gave back one of them, so far.
+    counted: AtomicU64,
     pub(super) late: Late,
 }
 
@@ -60,8 +62,8 @@ impl Frames {
     /// A table without frames, whose reference counts stop at `max_references`.
     #[must_use]
     pub fn new(max_references: u32) -> Self {
-        let references = AtomicU64::new(0);
-        Self { regions: Vec::new(), max_references, references, late: Late::none() }
+        let (references, counted) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { regions: Vec::new(), max_references, references, counted, late: Late::none() }
     }
 
     /// Adds RAM: `pages` frames, the first at `first`, each `stride` after the one before.
@@ -173,6 +175,13 @@ impl Frames {
     /// Keeps the machine's count of references; by range, since one word is shared by all CPUs.
     pub(crate) fn count_references(&self, taken: u64, given_back: u64) {
         self.references.fetch_add(taken.wrapping_sub(given_back), Ordering::Relaxed);
+        self.counted.fetch_add(taken.wrapping_add(given_back), Ordering::Relaxed);
+    }
+
+    /// References taken and references given back so far, together.
+    #[must_use]
+    pub fn references_counted(&self) -> u64 {
+        self.counted.load(Ordering::Relaxed)
     }
 
     /// References held on all frames together.

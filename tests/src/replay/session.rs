@@ -199,6 +199,7 @@ impl<'a, 'b> Session<'a, 'b> {
         sum.iotlb_flushes = counters.iotlb_flushes;
         sum.peak_live_maps = self.spaces.most_live() as u64;
         sum.table_frames_peak = u64::from(counters.table_frames_peak);
+        sum.page_references = counters.references_counted;
         sum.leaked_refs = counters.references_live;
         // What is put aside for splits is lost as much as what is in use; so are scratch pages.
         sum.leaked_frames = u64::from(counters.table_frames_live)

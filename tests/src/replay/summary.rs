@@ -70,6 +70,9 @@ pub struct Summary {
     pub peak_live_maps: u64,
     /// Most frames used for page tables at a time.
     pub table_frames_peak: u64,
+    /// References on pages taken and given back: as many locked operations for an embedder that counts them one by
+    /// one.
+    pub page_references: u64,
     /// Page references left after every context was freed.
     pub leaked_refs: u64,
     /// Table frames left after every context was freed.
@@ -139,6 +142,7 @@ impl fmt::Display for Summary {
             row("hit before the flush", &format_args!("{} times", self.stale_hits))?;
         }
         row("IOTLB flushes", &self.iotlb_flushes)?;
+        row("page references", &format_args!("{} taken and given back", self.page_references))?;
         row("peak live maps", &self.peak_live_maps)?;
         row("peak table frames", &self.table_frames_peak)?;
         let leaks = format!("{} references, {} table frames", self.leaked_refs, self.leaked_frames);
