@@ -70,6 +70,11 @@ pub const SUITES: &[Suite] = &[
         "translation",
         "what a guest maps is what its devices reach, and a missing flush is seen",
     ),
+    Suite::new("revocation", "what was unmapped is out of reach of a copy that was begun before"),
+    Suite::new("ownership", "a guest takes over its default context while a device works"),
+    Suite::new("reattach", "devices move between contexts, into quarantine and out of it"),
+    Suite::new("bridge", "devices behind a conventional bridge are one device"),
+    Suite::new("bring-up", "a unit that firmware left on, that slept, or whose hypervisor crashed"),
     Suite { cpus: 2, ..Suite::new("glue", "what the hypervisor around the service promises it") },
     Suite {
         remaps_interrupts: true,

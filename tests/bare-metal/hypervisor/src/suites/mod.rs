@@ -4,10 +4,15 @@
 //! `check NAME: FAILED (why)`; the last line is `suite NAME: N checks, M failed`.
 
 mod bench;
+mod bridge;
+mod bring_up;
 mod glue;
 mod guest;
 mod machine;
+mod ownership;
+mod reattach;
 mod report;
+mod revocation;
 mod sabotage;
 mod translation;
 
@@ -28,6 +33,11 @@ struct Suite {
 
 const SUITES: &[Suite] = &[
     Suite { name: "translation", setup: sabotage::setup, run: translation::run },
+    Suite { name: "revocation", setup: sabotage::setup, run: revocation::run },
+    Suite { name: "ownership", setup: ownership::setup, run: ownership::run },
+    Suite { name: "reattach", setup: reattach::setup, run: reattach::run },
+    Suite { name: "bridge", setup: sabotage::setup, run: bridge::run },
+    Suite { name: "bring-up", setup: sabotage::setup, run: bring_up::run },
     Suite { name: "guest-disk", setup: machine::setup, run: machine::disk },
     Suite { name: "guest-edu", setup: machine::setup, run: machine::edu },
     Suite { name: "guest-escape", setup: machine::setup, run: machine::escape },
