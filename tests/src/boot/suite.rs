@@ -70,6 +70,16 @@ pub const SUITES: &[Suite] = &[
         "translation",
         "what a guest maps is what its devices reach, and a missing flush is seen",
     ),
+    Suite::new("scratch", "a million bus frames that nobody mapped harm nobody"),
+    Suite::new("revocation", "what was unmapped is out of reach of a copy that was begun before"),
+    Suite::new("ownership", "a guest takes over its default context while a device works"),
+    Suite::new("reattach", "devices move between contexts, into quarantine and out of it"),
+    Suite::new("bridge", "devices behind a conventional bridge are one device"),
+    Suite::new("bring-up", "a unit that firmware left on, that slept, or whose hypervisor crashed"),
+    Suite {
+        remaps_interrupts: true,
+        ..Suite::new("interrupts", "interrupts of devices go through the unit, too")
+    },
     Suite { cpus: 2, ..Suite::new("glue", "what the hypervisor around the service promises it") },
     Suite {
         remaps_interrupts: true,

@@ -78,8 +78,9 @@ impl Verdict {
 fn check(line: &str) -> Option<Check> {
     let line = line.trim_end().strip_prefix("check ")?;
     let of = |name: &str, found, why: &str| {
-        let why = why.trim().trim_start_matches('(').trim_end_matches(')').to_owned();
-        Some(Check { name: name.to_owned(), found, why })
+        let why = why.trim();
+        let inner = why.strip_prefix('(').and_then(|why| why.strip_suffix(')')).unwrap_or(why);
+        Some(Check { name: name.to_owned(), found, why: inner.to_owned() })
     };
     if let Some(name) = line.strip_suffix(": ok") {
         return of(name, Found::Ok, "");
@@ -117,10 +118,10 @@ mod tests {
 
     #[test]
     fn a_check_that_failed_says_why() {
-        let serial = "check a: FAILED (found 1: not 2)\nsuite s: 1 checks, 1 failed\n";
+        let serial = "check a: FAILED (found 1: not (2))\nsuite s: 1 checks, 1 failed\n";
         let bad = verdict(End::Status(Some(35)), serial);
         assert!(!bad.is_good());
-        assert_eq!(bad.checks, [check("a", Found::Failed, "found 1: not 2")]);
+        assert_eq!(bad.checks, [check("a", Found::Failed, "found 1: not (2)")]);
         assert_eq!(bad.broken, None);
         assert!(!verdict(End::Content, serial).is_good(), "whatever the status");
     }

@@ -28,5 +28,5 @@ fn a_suite_that_there_is_not_is_refused_with_the_names_of_those_there_are() {
     let output = boot("/nonexistent", &arguments);
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{message}");
-    assert!(message.contains("translation, glue, guest-edu"), "{message}");
+    assert!(message.contains("translation, scratch, revocation"), "{message}");
 }

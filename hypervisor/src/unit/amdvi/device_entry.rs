@@ -31,6 +31,7 @@ const ROOT: u64 = 0x000f_ffff_ffff_f000;
 const READ: u64 = 1 << 61;
 const WRITE: u64 = 1 << 62;
 
+const DOMAIN: u64 = 0xffff;
 const SUPPRESS: u64 = 3 << 33;
 const MANAGEMENT_SHIFT: u32 = 40;
 /// What firmware wants of word 1, which stays there: SysMgt.
@@ -80,6 +81,12 @@ pub const fn restarted(it: Translation) -> Translation {
     [low | TRANSLATION_VALID | access, high & !SUPPRESS]
 }
 
+/// The tag under which translations are cached; 0, which is none, of a device without a table.
+#[must_use]
+pub const fn tag([_, high]: Translation) -> Tag {
+    Tag((high & DOMAIN) as u16)
+}
+
 /// True if the device was stopped.
 #[must_use]
 pub const fn is_stopped([_, high]: Translation) -> bool {
@@ -97,6 +104,8 @@ mod tests {
         let root = TableRoot { frame: Mfn(0x1234), levels: 4 };
         assert_eq!(translated(root, Tag(0x56)), [0x6000_0000_0123_4803, 0x56]);
         assert_eq!(BLOCKED, [3, 0], "valid, or requests would pass");
+        assert_eq!(tag(stopped(translated(root, Tag(0x56)))), Tag(0x56));
+        assert_eq!(tag(BLOCKED), Tag(0));
         let settings = DeviceSettings { data: 0xff, extended: !0 };
         assert_eq!(blocked(settings), [3, 0x0000_0300_0000_0000], "SysMgt");
     }

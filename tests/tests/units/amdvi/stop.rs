@@ -6,7 +6,7 @@ use pviommu_hypervisor::{
     platform::{Invalidation, RegisterBlock},
     unit::{Driver, Event, amdvi::AmdVi},
 };
-use pviommu_testbed::hardware::amdvi::{Unit, Verdict};
+use pviommu_testbed::hardware::amdvi::{Command, Unit, Verdict};
 
 use super::kit::{TAG, resources, root, settings, source, through, unit, up};
 
@@ -16,7 +16,10 @@ fn a_device_that_is_stopped_does_no_dma_and_is_not_logged() {
     let driver = up(&unit);
     driver.attach(source(3), root(0x10), TAG).unwrap();
     assert_eq!(unit.request(3, 1), through(0x10));
+    unit.take_done();
     driver.stop(source(3));
+    let pages = Command::ForgetPages { tag: TAG, first: 0, last: u64::MAX, tables: true };
+    assert_eq!(unit.take_done(), [Command::ForgetDevice(3), pages]);
     assert_eq!(unit.request(3, 1), Verdict::Refused);
     assert_eq!(driver.next_event(), None);
     driver.restart(source(3));

@@ -80,18 +80,18 @@ impl<'m> DeviceTable<'m> {
         source.0.seg == self.segment
     }
 
-    /// Changes what is said of the DMA of `source`, from what it is now, in one store; `None` if it has no
-    /// entry.
+    /// Changes what is said of the DMA of `source`, from what it is now, in one store; what it was. `None` if
+    /// it has no entry.
     pub(super) fn change(
         &self,
         source: SourceId,
         change: impl Fn(Translation) -> Translation,
-    ) -> Option<()> {
+    ) -> Option<Translation> {
         let id = self.id(source)?;
         // Two pairs an entry; at most 65535 entries are before it.
-        self.memory.change_pair(id.checked_mul(2)?, change)?;
+        let old = self.memory.change_pair(id.checked_mul(2)?, change)?;
         self.write_back.words(self.entry(id)?);
-        Some(())
+        Some(old)
     }
 
     /// Changes what is said of the interrupts of `source`, in one store; `None` if it has no entry.
@@ -117,16 +117,17 @@ impl<'m> DeviceTable<'m> {
         words.all(|word| word.is_some_and(|it| interrupts::isolates(it.load(Ordering::Acquire))))
     }
 
-    /// The devices that were stopped.
-    pub(super) fn stopped(&self) -> impl Iterator<Item = PciDevice> {
+    /// The devices that were stopped, with what their entries say.
+    pub(super) fn stopped(&self) -> impl Iterator<Item = (PciDevice, Translation)> {
         let segment = self.segment;
         let entries = (0..=u16::MAX).zip(self.memory.words().chunks_exact(ENTRY));
         entries.filter_map(move |(id, entry)| {
             let word =
                 |number| entry.get(number).map_or(0, |it: &AtomicU64| it.load(Ordering::Acquire));
             let [bus, devfn] = id.to_be_bytes();
-            let stopped = device_entry::is_stopped([word(0), word(1)]);
-            stopped.then_some(PciDevice { seg: segment, bus, devfn })
+            let entry = [word(0), word(1)];
+            let stopped = device_entry::is_stopped(entry);
+            stopped.then_some((PciDevice { seg: segment, bus, devfn }, entry))
         })
     }
 

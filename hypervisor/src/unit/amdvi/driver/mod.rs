@@ -23,9 +23,14 @@ mod write_back;
 
 pub use settings::{BringUpError, Resources, Settings};
 
-use super::{Capability, Interrupts, IrqEntries, command};
+use pviommu_abi::PciDevice;
+
+use super::{
+    Capability, Interrupts, IrqEntries, command,
+    device_entry::{self, Translation},
+};
 use crate::{
-    platform::{AttachError, Host, SourceId, UnitError, UnitFacts},
+    platform::{AttachError, Host, Invalidation, SourceId, Tag, UnitError, UnitFacts},
     sync::{AtomicU32, Ordering},
     unit::{
         Command,
@@ -177,9 +182,21 @@ impl<'m> AmdVi<'m> {
         if !owes || self.owes.swap(0, Ordering::AcqRel) == 0 {
             return;
         }
-        for device in self.table.stopped() {
-            if !self.commands.post(&[command::forget_device(device)]) {
+        for (device, entry) in self.table.stopped() {
+            if !self.post_stop(device, entry) {
                 return self.owe();
+            }
+        }
+    }
+
+    /// Tells the unit that `device` was stopped, if that takes no waiting. What is cached under its tag goes,
+    /// too: there are units that do not look at an entry where they have a translation (QEMU 7.2).
+    fn post_stop(&self, device: PciDevice, entry: Translation) -> bool {
+        let forget = command::forget_device(device);
+        match device_entry::tag(entry) {
+            Tag(0) => self.commands.post(&[forget]),
+            tag => {
+                self.commands.post(&[forget, command::invalidate(tag, Invalidation::Everything)])
             }
         }
     }

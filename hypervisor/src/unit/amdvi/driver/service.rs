@@ -54,9 +54,8 @@ unsafe impl Driver for AmdVi<'_> {
     }
 
     fn stop(&self, source: SourceId) {
-        if self.table.change(source, device_entry::stopped).is_some()
-            && !self.commands.post(&[command::forget_device(source.0)])
-        {
+        let Some(entry) = self.table.change(source, device_entry::stopped) else { return };
+        if !self.post_stop(source.0, entry) {
             self.owe();
         }
     }
@@ -108,7 +107,7 @@ impl AmdVi<'_> {
     }
 
     fn replace(&self, source: SourceId, entry: Translation) -> Option<()> {
-        self.table.change(source, |old| device_entry::replaced(old, entry))
+        self.table.change(source, |old| device_entry::replaced(old, entry)).map(|_| ())
     }
 
     fn forget(&self, source: SourceId) -> Result<(), UnitError> {

@@ -10,7 +10,7 @@ use pviommu_guest::{DeviceSpace, IommuClient, Vmmcall};
 use virtio_drivers::{Error, device::blk::SECTOR_SIZE};
 
 use super::{
-    disk::{Disk, MISLEAD, RANGES, SPACE},
+    disk::{Disk, HONEST, MISLEAD, RANGES, SPACE},
     edu::context_for,
     faults,
 };
@@ -25,6 +25,8 @@ use crate::{
 /// Vendor and device of a disk that is not also of an older kind.
 const ID: u32 = 0x1042_1af4;
 const REQUESTS: usize = 1200;
+/// Requests of 16 pages and more by bus frames that nobody mapped.
+const ASTRAY: usize = 250;
 /// Sectors of the longest request: 64 KiB.
 const MOST: usize = 128;
 /// Bytes of the buffer: the longest request, from anywhere in its first pages.
@@ -56,7 +58,7 @@ pub fn run(told: bool) {
     let target = &mut buffer[..PAGE];
     let address = target.as_ptr().addr() as u64;
     target.fill(SECRET);
-    let _ = misled(|| disk.read(0, target, SHORT));
+    let _ = misled(0, || disk.read(0, target, SHORT));
     check_eq("a disk that was given a guest address does not write there", is_secret(target), true);
     if told {
         check("the guest is told of the disk", faults::expect(&iommu, device, address));
@@ -68,12 +70,14 @@ pub fn run(told: bool) {
     let context = context_for(&iommu, device, Background::SCRATCH).expect("it can be moved");
     let mut disk = open(device, context).expect("it works again");
     faults::forget(&iommu);
-    let outcome = misled(|| disk.read(0, target, PATIENCE));
+    let outcome = misled(0, || disk.read(0, target, PATIENCE));
     check("over scratch a guest address leads nowhere", outcome);
     check_eq("and not to the guest's memory", is_secret(target), true);
-    check("nor does it when the disk reads", misled(|| disk.write(half, target, PATIENCE)));
+    check("nor does it when the disk reads", misled(0, || disk.write(half, target, PATIENCE)));
     check("what it has read is there", disk.read(half, target, PATIENCE));
     check_eq("and is not the guest's memory", is_secret(target), false);
+    check("thousands of bus frames of a disk lead nowhere", astray(&mut disk, half, buffer));
+    check_eq("and not to the guest's memory", is_secret(buffer), true);
     check("requests over scratch move the right data", some_requests(&mut disk, half, buffer));
     drop(disk);
     check("that context can be freed", iommu.free_context(context, FreeFlags::REATTACH_DEFAULT));
@@ -86,12 +90,28 @@ fn is_secret(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == SECRET)
 }
 
-/// Makes a request with guest addresses instead of bus addresses.
-fn misled<R>(request: impl FnOnce() -> R) -> R {
-    MISLEAD.store(true, Ordering::Relaxed);
+/// Makes a request with guest addresses, or such a distance from them, instead of bus addresses.
+fn misled<R>(distance: u64, request: impl FnOnce() -> R) -> R {
+    MISLEAD.store(distance, Ordering::Relaxed);
     let outcome = request();
-    MISLEAD.store(false, Ordering::Relaxed);
+    MISLEAD.store(HONEST, Ordering::Relaxed);
     outcome
+}
+
+/// Long requests, most of them to read, with bus frames from all over the aperture that nobody mapped.
+fn astray(disk: &mut Disk, half: usize, buffer: &mut [u8]) -> Result<(), Wrong> {
+    buffer.fill(SECRET);
+    let buffer = &mut buffer[..MOST * SECTOR_SIZE];
+    (0..ASTRAY).try_for_each(|request| {
+        let spread = (request as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Between 2^40, above all that is reserved, and 2^47.
+        let distance = (spread >> 17 | 1 << 40) & !(PAGE as u64 - 1);
+        let outcome = misled(distance, || match request % 4 {
+            3 => disk.write(half, buffer, PATIENCE),
+            _ => disk.read(request * 31 % (half - MOST), buffer, PATIENCE),
+        });
+        outcome.map_err(|error| Wrong { request, outcome: Err(error) })
+    })
 }
 
 fn open(device: PciDevice, context: ContextId) -> Result<Disk, Error> {

@@ -3,7 +3,7 @@
 
 use core::{
     ptr::NonNull,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use pviommu_abi::{Gfn, PciDevice};
@@ -70,8 +70,12 @@ unsafe impl Platform<RANGES> for Guest {
     }
 }
 
-/// Set while buffers of whole sectors are not mapped, and the device is told where they lie in the guest.
-pub static MISLEAD: AtomicBool = AtomicBool::new(false);
+/// How far from where they lie in the guest the device is told that buffers of whole sectors are, which are not
+/// mapped then; or [`HONEST`].
+pub static MISLEAD: AtomicU64 = AtomicU64::new(HONEST);
+
+/// All buffers are mapped, and the device is told where.
+pub const HONEST: u64 = u64::MAX;
 
 /// [`VirtioHal`], unless it is to [`MISLEAD`].
 #[derive(Debug)]
@@ -79,8 +83,10 @@ pub struct Misleading;
 
 type Honest = VirtioHal<Guest, RANGES>;
 
-fn misleads(buffer: NonNull<[u8]>) -> bool {
-    buffer.len() >= SECTOR_SIZE && MISLEAD.load(Ordering::Relaxed)
+/// How far, for this buffer.
+fn misleads(buffer: NonNull<[u8]>) -> Option<u64> {
+    let distance = MISLEAD.load(Ordering::Relaxed);
+    (buffer.len() >= SECTOR_SIZE && distance != HONEST).then_some(distance)
 }
 
 // SAFETY: as for `Honest`; a buffer that is not mapped is in no device's reach at all.
@@ -100,15 +106,15 @@ unsafe impl Hal for Misleading {
     }
 
     unsafe fn share(buffer: NonNull<[u8]>, direction: BufferDirection) -> PhysAddr {
-        if misleads(buffer) {
-            return buffer.cast::<u8>().addr().get() as u64;
+        if let Some(distance) = misleads(buffer) {
+            return buffer.cast::<u8>().addr().get() as u64 + distance;
         }
         // SAFETY: the caller promises the same.
         unsafe { Honest::share(buffer, direction) }
     }
 
     unsafe fn unshare(paddr: PhysAddr, buffer: NonNull<[u8]>, direction: BufferDirection) {
-        if !misleads(buffer) {
+        if misleads(buffer).is_none() {
             // SAFETY: the caller promises the same.
             unsafe { Honest::unshare(paddr, buffer, direction) };
         }

@@ -33,13 +33,24 @@ pub struct Guest<'h> {
     pub domain: &'h Domain,
     /// The processor that makes its calls.
     pub cpu: usize,
+    /// What happens whenever a call of it gives way.
+    between: Option<&'h dyn Fn()>,
 }
 
 impl<'h> Guest<'h> {
     /// The guest of `domain` on `cpu`.
     #[must_use]
     pub const fn new(hypervisor: &'h Hypervisor, domain: &'h Domain, cpu: usize) -> Self {
-        Self { hypervisor, domain, cpu }
+        Self { hypervisor, domain, cpu, between: None }
+    }
+
+    /// The same, of which each call that gives way has `between` done before it goes on.
+    #[must_use]
+    pub const fn interrupted<'g>(&self, between: &'g dyn Fn()) -> Guest<'g>
+    where
+        'h: 'g,
+    {
+        Guest { between: Some(between), ..*self }
     }
 
     /// The guest's driver.
@@ -59,7 +70,11 @@ impl<'h> Guest<'h> {
         for _ in 0..MOST_ENTRIES {
             match self.hypervisor.hypercall(self.domain, self.cpu, registers) {
                 Outcome::Done(status) => return status,
-                Outcome::Continue => {}
+                Outcome::Continue => {
+                    if let Some(between) = self.between {
+                        between();
+                    }
+                }
             }
         }
         panic!("a hypercall makes no progress");

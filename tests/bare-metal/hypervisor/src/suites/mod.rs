@@ -4,12 +4,20 @@
 //! `check NAME: FAILED (why)`; the last line is `suite NAME: N checks, M failed`.
 
 mod bench;
+mod bridge;
+mod bring_up;
 mod glue;
 mod guest;
+mod interrupts;
 mod machine;
+mod ownership;
+mod reattach;
 mod report;
+mod revocation;
 mod sabotage;
+mod scratch;
 mod translation;
+mod walker;
 
 pub use bench::{Bench, firmware_range};
 pub use guest::Guest;
@@ -28,6 +36,13 @@ struct Suite {
 
 const SUITES: &[Suite] = &[
     Suite { name: "translation", setup: sabotage::setup, run: translation::run },
+    Suite { name: "scratch", setup: sabotage::setup, run: scratch::run },
+    Suite { name: "revocation", setup: sabotage::setup, run: revocation::run },
+    Suite { name: "ownership", setup: ownership::setup, run: ownership::run },
+    Suite { name: "reattach", setup: reattach::setup, run: reattach::run },
+    Suite { name: "bridge", setup: sabotage::setup, run: bridge::run },
+    Suite { name: "bring-up", setup: sabotage::setup, run: bring_up::run },
+    Suite { name: "interrupts", setup: sabotage::setup, run: interrupts::run },
     Suite { name: "guest-disk", setup: machine::setup, run: machine::disk },
     Suite { name: "guest-edu", setup: machine::setup, run: machine::edu },
     Suite { name: "guest-escape", setup: machine::setup, run: machine::escape },

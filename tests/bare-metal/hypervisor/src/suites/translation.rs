@@ -6,7 +6,10 @@ use pviommu_hypervisor::{
 };
 
 use super::{Bench, Break, Guest, Report, SABOTAGE};
-use crate::{domains::DomainConfig, machine::edu::Edu};
+use crate::{
+    domains::DomainConfig,
+    machine::{edu::Edu, memory::WORDS},
+};
 
 const READ_WRITE: MapFlags = MapFlags::READABLE.union(MapFlags::WRITEABLE);
 /// A bus frame that is no guest frame and no frame of memory.
@@ -33,6 +36,8 @@ pub(super) fn run(bench: &Bench<'_>, report: &mut Report) {
 
     let bed = Bed { bench, edu, guest, context };
     bed.what_is_mapped_is_reached(report);
+    bed.access_is_what_was_asked_for(report);
+    bed.pages_are_taken_one_by_one(report);
     bed.what_is_not_is_blocked_and_told(report);
     // So that no table goes with the page: the flush for that is of far more.
     let neighbour = Bfn(BFN.0 + 1);
@@ -80,6 +85,72 @@ impl Bed<'_> {
         report.holds("what the device writes is in the page", there);
         report.equal("and nowhere else", self.copies(), 2);
         report.equal("nothing was refused", self.bench.hypervisor.tell_faults(), 0);
+    }
+
+    /// On pages that the unit has not seen: it records no access to one that it has cached.
+    fn access_is_what_was_asked_for(&self, report: &mut Report) {
+        let iommu = self.guest.iommu();
+        let (read_only, write_only) = (Bfn(BFN.0 + 0x100), Bfn(BFN.0 + 0x101));
+        let pages =
+            [(read_only, Gfn(20), MapFlags::READABLE), (write_only, Gfn(21), MapFlags::WRITEABLE)];
+        for (bfn, gfn, access) in pages {
+            iommu.map(self.context, bfn, gfn, 1, access).expect("a page is mapped");
+        }
+        self.guest.fill(Gfn(20), 7);
+        self.write(read_only);
+        report.holds(
+            "a page that may be read only is not written",
+            self.guest.is_filled(Gfn(20), 7, BYTES / 8),
+        );
+        self.write(write_only);
+        let there = self.guest.is_filled(Gfn(21), PATTERN, BYTES / 8);
+        report.holds("one that may be written is", there);
+        // What is read of it is nothing: the device has zeros then.
+        self.bench.dma_read(self.edu, write_only.0 << PAGE_SHIFT, BYTES);
+        iommu.map(self.context, Bfn(2), Gfn(22), 1, READ_WRITE).expect("a page is mapped");
+        self.write(Bfn(2));
+        let secret = self.guest.is_filled(Gfn(22), PATTERN, 1);
+        report.holds("one that may be written only is not read", !secret);
+        let faults = self.bench.hypervisor.tell_faults();
+        if self.bench.tells_faults() {
+            report.holds("the unit tells of either", faults > 0);
+            let mut room = [FaultRecord::default(); 4];
+            iommu.read_faults(&mut room).expect("faults can be read");
+        }
+        for (bfn, ..) in pages {
+            iommu.unmap(self.context, bfn, 1).expect("and unmapped");
+        }
+        iommu.unmap(self.context, Bfn(2), 1).expect("and unmapped");
+        [20, 21, 22].into_iter().for_each(|gfn| self.guest.fill(Gfn(gfn), 0));
+        self.load(Gfn(3));
+    }
+
+    /// A copy that crosses pages whose frames are no neighbours, of which one is not mapped.
+    fn pages_are_taken_one_by_one(&self, report: &mut Report) {
+        let iommu = self.guest.iommu();
+        let (bfn, half) = (Bfn(BFN.0 + 0x200), (BYTES / 2) as u64);
+        iommu.map(self.context, bfn, Gfn(30), 2, READ_WRITE).expect("two pages are mapped");
+        let across = ((bfn.0 + 1) << PAGE_SHIFT) - half;
+        let halves = || {
+            let words = BYTES / 16;
+            let first = (0..words).all(|word| {
+                self.guest.peek(Gfn(30), WORDS - words + word) == PATTERN ^ word as u64
+            });
+            let second = (0..words)
+                .all(|word| self.guest.peek(Gfn(31), word) == PATTERN ^ (words + word) as u64);
+            (first, second)
+        };
+        self.bench.dma_write(self.edu, across, BYTES);
+        report.equal("a copy across two pages lands in both", halves(), (true, true));
+        [30, 31].into_iter().for_each(|gfn| self.guest.fill(Gfn(gfn), 0));
+        iommu.unmap(self.context, Bfn(bfn.0 + 1), 1).expect("one is unmapped");
+        self.bench.dma_write(self.edu, across, BYTES);
+        report.equal("and in none that is not mapped", halves().1, false);
+        self.bench.hypervisor.tell_faults();
+        let mut room = [FaultRecord::default(); 4];
+        iommu.read_faults(&mut room).expect("faults can be read");
+        iommu.unmap(self.context, bfn, 1).expect("and unmapped");
+        [30, 31].into_iter().for_each(|gfn| self.guest.fill(Gfn(gfn), 0));
     }
 
     fn what_is_not_is_blocked_and_told(&self, report: &mut Report) {
