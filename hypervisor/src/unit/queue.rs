@@ -126,12 +126,18 @@ impl<'m> Queue<'m> {
         // A share holds a command and its wait, at least.
         let at_once = self.share.saturating_sub(1).max(1);
         for piece in commands.chunks(at_once) {
-            while !self.submit_once(registers, piece, &mut patience)? {}
+            while !self.submit_once(registers, piece, &mut patience)? {
+                // A unit that drops every wait at once is never waited for above.
+                if !patience() {
+                    self.failed.store(1, Ordering::Release);
+                    return Err(UnitError);
+                }
+            }
         }
         Ok(())
     }
 
-    /// Submits `piece`, and waits; false if the unit has dropped the wait, which patience bounds.
+    /// Submits `piece`, and waits; false if the unit has dropped the wait.
     fn submit_once(
         &self,
         registers: &impl Registers,

@@ -72,6 +72,8 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         show(&tear_down(world));
         #[cfg(feature = "amdvi")]
         show(&(words(), crate::amdvi::drive(world.words)));
+        #[cfg(feature = "vtd")]
+        show(&crate::vtd::drive(world.words));
         submit(world);
         look(world);
         operator::ask(world);

@@ -18,6 +18,8 @@ mod opaque;
 mod operator;
 mod platform;
 mod topology;
+#[cfg(feature = "vtd")]
+mod vtd;
 
 use core::panic::PanicInfo;
 

@@ -5,3 +5,10 @@
 
 #[cfg(all(feature = "amdvi", target_arch = "x86_64"))]
 pub mod amdvi;
+#[cfg(all(feature = "vtd", target_arch = "x86_64"))]
+pub mod vtd;
+
+#[cfg(all(any(feature = "amdvi", feature = "vtd"), target_arch = "x86_64"))]
+mod ram;
+#[cfg(all(any(feature = "amdvi", feature = "vtd"), target_arch = "x86_64"))]
+pub use ram::Ram;

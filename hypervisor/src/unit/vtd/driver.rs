@@ -179,7 +179,7 @@ impl<'m, R: RegisterBlock, H: Host> Vtd<'m, R, H> {
     }
 
     /// True if the unit may have anything cached.
-    fn is_on(&self) -> bool {
+    pub(super) fn is_on(&self) -> bool {
         // Against `enable`, which says so before it has the unit forget all: an entry that was changed
         // before this is seen by it.
         full_fence();

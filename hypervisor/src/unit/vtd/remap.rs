@@ -15,7 +15,7 @@ impl<R: RegisterBlock, H: Host> Vtd<'_, R, H> {
     /// [`resume`](crate::unit::Driver::resume).
     ///
     /// The table is the embedder's: whole, written back if walks of the unit do not snoop, and there for as
-    /// long as the unit is on. The unit must be enabled.
+    /// long as the unit is on. Before [`enable`](Self::enable) it is only remembered.
     ///
     /// # Errors
     /// [`IrqTableError`] says what is in force.
@@ -29,6 +29,9 @@ impl<R: RegisterBlock, H: Host> Vtd<'_, R, H> {
         self.alive()?;
         let _one = self.io.global.lock();
         *self.interrupts.lock() = Some(table);
+        if !self.is_on() {
+            return Ok(());
+        }
         Ok(self.restore_interrupts().map_err(|_| self.fail())?)
     }
 
@@ -49,6 +52,9 @@ impl<R: RegisterBlock, H: Host> Vtd<'_, R, H> {
     /// # Errors
     /// [`UnitError`]: anything may still be cached.
     pub fn invalidate_interrupts(&self, entries: Option<(u16, u16)>) -> Result<(), UnitError> {
+        if !self.is_on() || !self.capabilities.remaps_interrupts() {
+            return Ok(());
+        }
         let command = match entries {
             None => descriptor::ALL_INTERRUPTS,
             Some((first, last)) => self.interrupt_entries(first, last),

@@ -7,7 +7,8 @@ use pviommu_hypervisor::{
     platform::{TableRoot, Tag},
 };
 
-use super::{Command, Mistake, State, Unit, ram::Ram, registers::address};
+use super::{Command, Mistake, State, Unit, registers::address};
+use crate::hardware::Ram;
 use crate::iommu::{DeviceEntry, Rights, amdvi::device_entry};
 
 /// What became of a request.

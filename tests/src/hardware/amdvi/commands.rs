@@ -4,9 +4,9 @@ use pviommu_hypervisor::platform::Tag;
 
 use super::{
     Mistake, State, Unit,
-    ram::Ram,
     registers::{address, size, status},
 };
+use crate::hardware::Ram;
 use crate::iommu::amdvi::command as pages;
 
 /// A command.

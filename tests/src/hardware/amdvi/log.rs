@@ -2,9 +2,9 @@
 
 use super::{
     State, Unit,
-    ram::Ram,
     registers::{address, size, status},
 };
+use crate::hardware::Ram;
 
 impl Unit {
     /// Something happened that is logged: an entry without its device id.

@@ -15,7 +15,6 @@
 mod caches;
 mod commands;
 mod log;
-mod ram;
 mod registers;
 
 use std::{
@@ -33,8 +32,9 @@ use pviommu_hypervisor::{
 
 pub use caches::{Interrupt, Verdict};
 pub use commands::{Command, Manner};
-pub use ram::Ram;
 pub use registers::{control, status};
+
+use crate::hardware::Ram;
 
 use registers::Registers;
 
@@ -98,7 +98,7 @@ impl Unit {
     /// A unit that is off, with `pages` pages of memory and these extended features.
     #[must_use]
     pub fn new(pages: usize, extended_features: u64) -> Self {
-        Self::at(Mfn(ram::FIRST), pages, extended_features)
+        Self::at(Mfn(0x4_0000), pages, extended_features)
     }
 
     /// The same, with its memory from this frame on.
@@ -106,7 +106,7 @@ impl Unit {
     pub fn at(first: Mfn, pages: usize, extended_features: u64) -> Self {
         let registers = Registers { extended_features, ..Registers::default() };
         let state = Mutex::new(State { registers, ..State::default() });
-        Self { ram: Ram::new(first.0, pages), now: AtomicU64::new(0), state }
+        Self { ram: Ram::new(first, pages, 0), now: AtomicU64::new(0), state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

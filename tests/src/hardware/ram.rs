@@ -10,9 +10,6 @@ use pviommu_hypervisor::{addr::Mfn, platform::UnitMemory};
 
 /// Words of a page.
 const PAGE: usize = 512;
-/// The first frame, usually.
-pub(super) const FIRST: u64 = 0x4_0000;
-
 /// Frames that are lent one after the other. What is stored there is in the CPU's caches, and in memory when
 /// it was written back.
 #[derive(Debug)]
@@ -26,15 +23,18 @@ pub struct Ram {
     lent: AtomicUsize,
 }
 
-fn zeroed(words: usize) -> Box<[AtomicU64]> {
-    (0..words).map(|_| AtomicU64::new(0)).collect()
+fn filled(words: usize, with: u64) -> Box<[AtomicU64]> {
+    (0..words).map(|_| AtomicU64::new(with)).collect()
 }
 
 impl Ram {
-    pub(super) fn new(first: u64, pages: usize) -> Self {
-        let words = zeroed((pages + 1) * PAGE);
+    /// So many pages from frame `first` on, of which every word is `fill`.
+    #[must_use]
+    pub fn new(first: Mfn, pages: usize, fill: u64) -> Self {
+        let words = filled((pages + 1) * PAGE, fill);
         let start = words.as_ptr().align_offset(PAGE * 8);
-        Self { first, words, start, memory: zeroed(pages * PAGE), lent: AtomicUsize::new(0) }
+        let memory = filled(pages * PAGE, fill);
+        Self { first: first.0, words, start, memory, lent: AtomicUsize::new(0) }
     }
 
     /// The next so many pages.
@@ -52,7 +52,7 @@ impl Ram {
     }
 
     /// The number of the word at `address`; `None` if there is no memory.
-    fn at(&self, address: u64) -> Option<usize> {
+    pub(super) fn at(&self, address: u64) -> Option<usize> {
         let word = usize::try_from(address.checked_sub(self.first << 12)? / 8).ok()?;
         (word < self.memory.len()).then_some(word)
     }
@@ -71,6 +71,13 @@ impl Ram {
         let from = if snoops { self.cached() } else { &self.memory };
         let words = from.get(first..first + N)?;
         Some(std::array::from_fn(|number| words[number].load(Ordering::Acquire)))
+    }
+
+    /// All words from the first on, as a unit reads them that snoops, or one that does not.
+    #[cfg(feature = "vtd")]
+    pub(super) fn all(&self, snoops: bool) -> Vec<u64> {
+        let from = if snoops { self.cached() } else { &self.memory };
+        from.iter().map(|word| word.load(Ordering::Acquire)).collect()
     }
 
     /// Two words at once, at a multiple of 16 bytes.
