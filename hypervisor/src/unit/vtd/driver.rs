@@ -1,17 +1,15 @@
 //! One VT-d unit, driven.
-#![expect(unsafe_code, reason = "it vouches for what it says is in force")]
-
 use core::fmt;
 
 use crate::{
-    addr::{BfnRange, PAGE_SHIFT},
+    addr::PAGE_SHIFT,
     platform::{
-        AttachError, Host, Invalidation, RegisterBlock, SourceId, TableRoot, TableShape, Tag,
-        UnitError, UnitFacts, UnitFeatures,
+        Host, Invalidation, RegisterBlock, SourceId, TableRoot, TableShape, Tag, UnitError,
+        UnitFacts, UnitFeatures,
     },
     sync::{AtomicU64, Mutex, Ordering, full_fence},
     unit::{
-        Command, Driver, Event,
+        Command,
         queue::Queue,
         vtd::{
             blocks,
@@ -23,7 +21,6 @@ use crate::{
             io::Io,
             message::Message,
             port::{Port, Recovery},
-            registers::Global,
             settings::{BringUpError, Settings, VtdMemory, check, queue_order},
             tables::{Missing, Tables},
         },
@@ -52,7 +49,7 @@ pub struct Vtd<'m, R, H> {
     /// Not zero once it did not do in time what it was asked.
     failed: AtomicU64,
     /// Not zero if a device was stopped and perhaps nothing has forgotten its entry.
-    owed: AtomicU64,
+    pub(super) owed: AtomicU64,
     pub(super) interrupts: Mutex<Option<IrqTable>>,
     pub(super) message: Message,
 }
@@ -186,14 +183,14 @@ impl<'m, R: RegisterBlock, H: Host> Vtd<'m, R, H> {
         self.on.load(Ordering::Acquire) != 0
     }
 
-    fn flush_write_buffer(&self) -> Result<(), UnitError> {
+    pub(super) fn flush_write_buffer(&self) -> Result<(), UnitError> {
         self.alive()?;
         let _one = self.io.global.lock();
         self.io.flush_write_buffer().map_err(|_| self.fail())
     }
 
     /// Puts `new` in the place of what `source` has.
-    fn replace(
+    pub(super) fn replace(
         &self,
         source: SourceId,
         missing: Missing,
@@ -203,7 +200,7 @@ impl<'m, R: RegisterBlock, H: Host> Vtd<'m, R, H> {
         Some(self.forget(source, old, entry::replaced(old, new)))
     }
 
-    fn change(
+    pub(super) fn change(
         &self,
         source: SourceId,
         missing: Missing,
@@ -214,7 +211,7 @@ impl<'m, R: RegisterBlock, H: Host> Vtd<'m, R, H> {
 
     /// Has the unit forget that the entry of `source` was `old`: what is cached of it is known by the tag in
     /// it, and what was translated by it has drained when that is forgotten.
-    fn forget(&self, source: SourceId, old: Entry, new: Entry) -> Result<(), UnitError> {
+    pub(super) fn forget(&self, source: SourceId, old: Entry, new: Entry) -> Result<(), UnitError> {
         if !self.is_on() {
             return Ok(());
         }
@@ -262,7 +259,7 @@ impl<'m, R: RegisterBlock, H: Host> Vtd<'m, R, H> {
         }
     }
 
-    fn invalidate_now(&self, tag: Tag, what: Invalidation) -> Result<(), UnitError> {
+    pub(super) fn invalidate_now(&self, tag: Tag, what: Invalidation) -> Result<(), UnitError> {
         if !self.is_on() {
             return Ok(());
         }
@@ -273,7 +270,7 @@ impl<'m, R: RegisterBlock, H: Host> Vtd<'m, R, H> {
     }
 
     /// The entry that has `source` translated; `None` if the unit cannot.
-    fn translated(&self, root: TableRoot, tag: Tag) -> Option<Entry> {
+    pub(super) fn translated(&self, root: TableRoot, tag: Tag) -> Option<Entry> {
         let shape = TableShape { format: self.facts.format, levels: root.levels };
         let page_bits = u32::from(self.facts.host_address_bits).saturating_sub(PAGE_SHIFT);
         let reached = root.frame.0.checked_shr(page_bits).unwrap_or(0) == 0;
@@ -281,119 +278,14 @@ impl<'m, R: RegisterBlock, H: Host> Vtd<'m, R, H> {
         (self.facts.walks(shape) && reached && known).then(|| entry::translated(root, tag))?
     }
 
-    fn is_here(&self, source: SourceId) -> bool {
+    pub(super) fn is_here(&self, source: SourceId) -> bool {
         source.0.seg == self.settings.segment
     }
 }
 
 /// The id as descriptors name it.
-const fn requester(source: SourceId) -> u16 {
+pub(super) const fn requester(source: SourceId) -> u16 {
     (source.0.bus as u16) << 8 | source.0.devfn as u16
-}
-
-// SAFETY: an entry changes in one store, is forgotten with what was found through it, and drained, before
-// success is told; success is what the unit itself wrote. Requests of whom no entry is present are
-// refused: root entries are not present before a context table is zeroed, and entries not before `attach`.
-unsafe impl<R: RegisterBlock, H: Host> Driver for Vtd<'_, R, H> {
-    fn facts(&self) -> UnitFacts {
-        self.facts
-    }
-
-    fn attach(&self, source: SourceId, root: TableRoot, tag: Tag) -> Result<(), AttachError> {
-        self.alive()?;
-        let new = self.translated(root, tag).filter(|_| self.is_here(source));
-        let new = new.ok_or(AttachError::Refused)?;
-        let replaced = self.replace(source, Missing::Make, new);
-        Ok(replaced.ok_or(AttachError::Refused)??)
-    }
-
-    fn block(&self, source: SourceId) -> Result<(), UnitError> {
-        self.alive()?;
-        if !self.is_here(source) {
-            return Err(UnitError);
-        }
-        // Without a context table it is blocked already.
-        self.replace(source, Missing::Leave, entry::BLOCKED).unwrap_or(Ok(()))
-    }
-
-    fn invalidate(&self, tag: Tag, what: Invalidation) -> Result<(), UnitError> {
-        self.alive()?;
-        self.invalidate_now(tag, what)
-    }
-
-    fn sync_map(&self, tag: Tag, range: BfnRange) -> Result<(), UnitError> {
-        self.alive()?;
-        if self.has(UnitFeatures::CACHES_NOT_PRESENT) {
-            // What was not present may have been an entry above the leaves. This flushes the write buffer,
-            // too (section 6.8).
-            self.invalidate_now(tag, Invalidation::Tables(range))
-        } else if self.has(UnitFeatures::WRITE_BUFFER) && self.is_on() {
-            self.flush_write_buffer()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn stop(&self, source: SourceId) {
-        if !self.is_here(source) {
-            return;
-        }
-        let Some(old) = self.change(source, Missing::MakeAtOnce, entry::stopped) else { return };
-        if !self.is_on() {
-            return;
-        }
-        // First, and against `submit`, which looks for it when it has given the lock back.
-        self.owed.store(1, Ordering::Release);
-        full_fence();
-        let commands =
-            [descriptor::context(entry::tag(old), requester(source)), self.drains().all()];
-        // If nothing is posted, whoever has the lock does it, and else the next.
-        let _ = self.alive().is_ok() && self.queue.post(&self.port(), &commands);
-    }
-
-    fn restart(&self, source: SourceId) {
-        if !self.is_here(source) {
-            return;
-        }
-        if let Some(old) = self.change(source, Missing::Leave, entry::restarted) {
-            // A unit that did not do it has failed, which the next call is told.
-            let _ = self.forget(source, old, entry::restarted(old));
-        }
-    }
-
-    fn next_event(&self) -> Option<Event> {
-        // What has stopped the queue goes on also if nobody waits for it.
-        let _ = self.port().recover();
-        match self.recovery.take_seen() {
-            0 => self.records.take(&self.io.registers, self.settings.segment),
-            errors => Some(Event::Unit(errors)),
-        }
-    }
-
-    fn isolates_interrupts(&self) -> bool {
-        self.io.status().is_some_and(|status| {
-            status.contains(Global::INTERRUPTS) && !status.contains(Global::OLD_INTERRUPTS)
-        })
-    }
-
-    fn suspend(&self) -> Result<(), UnitError> {
-        if !self.is_on() {
-            return Ok(());
-        }
-        self.alive()?;
-        self.submit(&[])?;
-        self.forget_all()
-    }
-
-    fn resume(&self) -> Result<(), UnitError> {
-        self.enable().map_err(|_| self.fail())?;
-        // One that failed before translates again, with nobody to change its tables.
-        self.alive()
-    }
-
-    fn crash_shutdown(&self) {
-        self.shut_down();
-    }
 }
 
 impl<R, H> fmt::Debug for Vtd<'_, R, H> {

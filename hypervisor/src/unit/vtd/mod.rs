@@ -35,6 +35,7 @@ mod message;
 mod port;
 mod registers;
 mod remap;
+mod service;
 mod settings;
 mod shutdown;
 mod tables;
