@@ -7,7 +7,7 @@
 //!                                                  └ what is in flight drains
 //! ```
 //!
-//! It keeps what it has looked up until it is told to forget that ([`caches`]), and devices that are busy
+//! It keeps what it has looked up until it is told to forget that (`caches`), and devices that are busy
 //! make a request at every access of a register, so what is stale for a moment is found. Page tables are not
 //! walked: that a table was reached is what a request tells.
 
