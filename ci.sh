@@ -109,8 +109,9 @@ step_clippy() {
     cargo clippy --locked --workspace --all-targets -- -D warnings
     cargo clippy --locked "${NO_STD[@]}" --target "$BARE" -- -D warnings
     cargo clippy --locked -p pviommu-abi --all-targets --features arbitrary -- -D warnings
-    cargo clippy --locked -p pviommu-guest --all-targets --features virtio -- -D warnings
-    cargo clippy --locked -p pviommu-guest --features virtio --target "$BARE" -- -D warnings
+    cargo clippy --locked -p pviommu-guest --all-targets -- -D warnings
+    cargo clippy --locked -p pviommu-guest --all-targets --all-features -- -D warnings
+    cargo clippy --locked -p pviommu-guest --all-features --target "$BARE" -- -D warnings
     cargo clippy --locked --manifest-path tests/no-panic/Cargo.toml --target "$BARE" -- -D warnings
     cargo clippy --locked --manifest-path tests/bare-metal/Cargo.toml --target "$BARE" -- -D warnings
     RUSTFLAGS="--cfg loom" cargo clippy --locked -p pviommu-hypervisor --tests -- -D warnings
@@ -132,7 +133,7 @@ step_test() {
     CARGO_TERM_COLOR=never \
         cargo test --locked -p pviommu-abi --features arbitrary 2>&1 | tee -a "$log"
     CARGO_TERM_COLOR=never \
-        cargo test --locked -p pviommu-guest --features virtio 2>&1 | tee -a "$log"
+        cargo test --locked -p pviommu-guest --all-features 2>&1 | tee -a "$log"
 }
 
 step_audit() {
@@ -156,6 +157,7 @@ step_nostd() {
     need_c
     need_bare_metal
     cargo build --locked --release "${NO_STD[@]}" --target "$BARE"
+    cargo build --locked --release -p pviommu-guest --all-features --target "$BARE"
 }
 
 step_features() {
@@ -233,25 +235,44 @@ every_replay() {
     every_way 'vtd-3level vtd-5level' '1 16 128' tests/traces/d0-small-strict.trace.gz
     # With stale write buffers too, which is slow.
     every_way "$units" '1 16 128' tests/traces/d0-small-strict.trace.gz --harsh
+    for trace in tests/traces/*.trace.gz; do
+        every_dma_replay vtd "$trace"
+    done
+    every_dma_replay 'vtd-coherent vtd-plain amdvi amdvi-npcache' tests/traces/d0-small-strict.trace.gz
+    every_dma_replay amdvi-npcache tests/traces/d5-usb-ahci-hotplug.trace.gz
+}
+
+# The arguments of replays of the DMA API on these units, in every mode.
+every_dma_replay() {
+    local unit mode
+    for unit in $1; do
+        for mode in --strict --lazy '--reuse 2048'; do
+            echo "$2 --level dma --unit $unit --background scratch $mode"
+            echo "$2 --level dma --unit $unit --background fault --shares $mode"
+        done
+    done
 }
 
 step_replay() {
     need_c
     cargo build --locked --release -p pviommu-testbed --bin pviommu
-    local how status found
+    local how level status found
     export pviommu="${CARGO_TARGET_DIR:-target}/release/pviommu"
     export -f replay
     every_replay | xargs -P "$(nproc)" -L 1 bash -c 'replay "$@"' replay
     "$pviommu" show tests/traces/d1-nvme-strict.trace.gz --at 9000 \
         --svg "${CARGO_TARGET_DIR:-target}/show.svg" > /dev/null
     for how in skip-flush early-release first-page-only keep-stale-scratch leaf-only-on-scratch; do
-        status=0
-        found=$("$pviommu" replay --break "$how") || status=$?
-        echo "--break $how: ${found##*$'\n'}"
-        if [ "$status" != 1 ]; then
-            echo "ci: replay --break $how ended with status $status instead of 1" >&2
-            return 1
-        fi
+        for level in iommu 'dma --strict' 'dma --lazy' 'dma --reuse 16'; do
+            status=0
+            # Unquoted: a level and its mode.
+            found=$("$pviommu" replay --level $level --break "$how") || status=$?
+            echo "--level $level --break $how: ${found##*$'\n'}"
+            if [ "$status" != 1 ]; then
+                echo "ci: replay --level $level --break $how ended with status $status instead of 1" >&2
+                return 1
+            fi
+        done
     done
 }
 

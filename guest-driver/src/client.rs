@@ -33,6 +33,11 @@ impl<H: Hypercall> IommuClient<H> {
         Self { hypercall }
     }
 
+    /// What it calls through.
+    pub const fn hypercall(&self) -> &H {
+        &self.hypercall
+    }
+
     /// Issues one call with a structure that holds no pointer.
     ///
     /// # Errors

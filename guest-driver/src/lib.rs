@@ -1,32 +1,55 @@
-//! The guest side of a paravirtual IOMMU.
+//! The guest side of a paravirtual IOMMU: what a driver of a passed-through device needs to do DMA.
 //!
-//! A driver that wants a device to read or write memory chooses bus frames (BFNs) for the pages,
-//! asks the hypervisor to map them, programs the device with the bus addresses, and unmaps them
-//! when the device is done:
+//! A device reaches only what its IOMMU context maps. A guest must not touch that map, so it asks the
+//! hypervisor: `iommu_op`. A driver author wants none of this, but a bus address for a buffer:
 //!
 //! ```text
-//!  BfnAllocator              IommuClient                      Hypercall
-//!  which BFNs are free  ──►  map, unmap, contexts, devices  ──►  an instruction, or a fake
+//!  drivers          disk.map(buffer, Direction::ToDevice)           mapping.unmap()
+//!                          │                                              │
+//!  [`dma`]                 ▼                                              ▼
+//!                   BfnAllocator ─ which bus frames ─► many maps and unmaps in one call
+//!                                                                         │
+//!  calls                      IommuClient, BatchBuilder: typed, answers checked
+//!                                                                         │
+//!  [`hypercall`]              Hypercall ─► an instruction ([`transport`]), or a fake
 //! ```
 //!
+//! # A driver's life
+//!
+//! 1. Implement [`dma::Kernel`] for the kernel, on one of the transports.
+//! 2. Make a [`dma::DmaSpace`]: it finds the service, allocates a context, and learns what is
+//!    reserved.
+//! 3. [`attach`](dma::DmaSpace::attach) the device with its DMA mask. Choose when its buffers are
+//!    taken away from it again: at once, later, or not as long as they come again.
+//! 4. [`coherent`](dma::Device::coherent) for its rings; [`map`](dma::Device::map) and unmap for each
+//!    request, a buffer or a list of pieces. What the types do not let you do would let the device
+//!    corrupt memory.
+//! 5. [`detach`](dma::Device::detach), and the context goes with the space.
+//!
+//! The example `driver` does all of this with a device that copies: `cargo run -p pviommu-guest
+//! --example driver`.
+//!
+//! # Modules
+//!
+//! * [`dma`]: buffers in, bus addresses out. Begin here.
+//! * [`bfn`]: which bus frames are free.
 //! * [`client`]: the calls, typed. A hypervisor's answers are checked before they are believed.
 //! * [`batch`]: many operations in one hypercall.
 //! * [`extensions`]: what a bus frame maps to, what a context can hold, and contexts with chosen
 //!   properties; which bus frames are reserved, how a device is isolated, and whose the default
 //!   context is.
-//! * [`bfn`]: which BFNs are free.
 //! * [`hypercall`]: the one trait between this crate and a hypervisor.
 //! * [`transport`]: its implementations with the instructions of x86-64.
-//! * [`space`]: what one device is given of all this: buffers in, bus addresses out.
 //! * `virtio`, with the feature of that name: the drivers of the `virtio-drivers` crate on top.
 //!
-//! # Example
+//! # Without the DMA API
 //!
-//! A closure stands in for the hypervisor here, and answers as one that maps everything:
+//! The calls can be made one by one. A closure stands in for the hypervisor here, and answers as one
+//! that maps everything:
 //!
 //! ```
 //! use pviommu_abi::{Bfn, ContextId, Gfn, MapFlags, MapPages, Subop};
-//! use pviommu_guest::{BfnAllocator, IommuClient};
+//! use pviommu_guest::IommuClient;
 //! use zerocopy::{FromBytes, IntoBytes};
 //!
 //! let hypervisor = |subop: Subop, arg: &mut [u8], _buffer: Option<&mut [u8]>| {
@@ -38,44 +61,39 @@
 //!     0
 //! };
 //!
-//! // Bus frames below 4 GiB, without those of the interrupt window.
-//! let mut bfns = BfnAllocator::<64>::new(Bfn(1), Bfn(0xf_ffff)).unwrap();
-//! bfns.add_reserved(Bfn(0xfee00), Bfn(0xfeeff)).unwrap();
-//!
 //! let iommu = IommuClient::new(hypervisor);
-//! let context = ContextId(1);
-//! let pages = 4;
-//! let bfn = bfns.allocate(u64::from(pages), 1, Bfn(0xf_ffff)).unwrap();
-//! iommu.map(context, bfn, Gfn(0x1234), pages, MapFlags::READABLE).unwrap();
-//! // The device is given this address.
-//! assert_eq!(bfn.address(), Some(0xffff_c000));
+//! iommu.map(ContextId(1), Bfn(0xffffc), Gfn(0x1234), 4, MapFlags::READABLE)?;
+//! # Ok::<(), pviommu_guest::MapError>(())
 //! ```
 //!
-//! [`BatchBuilder`] has an example of a batch.
+//! [`BatchBuilder`] has an example of a batch, [`BfnAllocator`] one of an allocator.
 
 #![no_std]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
 
 pub mod batch;
 pub mod bfn;
 pub mod client;
+pub mod dma;
 pub mod error;
 pub mod extensions;
 pub mod hypercall;
-pub mod space;
 #[cfg(target_arch = "x86_64")]
 pub mod transport;
 #[cfg(feature = "virtio")]
 pub mod virtio;
 
 pub use batch::{BatchBuilder, BatchDone, BatchFull, BatchPage, ElementDone, LookedUp};
-pub use bfn::{BfnAllocator, BfnError};
+pub use bfn::{BfnAllocator, BfnError, BfnRange, BfnStorage, NotFreed};
 pub use client::{IommuClient, Remote};
+pub use dma::{DmaError, DmaSpace, DmaStorage};
 pub use error::{BadReply, Error, MapError};
 pub use extensions::{
     DeviceInfo, DevicePlace, Faults, ForDomain, MAX_RESERVED_RANGES, Mapping, ReservedError,
     ReservedOf,
 };
 pub use hypercall::Hypercall;
-pub use space::{DeviceSpace, SpaceError};
 #[cfg(target_arch = "x86_64")]
 pub use transport::{HypercallPage, Vmcall, Vmmcall};

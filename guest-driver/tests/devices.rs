@@ -54,6 +54,34 @@ fn what_is_told_of_a_device_is_checked() {
 }
 
 #[test]
+fn only_a_device_without_any_risk_is_isolated() {
+    use DeviceFlags as Is;
+    let alone = Is::BEHIND_IOMMU | Is::INTERRUPTS_ISOLATED;
+    let isolated = |state| told(|call| call.state = state).unwrap().is_isolated();
+    assert!(isolated(alone) && isolated(alone | Is::COHERENT));
+    for risk in [
+        alone | Is::SHARING_RISK,
+        alone | Is::HIDDEN_MEMBERS,
+        alone - Is::INTERRUPTS_ISOLATED,
+        alone - Is::BEHIND_IOMMU,
+    ] {
+        assert!(!isolated(risk), "{risk:?}");
+    }
+}
+
+#[test]
+fn devices_of_a_group_are_known_by_its_number() {
+    let one = told(|_| {}).unwrap();
+    assert!(one.is_in_group_of(&one) && one.moves_with(&one));
+    let beside = told(|call| call.moves_with = 8).unwrap();
+    assert!(one.is_in_group_of(&beside) && !one.moves_with(&beside));
+    let other = told(|call| (call.group, call.moves_with) = (1, 1)).unwrap();
+    assert!(!one.is_in_group_of(&other) && !one.moves_with(&other));
+    let emulated = told(|call| call.state = DeviceFlags::empty()).unwrap();
+    assert!(!emulated.is_in_group_of(&emulated) && !one.is_in_group_of(&emulated));
+}
+
+#[test]
 fn a_device_the_service_does_not_translate_has_no_place() {
     let state = DeviceFlags::COHERENT;
     // What is not told is not looked at.

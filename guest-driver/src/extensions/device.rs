@@ -30,6 +30,32 @@ pub struct DevicePlace {
     pub moves_with: u64,
 }
 
+impl DeviceInfo {
+    /// Whether it is alone with itself: its DMA is translated, no other device can send requests in
+    /// its name or reach it untranslated, none of its group is hidden from the caller, and none of
+    /// them can raise an interrupt that it was not given.
+    #[must_use]
+    pub const fn is_isolated(&self) -> bool {
+        let risks = DeviceFlags::SHARING_RISK.union(DeviceFlags::HIDDEN_MEMBERS);
+        let Self { state, place } = self;
+        place.is_some()
+            && !state.intersects(risks)
+            && state.contains(DeviceFlags::INTERRUPTS_ISOLATED)
+    }
+
+    /// Whether the IOMMU cannot keep the two apart.
+    #[must_use]
+    pub fn is_in_group_of(&self, other: &Self) -> bool {
+        self.place.zip(other.place).is_some_and(|(own, other)| own.group == other.group)
+    }
+
+    /// Whether the two move between contexts together.
+    #[must_use]
+    pub fn moves_with(&self, other: &Self) -> bool {
+        self.place.zip(other.place).is_some_and(|(own, other)| own.moves_with == other.moves_with)
+    }
+}
+
 impl<H: Hypercall> ForDomain<'_, H> {
     /// How a device is isolated, named as the domain names it.
     ///

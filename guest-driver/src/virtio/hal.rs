@@ -1,4 +1,4 @@
-//! `virtio_drivers::Hal` over a [`DeviceSpace`].
+//! `virtio_drivers::Hal` over a [`Device`].
 //!
 //! The functions of a `Hal` have no `self` and cannot fail. So where the state is, is the embedder's to
 //! say ([`Platform`]); a buffer that cannot be mapped is given an address that leads nowhere; and where
@@ -6,38 +6,40 @@
 
 #![expect(unsafe_code, reason = "implements a trait that passes pointers to buffers")]
 
+use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use pviommu_abi::{Bfn, Gfn, MapFlags, PAGE_SIZE};
+use heapless::Vec;
+use pviommu_abi::{Gfn, PAGE_SIZE};
+use spin::Mutex;
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
-use crate::error::MapError;
-use crate::hypercall::Hypercall;
-use crate::space::{DeviceSpace, SpaceError};
+use super::memory::VirtualMemory;
+use crate::bfn::BfnError;
+use crate::dma::{Device, Direction, DmaError, Kernel, Mapping};
 
 /// The bus address of a buffer that could not be mapped. No context translates it: none has bit 63
 /// in its aperture.
 pub const NOWHERE: PhysAddr = 1 << 63;
 
-/// What [`VirtioHal`] needs of a kernel. `N` is how many ranges its [`DeviceSpace`] has room for.
+/// What [`VirtioHal`] needs of a kernel. `N` is how many buffers its devices can have at a time.
 ///
 /// # Safety
 ///
-/// 1. [`with_space`](Self::with_space) always hands out the same space, which maps in the context that
-///    the devices of this `Hal` are attached to for as long as they are driven.
+/// 1. [`dma`](Self::dma) always returns the same, whose context the devices of this `Hal` are attached
+///    to for as long as they are driven.
 /// 2. [`allocate`](Self::allocate) gives zeroed pages, aligned to 4096 bytes, that are nobody else's until
 ///    they are freed.
 /// 3. [`frame_of`](Self::frame_of) tells the guest frame in which the byte at that virtual address lies,
 ///    and this stays so while the page is mapped for the device.
 /// 4. [`registers`](Self::registers) returns a pointer through which those bytes can be accessed.
-pub unsafe trait Platform<const N: usize> {
-    /// The way to the hypervisor.
-    type Hypercall: Hypercall;
+pub unsafe trait Platform<const N: usize>: 'static {
+    /// The kernel.
+    type Kernel: Kernel + 'static;
 
-    /// Calls `call` with the space, while nobody else has it. What `call` does takes hypercalls, and
-    /// none of the other functions of this trait but [`frame_of`](Self::frame_of).
-    fn with_space<R>(call: impl FnOnce(&mut DeviceSpace<Self::Hypercall, N>) -> R) -> R;
+    /// The DMA of these devices.
+    fn dma() -> &'static VirtioDma<Self::Kernel, N>;
 
     /// Takes `pages` pages that follow each other in virtual memory; `None` if there are not as many.
     fn allocate(pages: usize) -> Option<NonNull<u8>>;
@@ -62,13 +64,89 @@ pub unsafe trait Platform<const N: usize> {
     /// A buffer was not mapped, and the device is told [`NOWHERE`]: its request will fail, or the
     /// device stops answering. Pages for queues are not told to the device at all; the driver gets
     /// `DmaError`.
-    fn not_mapped(cause: SpaceError) {
+    fn not_mapped(cause: DmaError) {
         let _ = cause;
     }
 
     /// The device may still reach a buffer that the driver believes to have back, and would use for
     /// something else. Nothing may go on; what is left to do is to reset the device.
-    fn still_mapped(cause: MapError) -> !;
+    fn still_mapped(cause: DmaError) -> !;
+}
+
+/// A device, and the buffers that it has.
+pub struct VirtioDma<K: Kernel + 'static, const N: usize> {
+    device: Device<'static, K>,
+    lent: Mutex<Vec<Lent<K>, N>>,
+}
+
+type Lent<K> = Mapping<'static, K, VirtualMemory>;
+
+impl<K: Kernel + 'static, const N: usize> VirtioDma<K, N> {
+    /// The DMA of a device that has no buffer yet. Others in the same space may share it, if they
+    /// reach as far.
+    pub const fn new(device: Device<'static, K>) -> Self {
+        Self { device, lent: Mutex::new(Vec::new()) }
+    }
+
+    /// The device.
+    pub const fn device(&self) -> &Device<'static, K> {
+        &self.device
+    }
+
+    /// How many buffers it has.
+    pub fn lent(&self) -> usize {
+        self.lent.lock().len()
+    }
+
+    /// Unmaps all that it has: the buffers of requests that were given up, and of a driver that was
+    /// dropped. For after the device was reset, when no driver uses it.
+    ///
+    /// # Errors
+    ///
+    /// [`DmaError::StillMapped`]: the device may still reach a buffer, which must never be used for
+    /// anything else. The others are unmapped.
+    pub fn take_all_back(&self) -> Result<(), DmaError> {
+        let mut outcome = Ok(());
+        while let Some(mapping) = self.pop() {
+            outcome = outcome.and(mapping.unmap().map(|_| ()).map_err(|still| still.cause));
+        }
+        outcome
+    }
+
+    fn pop(&self) -> Option<Lent<K>> {
+        self.lent.lock().pop()
+    }
+
+    /// Maps a buffer, and keeps it until it is taken back.
+    fn lend(&'static self, memory: VirtualMemory, direction: Direction) -> Result<u64, DmaError> {
+        let mapping = self.device.map(memory, direction).map_err(|failed| failed.cause)?;
+        let address = mapping.address();
+        let refused = self.lent.lock().push(mapping);
+        match refused {
+            Ok(()) => Ok(address),
+            Err(mapping) => {
+                mapping.unmap().map_err(|still| still.cause)?;
+                Err(BfnError::TooManyRanges { capacity: N }.into())
+            }
+        }
+    }
+
+    /// Unmaps a buffer of this length at this address; `None` if there is none.
+    fn take_back(&self, address: u64, length: usize) -> Option<Result<(), DmaError>> {
+        let mut lent = self.lent.lock();
+        let is_it =
+            |mapping: &Lent<K>| mapping.address() == address && mapping.buffer().length() == length;
+        let place = lent.iter().position(is_it)?;
+        let mapping = lent.swap_remove(place);
+        drop(lent);
+        Some(mapping.unmap().map(|_| ()).map_err(|still| still.cause))
+    }
+}
+
+impl<K: Kernel + 'static, const N: usize> fmt::Debug for VirtioDma<K, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtioDma").field("lent", &self.lent()).finish_non_exhaustive()
+    }
 }
 
 /// The `Hal` of a kernel with this [`Platform`].
@@ -82,32 +160,20 @@ impl<P: Platform<N>, const N: usize> VirtioHal<P, N> {
         address: usize,
         length: usize,
         direction: BufferDirection,
-    ) -> Result<PhysAddr, SpaceError> {
-        let no_frame = SpaceError::NoFrame { page: 0 };
-        let (offset, pages) = pages_of(address, length).ok_or(no_frame)?;
-        let frame_of = |page: u32| {
-            let distance = u64::from(page).checked_mul(PAGE_SIZE)?;
-            let start = address.checked_sub(usize::try_from(offset).ok()?)?;
-            P::frame_of(start.checked_add(usize::try_from(distance).ok()?)?)
-        };
-        let mapped = P::with_space(|space| space.map(pages, access(direction), frame_of));
-        match mapped {
-            // A bus frame within an aperture has an address.
-            Ok(bfn) => Ok(bfn.address().unwrap_or(NOWHERE) | offset),
-            Err(SpaceError::StillMapped(cause)) => P::still_mapped(cause),
-            Err(cause) => Err(cause),
+    ) -> Result<PhysAddr, DmaError> {
+        let memory = VirtualMemory::new(address, length, P::frame_of);
+        match P::dma().lend(memory, direction_of(direction)) {
+            Err(cause @ DmaError::StillMapped(_)) => P::still_mapped(cause),
+            outcome => outcome,
         }
     }
 
-    /// Unmaps what [`map`](Self::map) mapped; returns only if no device can reach it any longer.
-    fn unmap(bus_address: PhysAddr, length: usize) -> Result<(), SpaceError> {
-        let bfn = Bfn::containing(bus_address);
-        let in_page = usize::try_from(bus_address % PAGE_SIZE).unwrap_or_default();
-        let no_frame = SpaceError::NoFrame { page: 0 };
-        let (_, pages) = pages_of(in_page, length).ok_or(no_frame)?;
-        match P::with_space(|space| space.unmap(bfn, pages)) {
-            Err(SpaceError::StillMapped(cause)) => P::still_mapped(cause),
-            outcome => outcome,
+    /// Unmaps what [`map`](Self::map) mapped; returns only if no device can reach it any longer. Tells
+    /// whether there was such a buffer.
+    fn unmap(bus_address: PhysAddr, length: usize) -> bool {
+        match P::dma().take_back(bus_address, length) {
+            Some(Err(cause)) => P::still_mapped(cause),
+            outcome => outcome.is_some(),
         }
     }
 }
@@ -132,8 +198,10 @@ unsafe impl<P: Platform<N>, const N: usize> Hal for VirtioHal<P, N> {
     }
 
     unsafe fn dma_dealloc(paddr: PhysAddr, vaddr: NonNull<u8>, pages: usize) -> i32 {
-        let unmapped = bytes(pages).map(|size| Self::unmap(paddr, size));
-        let Some(Ok(())) = unmapped else { return -1 };
+        let unmapped = bytes(pages).is_some_and(|size| Self::unmap(paddr, size));
+        if !unmapped {
+            return -1;
+        }
         // SAFETY: `dma_alloc` took it from `allocate`, as many pages, and the caller is done with it.
         unsafe { P::free(vaddr, pages) };
         0
@@ -159,32 +227,20 @@ unsafe impl<P: Platform<N>, const N: usize> Hal for VirtioHal<P, N> {
         if paddr == NOWHERE {
             return;
         }
-        // Anything but success is an address that `share` did not return for this buffer, against what
-        // the caller promises.
+        // If there was none, `share` did not return this address for this buffer, against what the
+        // caller promises.
         let _ = Self::unmap(paddr, buffer.len());
     }
-}
-
-/// The offset of an address in its page, and how many pages so many bytes from there touch.
-fn pages_of(address: usize, length: usize) -> Option<(u64, u32)> {
-    let address = u64::try_from(address).ok()?;
-    let length = u64::try_from(length).ok()?;
-    let offset = address % PAGE_SIZE;
-    // No byte of it wraps around.
-    address.checked_add(length)?;
-    let pages = offset.checked_add(length)?.div_ceil(PAGE_SIZE);
-    Some((offset, u32::try_from(pages).ok()?))
 }
 
 fn bytes(pages: usize) -> Option<usize> {
     pages.checked_mul(usize::try_from(PAGE_SIZE).ok()?)
 }
 
-/// What the device may do with a buffer of this direction, and no more.
-const fn access(direction: BufferDirection) -> MapFlags {
+const fn direction_of(direction: BufferDirection) -> Direction {
     match direction {
-        BufferDirection::DriverToDevice => MapFlags::READABLE,
-        BufferDirection::DeviceToDriver => MapFlags::WRITEABLE,
-        BufferDirection::Both => MapFlags::READABLE.union(MapFlags::WRITEABLE),
+        BufferDirection::DriverToDevice => Direction::ToDevice,
+        BufferDirection::DeviceToDriver => Direction::FromDevice,
+        BufferDirection::Both => Direction::Both,
     }
 }

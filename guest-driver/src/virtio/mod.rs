@@ -7,7 +7,7 @@
 //!  VirtioHal          AccessPlatform    this module
 //!     │                  │
 //!     ▼                  ▼
-//!  DeviceSpace        PciTransport      bus frames            virtio-drivers
+//!  dma::Device        PciTransport      bus frames            virtio-drivers
 //! ```
 //!
 //! * [`VirtioHal`] maps every buffer for as long as the device has it, with no more access than its
@@ -25,10 +25,13 @@
 //!
 //! A device that was refused a DMA may never answer. The blocking calls of `virtio-drivers` then wait
 //! for ever: use those ending in `_nb`, and give up after a while. A buffer whose request was given
-//! up is the device's until the device has been reset and its mappings are gone.
+//! up is the device's until the device has been reset and its mappings are gone
+//! ([`VirtioDma::take_all_back`]).
 
 mod access_platform;
 mod hal;
+mod memory;
 
 pub use self::access_platform::AccessPlatform;
-pub use self::hal::{NOWHERE, Platform, VirtioHal};
+pub use self::hal::{NOWHERE, Platform, VirtioDma, VirtioHal};
+pub use self::memory::VirtualMemory;

@@ -10,7 +10,8 @@ use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Trans
 use virtio_drivers::{Error, PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::machine::machine;
+use crate::fake::tables::{Context, Entry};
+use crate::fake::{DEVICE, Machine, Page, machine};
 
 pub(crate) const ACCESS_PLATFORM: u64 = 1 << 33;
 const VERSION_1: u64 = 1 << 32;
@@ -44,6 +45,13 @@ pub(crate) struct Port {
 /// A request was refused by the mappings.
 struct Refused;
 
+/// The context that the disk is attached to.
+pub(crate) fn context(machine: &mut Machine) -> &mut Context {
+    let disk = machine.devices.iter().find(|device| device.name == DEVICE).unwrap();
+    let id = disk.context;
+    machine.context(id)
+}
+
 fn reach(
     address: u64,
     length: usize,
@@ -55,8 +63,9 @@ fn reach(
         let at = address + u64::try_from(done).unwrap();
         let within = usize::try_from(at % 4096).unwrap();
         let size = (4096 - within).min(length - done);
-        let entry = machine(|machine| machine.entries.get(&Bfn::containing(at)).copied());
-        let (gfn, _) = entry.filter(|(_, allowed)| allowed.contains(access)).ok_or(Refused)?;
+        let entry = machine(|machine| context(machine).reach(Bfn::containing(at)));
+        let entry = entry.filter(|entry| entry.access.contains(access)).ok_or(Refused)?;
+        let Entry { page: Page::Own(gfn), .. } = entry else { return Err(Refused) };
         run(usize::try_from(gfn.address().unwrap()).unwrap() + within, done, size);
         done += size;
     }

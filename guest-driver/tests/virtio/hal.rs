@@ -4,17 +4,22 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-use pviommu_abi::{Errno, Gfn, MapFlags};
-use pviommu_guest::virtio::{AccessPlatform, NOWHERE};
-use pviommu_guest::{Error, MapError, SpaceError};
+use pviommu_abi::{Bfn, Errno, Gfn, MapFlags};
+use pviommu_guest::dma::DmaError;
+use pviommu_guest::virtio::{AccessPlatform, NOWHERE, Platform as _};
+use pviommu_guest::{BfnError, Error, MapError};
 use virtio_drivers::device::blk::{BlkReq, BlkResp, VirtIOBlk};
 use virtio_drivers::{BufferDirection, Hal as _};
 
-use crate::disk::Port;
-use crate::machine::machine;
-use crate::platform::{Hal, allocated, not_mapped};
+use crate::disk::{Port, context};
+use crate::fake::{Page, machine};
+use crate::platform::{BUFFERS, Hal, Kernel, allocated, not_mapped, set_hole};
 
 type Disk = VirtIOBlk<Hal, AccessPlatform<Port>>;
+
+/// Bytes that do not cross from one page to the next.
+#[repr(align(64))]
+struct InOnePage([u8; 64]);
 
 fn disk() -> (Port, Disk) {
     let port = Port::new();
@@ -22,7 +27,7 @@ fn disk() -> (Port, Disk) {
 }
 
 fn mapped() -> usize {
-    machine(|machine| machine.entries.len())
+    machine(|machine| context(machine).entries.len())
 }
 
 #[test]
@@ -66,8 +71,8 @@ fn a_device_has_no_more_access_than_its_direction_needs() {
         let address = unsafe { Hal::share(pointer, direction) };
         let frame = Gfn::containing(u64::try_from(buffer.as_ptr().addr()).unwrap());
         machine(|machine| {
-            let (bfn, (gfn, granted)) = machine.entries.first_key_value().unwrap();
-            assert_eq!((*gfn, *granted), (frame, flags));
+            let (bfn, entry) = context(machine).entries.first_key_value().unwrap();
+            assert_eq!((entry.page, entry.access), (Page::Own(frame), flags));
             let offset = u64::try_from(buffer.as_ptr().addr() % 4096).unwrap();
             assert_eq!(address, bfn.address().unwrap() + offset);
         });
@@ -90,7 +95,7 @@ fn what_cannot_be_mapped_is_nowhere_and_the_driver_can_give_up() {
     assert_eq!(disk.peek_used(), None, "the device got nowhere");
     assert!(port.disk.borrow().broken);
     let refused = MapError { done: 0, cause: Error::Exhausted(Errno::ENOMEM) };
-    assert_eq!(not_mapped(), Some(SpaceError::Map(refused)));
+    assert_eq!(not_mapped(), Some(DmaError::Map(refused)));
 
     let pointer = NonNull::from(buffer.as_mut_slice());
     // SAFETY: a valid buffer, which the device does not have.
@@ -98,18 +103,61 @@ fn what_cannot_be_mapped_is_nowhere_and_the_driver_can_give_up() {
     // SAFETY: shared at this address, just before.
     unsafe { Hal::unshare(NOWHERE, pointer, BufferDirection::Both) };
     drop(disk);
-    // What was given up stays the device's: the header and the status.
-    assert_eq!((mapped(), allocated()), (2, 0));
+    // What was given up stays the device's, until it was reset: the header and the status.
+    assert_eq!((mapped(), allocated(), Kernel::dma().lent()), (2, 0, 2));
+    Kernel::dma().take_all_back().unwrap();
+    assert_eq!((mapped(), Kernel::dma().lent()), (0, 0));
     let _ = (request, response);
 }
 
 #[test]
+fn a_buffer_with_a_page_that_no_frame_is_behind_is_nowhere() {
+    let buffer = vec![0_u8; 3 * 4096];
+    let pointer = NonNull::from(buffer.as_slice());
+    let first = Gfn::containing(u64::try_from(buffer.as_ptr().addr()).unwrap());
+    for page in 0..3 {
+        set_hole(Some(Gfn(first.0 + page)));
+        // SAFETY: a valid buffer, which the device does not have.
+        assert_eq!(unsafe { Hal::share(pointer, BufferDirection::Both) }, NOWHERE);
+        assert_eq!((not_mapped(), mapped()), (Some(DmaError::Buffer), 0));
+    }
+    set_hole(None);
+    // SAFETY: a valid buffer that nobody else uses.
+    let address = unsafe { Hal::share(pointer, BufferDirection::Both) };
+    assert_ne!((address, mapped()), (NOWHERE, 0));
+    // SAFETY: shared at this address, just before.
+    unsafe { Hal::unshare(address, pointer, BufferDirection::Both) };
+    assert_eq!((not_mapped(), mapped()), (None, 0));
+}
+
+#[test]
+fn a_buffer_more_than_there_is_room_for_is_nowhere() {
+    let buffers = [const { InOnePage([0; 64]) }; BUFFERS + 1];
+    let pointers = buffers.each_ref().map(|buffer| NonNull::from(buffer.0.as_slice()));
+    let share = |pointer| {
+        // SAFETY: valid buffers that nobody else uses.
+        unsafe { Hal::share(pointer, BufferDirection::DriverToDevice) }
+    };
+    let addresses = pointers.map(share);
+    assert_eq!(addresses.iter().position(|address| *address == NOWHERE), Some(BUFFERS));
+    assert_eq!(mapped(), BUFFERS, "the last one is taken back");
+    let full = BfnError::TooManyRanges { capacity: BUFFERS };
+    assert_eq!(not_mapped(), Some(DmaError::Bfns(full)));
+    for (address, pointer) in addresses.into_iter().zip(pointers).rev() {
+        // SAFETY: shared at this address, above.
+        unsafe { Hal::unshare(address, pointer, BufferDirection::DriverToDevice) };
+    }
+    assert_eq!(mapped(), 0);
+    assert_ne!(share(pointers[0]), NOWHERE, "there is room again");
+}
+
+#[test]
 fn memory_for_queues_that_cannot_be_mapped_is_given_back() {
-    machine(|machine| machine.aperture = Some((pviommu_abi::Bfn(1), pviommu_abi::Bfn(1))));
+    machine(|machine| machine.aperture = (Bfn(1), Bfn(1)));
     let outcome = VirtIOBlk::<Hal, _>::new(AccessPlatform::new(Port::new()));
     assert_eq!(outcome.err(), Some(virtio_drivers::Error::DmaError));
     assert_eq!((mapped(), allocated()), (0, 0));
-    assert!(matches!(not_mapped(), Some(SpaceError::Bfns(_))));
+    assert!(matches!(not_mapped(), Some(DmaError::Bfns(_))));
 }
 
 #[test]
@@ -118,9 +166,16 @@ fn nothing_goes_on_while_a_device_may_reach_what_the_driver_has_back() {
     machine(|machine| machine.unmap_fails = Some(Errno::EIO));
     let mut buffer = [0_u8; 512];
     let outcome = catch_unwind(AssertUnwindSafe(|| disk.read_blocks(0, &mut buffer)));
-    let cause = *outcome.unwrap_err().downcast::<MapError>().unwrap();
-    assert_eq!(cause, MapError { done: 0, cause: Error::Failed(Errno::EIO) });
+    let cause = *outcome.unwrap_err().downcast::<DmaError>().unwrap();
+    let failed = MapError { done: 0, cause: Error::Failed(Errno::EIO) };
+    assert_eq!(cause, DmaError::StillMapped(failed));
     machine(|machine| machine.unmap_fails = None);
-    assert!(mapped() >= 2 + 3, "the device still has the buffers");
+    let left = mapped();
+    assert!(left >= 2 + 3, "the device still has the buffers");
     drop(disk);
+    assert_eq!(mapped(), left - 2, "all but the queue");
+    machine(|machine| machine.unmap_fails = Some(Errno::EIO));
+    let outcome = Kernel::dma().take_all_back();
+    assert_eq!((outcome, Kernel::dma().lent()), (Err(DmaError::StillMapped(failed)), 0));
+    assert_eq!(mapped(), left - 2, "and keeps them");
 }

@@ -2,35 +2,51 @@
 #![expect(unsafe_code, reason = "implements the trait that hands out memory")]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::panic::panic_any;
 use std::ptr::NonNull;
 
 use pviommu_abi::Gfn;
-use pviommu_guest::virtio::{Platform, VirtioHal};
-use pviommu_guest::{DeviceSpace, MapError, SpaceError};
+use pviommu_guest::dma::{DmaError, DmaSpace, DmaStorage};
+use pviommu_guest::virtio::{Platform, VirtioDma, VirtioHal};
 
-use crate::machine::{Call, REACH_32, space};
+use crate::fake::{Call, DEVICE, REACH_32};
+
+/// How many buffers the disk can have.
+pub(crate) const BUFFERS: usize = 16;
 
 thread_local! {
-    static SPACE: RefCell<Option<DeviceSpace<Call, 16>>> = const { RefCell::new(None) };
+    static DMA: OnceCell<&'static VirtioDma<Call, BUFFERS>> = const { OnceCell::new() };
     static ALLOCATED: Cell<usize> = const { Cell::new(0) };
-    static NOT_MAPPED: Cell<Option<SpaceError>> = const { Cell::new(None) };
+    static NOT_MAPPED: Cell<Option<DmaError>> = const { Cell::new(None) };
+    static HOLE: Cell<Option<Gfn>> = const { Cell::new(None) };
 }
 
 #[derive(Debug)]
 pub(crate) struct Kernel;
 
-pub(crate) type Hal = VirtioHal<Kernel, 16>;
+pub(crate) type Hal = VirtioHal<Kernel, BUFFERS>;
 
 /// How many pages are allocated.
 pub(crate) fn allocated() -> usize {
     ALLOCATED.get()
 }
 
+/// Has no frame behind this page, until there is another hole or none.
+pub(crate) fn set_hole(page: Option<Gfn>) {
+    HOLE.set(page);
+}
+
 /// The last error that was told, once.
-pub(crate) fn not_mapped() -> Option<SpaceError> {
+pub(crate) fn not_mapped() -> Option<DmaError> {
     NOT_MAPPED.take()
+}
+
+/// The DMA of this thread's device.
+fn open() -> &'static VirtioDma<Call, BUFFERS> {
+    let storage: &DmaStorage<64, 1> = Box::leak(Box::new(DmaStorage::new()));
+    let space = Box::leak(Box::new(DmaSpace::open(Call, storage).unwrap()));
+    Box::leak(Box::new(VirtioDma::new(space.attach(DEVICE, REACH_32).unwrap())))
 }
 
 fn layout(pages: usize) -> Layout {
@@ -38,15 +54,15 @@ fn layout(pages: usize) -> Layout {
 }
 
 // SAFETY:
-// 1. There is one space a thread, and the fake devices of a thread use it.
+// 1. There is one a thread, and the fake devices of a thread use it.
 // 2. The allocator's promise.
-// 3. The frame is the number of the page, always.
+// 3. The frame is the number of the page, always, or none, which no buffer has that is mapped.
 // 4. There are no registers.
-unsafe impl Platform<16> for Kernel {
-    type Hypercall = Call;
+unsafe impl Platform<BUFFERS> for Kernel {
+    type Kernel = Call;
 
-    fn with_space<R>(call: impl FnOnce(&mut DeviceSpace<Call, 16>) -> R) -> R {
-        SPACE.with_borrow_mut(|held| call(held.get_or_insert_with(|| space(REACH_32).unwrap())))
+    fn dma() -> &'static VirtioDma<Call, BUFFERS> {
+        DMA.with(|dma| *dma.get_or_init(open))
     }
 
     fn allocate(pages: usize) -> Option<NonNull<u8>> {
@@ -62,18 +78,19 @@ unsafe impl Platform<16> for Kernel {
     }
 
     fn frame_of(address: usize) -> Option<Gfn> {
-        Some(Gfn::containing(u64::try_from(address).unwrap()))
+        let page = Gfn::containing(u64::try_from(address).unwrap());
+        (HOLE.get() != Some(page)).then_some(page)
     }
 
     unsafe fn registers(_: u64, _: usize) -> NonNull<u8> {
         panic!("there are none")
     }
 
-    fn not_mapped(cause: SpaceError) {
+    fn not_mapped(cause: DmaError) {
         NOT_MAPPED.set(Some(cause));
     }
 
-    fn still_mapped(cause: MapError) -> ! {
+    fn still_mapped(cause: DmaError) -> ! {
         panic_any(cause)
     }
 }

@@ -88,7 +88,7 @@ pub const SUITES: &[Suite] = &[
     Suite::new("guest-disk", "a guest uses a disk by nothing but bus frames"),
     Suite::new("guest-escape", "guests that are killed while a device works"),
     Suite::new("guest-hostile", "a guest that makes every call wrong"),
-    Suite { cpus: 2, ..Suite::new("guest-smp", "two CPUs edit one context while a device works") },
+    Suite { cpus: 2, ..Suite::new("guest-smp", "two CPUs edit one context, then share a space") },
 ];
 
 /// The suite of this name.

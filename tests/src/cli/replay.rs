@@ -2,12 +2,13 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use pviommu_testbed::machine;
-use pviommu_testbed::replay::{self, Mode, Options, Summary, Units};
+use pviommu_testbed::replay::{self, Level, Mode, Options, Summary, Units};
 use pviommu_testbed::trace::Trace;
 
 use super::Verdict;
@@ -21,6 +22,9 @@ pub(super) const BUNDLED: (&str, &[u8]) =
 pub(super) struct Args {
     /// Trace to replay, plain or gzip, `-` for standard input [default: one that is built in]
     file: Option<PathBuf>,
+    /// Which lines of the trace are replayed
+    #[arg(long, value_enum, default_value_t = Of::Iommu)]
+    level: Of,
     /// IOMMU units of the machine
     #[arg(long, value_enum, default_value_t = Units::Mixed)]
     unit: Units,
@@ -31,7 +35,7 @@ pub(super) struct Args {
     ///
     /// Above 1 the operations of a domain wait for one batch, up to the end of a batch of maps
     /// (P), the flush of an unmap, or whatever else needs them done. Above 128 it takes several
-    /// hypercalls, since a batch is one page.
+    /// hypercalls, since a batch is one page. At level dma the driver makes its own batches.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
     /// Flush before each unmap returns [default: as the trace was recorded]
@@ -41,9 +45,19 @@ pub(super) struct Args {
     ///
     /// The flush of a domain that had a flush queue comes where the trace has it (A, S); of others
     /// at A and after 256 unmaps. The service flushes by itself at its limit of pages, and before
-    /// a map returns of what waits.
+    /// a map returns of what waits. At level dma the driver flushes within its own bounds.
     #[arg(long)]
     lazy: bool,
+    /// Keep up to so many mappings of each device alive after their unmap; at level dma only
+    ///
+    /// At most 4096. Buffers of the same pages and direction are mapped again without a hypercall.
+    #[arg(long, value_name = "N", conflicts_with_all = ["strict", "lazy"], value_parser = kept)]
+    reuse: Option<NonZeroUsize>,
+    /// Map pages that another domain grants, and foreign pages, now and then; at level dma only
+    ///
+    /// They are unmapped at once, whatever the mode is. Their hypercalls are counted as all others.
+    #[arg(long)]
+    shares: bool,
     /// Have units read the tables as they were when their write buffer was last flushed; takes up to
     /// a hundred times as long
     #[arg(long)]
@@ -54,6 +68,32 @@ pub(super) struct Args {
     /// Print one JSON object and nothing else on standard output
     #[arg(long)]
     json: bool,
+}
+
+/// Most mappings that can be kept for a device.
+const MOST_KEPT: usize = 4096;
+
+fn kept(text: &str) -> Result<NonZeroUsize, String> {
+    let kept = text.parse().ok().filter(|kept: &NonZeroUsize| kept.get() <= MOST_KEPT);
+    kept.ok_or_else(|| format!("expected 1 to {MOST_KEPT}"))
+}
+
+/// Which lines of the trace are replayed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Of {
+    /// Maps and unmaps of the kernel, as they are recorded
+    Iommu,
+    /// What drivers asked the DMA API for, by that of the guest driver
+    Dma,
+}
+
+impl From<Of> for Level {
+    fn from(level: Of) -> Self {
+        match level {
+            Of::Iommu => Self::Iommu,
+            Of::Dma => Self::Dma,
+        }
+    }
 }
 
 /// What a bus address that nobody mapped hits.
@@ -102,18 +142,21 @@ impl From<Break> for machine::Break {
 
 impl Args {
     fn options(&self) -> Options {
-        let mode = match (self.strict, self.lazy) {
-            (true, _) => Mode::Strict,
-            (false, true) => Mode::Lazy,
-            (false, false) => Mode::AsRecorded,
+        let mode = match (self.reuse, self.strict, self.lazy) {
+            (Some(kept), ..) => Mode::Reuse(kept),
+            (None, true, _) => Mode::Strict,
+            (None, false, true) => Mode::Lazy,
+            (None, false, false) => Mode::AsRecorded,
         };
         let usual = Options::default();
         let harshness = if self.harsh { machine::Harshness::ALL } else { usual.harshness };
         Options {
+            level: self.level.into(),
             sabotage: self.sabotage.map(machine::Break::from),
             background: self.background.into(),
             batch: self.batch,
             mode,
+            shares: self.shares,
             units: self.unit,
             harshness,
             ..usual

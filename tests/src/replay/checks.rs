@@ -1,6 +1,7 @@
 //! The DMA that shows whether a map is right: what must move data does, and what must not does
 //! not. What nobody mapped is in [`vacant`].
 
+mod buffer;
 mod vacant;
 
 use pviommu_abi::{DomId, Gfn, PciDevice};
@@ -10,6 +11,8 @@ use super::sample::Chance;
 use super::shadow::Extent;
 use super::summary::Summary;
 use crate::machine::Bed;
+
+pub(super) use buffer::Stretch;
 
 /// Bytes of one access.
 const BYTES: usize = 64;
@@ -35,12 +38,18 @@ pub(super) struct Probe<'a, 'b> {
 struct Place {
     bus: u64,
     memory: u64,
+    /// Bytes of the access, at most [`BYTES`].
+    bytes: usize,
 }
 
 impl Place {
+    fn new(bus: u64, memory: u64) -> Self {
+        Self { bus, memory, bytes: BYTES }
+    }
+
     /// Bytes of an access before the end of the page; all of them if it does not reach it.
     fn before_boundary(self) -> usize {
-        ((PAGE - self.memory % PAGE) as usize).min(BYTES)
+        ((PAGE - self.memory % PAGE) as usize).min(self.bytes)
     }
 
     fn next_page(self) -> u64 {
@@ -58,7 +67,7 @@ impl Probe<'_, '_> {
         if extent.pages > 1 {
             let start = page_start(extent, 0);
             let across = PAGE - BYTES as u64 / 2;
-            let place = Place { bus: start.bus + across, memory: start.memory + across };
+            let place = Place::new(start.bus + across, start.memory + across);
             self.allowed(place, extent.access, chance, sum);
         }
     }
@@ -82,24 +91,24 @@ impl Probe<'_, '_> {
 
     /// Each direction of `access` must move the right bytes.
     fn allowed(&self, place: Place, access: Access, chance: &mut Chance, sum: &mut Summary) {
-        let mut pattern = [0; BYTES];
-        let mut seen = UNTOUCHED;
+        let (mut pattern, mut seen) = ([0; BYTES], UNTOUCHED);
+        let (pattern, seen) = (&mut pattern[..place.bytes], &mut seen[..place.bytes]);
         if access.contains(Access::READ) {
-            chance.fill(&mut pattern);
-            self.cpu_write(place, &pattern);
+            chance.fill(pattern);
+            self.cpu_write(place, pattern);
             sum.dma_checked += 1;
-            match self.bed.dma_read(self.device, place.bus, &mut seen) {
+            match self.bed.dma_read(self.device, place.bus, seen) {
                 Ok(()) if seen == pattern => {}
                 Ok(()) => sum.mismatch(|| self.tell(place, "read other bytes than memory holds")),
                 Err(fault) => sum.fault(|| self.tell(place, &format!("read: {:?}", fault.reason))),
             }
         }
         if access.contains(Access::WRITE) {
-            chance.fill(&mut pattern);
+            chance.fill(pattern);
             sum.dma_checked += 1;
-            match self.bed.dma_write(self.device, place.bus, &pattern) {
+            match self.bed.dma_write(self.device, place.bus, pattern) {
                 Ok(()) => {
-                    self.cpu_read(place, &mut seen);
+                    self.cpu_read(place, seen);
                     if seen != pattern {
                         sum.mismatch(|| self.tell(place, "wrote bytes that memory does not hold"));
                     }
@@ -113,25 +122,29 @@ impl Probe<'_, '_> {
     fn refused(&self, place: Place, access: Access, chance: &mut Chance, sum: &mut Summary) {
         if access.contains(Access::READ) {
             let mut seen = UNTOUCHED;
+            let seen = &mut seen[..place.bytes];
             sum.dma_checked += 1;
-            match self.bed.dma_read(self.device, place.bus, &mut seen) {
+            match self.bed.dma_read(self.device, place.bus, seen) {
                 Ok(()) => sum.mismatch(|| self.tell(place, "read what it may not")),
                 Err(_) => sum.faults_expected += 1,
             }
-            if seen != UNTOUCHED {
+            if seen != &UNTOUCHED[..place.bytes] {
                 sum.mismatch(|| self.tell(place, "was refused a read and got data"));
             }
         }
         if access.contains(Access::WRITE) {
             let (mut before, mut after, mut pattern) = ([0; BYTES], [0; BYTES], [0; BYTES]);
-            chance.fill(&mut pattern);
-            self.cpu_read(place, &mut before);
+            let before = &mut before[..place.bytes];
+            let after = &mut after[..place.bytes];
+            let pattern = &mut pattern[..place.bytes];
+            chance.fill(pattern);
+            self.cpu_read(place, before);
             sum.dma_checked += 1;
-            match self.bed.dma_write(self.device, place.bus, &pattern) {
+            match self.bed.dma_write(self.device, place.bus, pattern) {
                 Ok(()) => sum.mismatch(|| self.tell(place, "wrote what it may not")),
                 Err(_) => sum.faults_expected += 1,
             }
-            self.cpu_read(place, &mut after);
+            self.cpu_read(place, after);
             if before != after {
                 sum.mismatch(|| self.tell(place, "changed memory it may not reach"));
             }
@@ -139,7 +152,7 @@ impl Probe<'_, '_> {
     }
 
     /// Reads memory or registers as the guest's CPU does.
-    fn cpu_read(&self, place: Place, to: &mut [u8; BYTES]) {
+    fn cpu_read(&self, place: Place, to: &mut [u8]) {
         let (head, tail) = to.split_at_mut(place.before_boundary());
         for (address, part) in [(place.memory, head), (place.next_page(), tail)] {
             if !part.is_empty() {
@@ -151,7 +164,7 @@ impl Probe<'_, '_> {
     }
 
     /// Writes memory or registers as the guest's CPU does.
-    fn cpu_write(&self, place: Place, from: &[u8; BYTES]) {
+    fn cpu_write(&self, place: Place, from: &[u8]) {
         let (head, tail) = from.split_at(place.before_boundary());
         for (address, part) in [(place.memory, head), (place.next_page(), tail)] {
             if !part.is_empty() {
@@ -170,14 +183,14 @@ impl Probe<'_, '_> {
     }
 
     fn tell(&self, place: Place, what: &str) -> String {
-        let Place { bus, memory } = place;
+        let Place { bus, memory, .. } = place;
         format!("line {}: {} at {bus:#x} (memory {memory:#x}): {what}", self.line, self.device)
     }
 }
 
 /// The first byte of a page of an extent.
 fn page_start(extent: &Extent, offset: u64) -> Place {
-    Place { bus: (extent.bfn + offset) * PAGE, memory: (extent.gfn + offset) * PAGE }
+    Place::new((extent.bfn + offset) * PAGE, (extent.gfn + offset) * PAGE)
 }
 
 /// A place in a page of an extent: its beginning, its end, or anywhere between.
@@ -189,5 +202,5 @@ fn page(extent: &Extent, offset: u64, chance: &mut Chance) -> Place {
         _ => chance.below(last + 1),
     };
     let start = page_start(extent, offset);
-    Place { bus: start.bus + within, memory: start.memory + within }
+    Place::new(start.bus + within, start.memory + within)
 }

@@ -23,6 +23,15 @@ pub enum ReplayError {
         /// What the service answered.
         answer: String,
     },
+    /// An option is for the other level.
+    OtherLevel {
+        /// What the option is for.
+        what: &'static str,
+        /// The level.
+        found: &'static str,
+        /// The level that has it.
+        expected: &'static str,
+    },
     /// The machine is to be broken where these options never go.
     Unnoticeable {
         /// What is to be broken.
@@ -46,6 +55,9 @@ impl fmt::Display for ReplayError {
             }
             Self::NoService { answer } => {
                 write!(f, "the service does not come up: {answer}; expected contexts to allocate")
+            }
+            Self::OtherLevel { what, found, expected } => {
+                write!(f, "{what} at level {found}; expected level {expected}")
             }
             Self::Unnoticeable { what, expected } => {
                 write!(f, "{what} cannot be noticed here; expected {expected}")

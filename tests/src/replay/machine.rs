@@ -17,6 +17,10 @@ use crate::trace::{RegionKind, ReservedRegion};
 /// The guest.
 pub(super) const DOMAIN: DomId = DomId(1);
 
+/// Whose pages are mapped beside the guest's own, if any are, and how many it has.
+pub(super) const OTHER: DomId = DomId(2);
+pub(super) const OTHER_PAGES: u64 = 64;
+
 /// Contexts and table frames (as a power of two) that a Linux driver asks for.
 const LINUX: (u16, u8) = (128, 12);
 
@@ -60,7 +64,8 @@ pub(super) fn config(plan: &Plan, options: &Options) -> Config {
     let limits = machine::limits();
     let guest = DomainConfig {
         id: DOMAIN,
-        role: Role::Guest,
+        // Who maps foreign pages is the hardware domain.
+        role: if options.shares { Role::Hardware } else { Role::Guest },
         limits: Limits {
             max_contexts: limits.max_contexts.max(contexts(plan)),
             max_arena_order: limits.max_arena_order.max(arena_order(plan)),
@@ -80,11 +85,17 @@ pub(super) fn config(plan: &Plan, options: &Options) -> Config {
         table_frames: usual.table_frames.max(1 << arena_order(plan)),
         devices: devices.collect(),
         units,
-        domains: vec![guest],
+        domains: if options.shares { vec![guest, other()] } else { vec![guest] },
         ..usual
     };
     let any_direct = config.devices.iter().any(|device| device.direct().next().is_some());
     if any_direct { config.with_direct_ranges() } else { config }
+}
+
+/// A domain that shares its pages.
+fn other() -> DomainConfig {
+    let ram = vec![range(Span::of_pages(0, OTHER_PAGES))];
+    DomainConfig { id: OTHER, role: Role::Guest, ram, ..DomainConfig::default() }
 }
 
 /// What the machine of every replay on these units lets nobody map.

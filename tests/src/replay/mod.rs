@@ -10,8 +10,8 @@
 //!
 //! The trace's domains are contexts of one guest. `M` maps, `U` unmaps, `D` reattaches a device,
 //! `X` frees the context; `IDENTITY`, `BLOCKED` and `R` put a device into the default context,
-//! which blocks it. The lines of the DMA API are not replayed: they tell of the same maps once
-//! more.
+//! which blocks it. The lines of the DMA API tell of the same maps once more; they are replayed
+//! instead of those at the other level, which is in [`dma`].
 //!
 //! Maps and unmaps are calls of RFC v7, one each, or elements of batches. A batch of a domain ends
 //! at `P`, with an unmap that is flushed at once, when it is full, and before anything else
@@ -26,6 +26,7 @@
 
 mod calls;
 mod checks;
+mod dma;
 mod error;
 mod guest;
 mod machine;
@@ -41,7 +42,7 @@ mod units;
 mod work;
 
 pub use error::ReplayError;
-pub use options::{Mode, Options};
+pub use options::{Level, Mode, Options};
 pub use session::look::Seen;
 pub use summary::Summary;
 pub use units::Units;
@@ -66,10 +67,17 @@ pub fn run(
     options: &Options,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Summary, ReplayError> {
-    run_to(trace, options, progress, |_, _| ()).map(|(summary, ())| summary)
+    match options.level {
+        Level::Iommu => run_to(trace, options, progress, |_, _| ()).map(|(summary, ())| summary),
+        Level::Dma => {
+            options.check()?;
+            dma::run(trace, options.part(&trace.events), options, progress)
+        }
+    }
 }
 
-/// Replays `trace` and calls `look` with the machine and its address spaces before they are freed.
+/// Replays `trace` at the level of the IOMMU, and calls `look` with the machine and its address
+/// spaces before they are freed.
 ///
 /// # Errors
 /// [`ReplayError`] if there can be no replay.
@@ -90,9 +98,8 @@ fn run_to<R>(
     end: impl FnOnce(&Bed<'_>, &mut Session<'_, '_>) -> R,
 ) -> Result<(Summary, R), ReplayError> {
     options.check()?;
-    let limit = options.limit.unwrap_or(usize::MAX).min(trace.events.len());
-    let (events, _) = trace.events.split_at(limit);
-    let mut plan = Plan::of(trace, events, options.units)?;
+    let events = options.part(&trace.events);
+    let mut plan = Plan::of(trace, events, Vec::new(), options.units)?;
     plan.machine_reserved = machine::reserved_by_machine(options.units);
     let config = machine::config(&plan, options);
     crate::machine::run(&config, |bed| {

@@ -1,6 +1,7 @@
 //! How a trace is replayed.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
 use pviommu_hypervisor::Background;
 
@@ -12,6 +13,8 @@ use crate::trace::{Attach, DomainId, DomainType, Event, Op};
 /// How a trace is replayed.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Which lines of the trace are replayed.
+    pub level: Level,
     /// Breaks the machine on purpose; the replay must then find something.
     pub sabotage: Option<Break>,
     /// Replays only so many events of maps, unmaps and devices.
@@ -24,6 +27,8 @@ pub struct Options {
     pub batch: u32,
     /// When unmaps are flushed.
     pub mode: Mode,
+    /// Maps pages of another domain for the devices as well, now and then; at the level of the DMA API.
+    pub shares: bool,
     /// The IOMMU units of the machine.
     pub units: Units,
     /// What the machine does that it need not do.
@@ -35,14 +40,37 @@ impl Default for Options {
     /// tables as they are: write buffers make a machine a hundred times slower.
     fn default() -> Self {
         Self {
+            level: Level::default(),
             sabotage: None,
             limit: None,
             seed: 1,
             background: Background::Fault,
             batch: 1,
             mode: Mode::default(),
+            shares: false,
             units: Units::default(),
             harshness: Harshness { write_buffers: false, ..Harshness::ALL },
+        }
+    }
+}
+
+/// Which lines of a trace are replayed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Level {
+    /// Maps and unmaps, by hypercalls as they are recorded.
+    #[default]
+    Iommu,
+    /// Calls of the DMA API, by the guest driver's.
+    Dma,
+}
+
+impl Level {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Iommu => "iommu",
+            Self::Dma => "dma",
         }
     }
 }
@@ -57,14 +85,37 @@ pub enum Mode {
     Strict,
     /// Later, many at a time.
     Lazy,
+    /// When so many others of the same device are kept; for the DMA API only.
+    Reuse(NonZeroUsize),
 }
 
 impl Options {
-    /// Refuses what cannot show anything.
+    /// The events that are replayed.
+    pub(super) fn part<'e>(&self, events: &'e [Event]) -> &'e [Event] {
+        let limit = self.limit.unwrap_or(usize::MAX).min(events.len());
+        events.split_at(limit).0
+    }
+
+    /// Refuses what cannot show anything, or cannot be.
     ///
     /// # Errors
-    /// [`ReplayError::Unnoticeable`] for a breakage of what these options never use.
+    /// [`ReplayError::Unnoticeable`] for a breakage of what these options never use;
+    /// [`ReplayError::OtherLevel`] for options of the other level.
     pub(super) fn check(&self) -> Result<(), ReplayError> {
+        let other = match (self.level, self.mode) {
+            (Level::Iommu, Mode::Reuse(_)) => Some(("mappings cannot be kept", Level::Dma)),
+            (Level::Iommu, _) if self.shares => {
+                Some(("pages of another domain cannot be mapped", Level::Dma))
+            }
+            (Level::Dma, _) if self.batch > 1 => {
+                Some(("the size of batches cannot be chosen", Level::Iommu))
+            }
+            _ => None,
+        };
+        if let Some((what, level)) = other {
+            let (found, expected) = (self.level.name(), level.name());
+            return Err(ReplayError::OtherLevel { what, found, expected });
+        }
         let of_scratch =
             matches!(self.sabotage, Some(Break::KeepStaleScratch | Break::LeafOnlyOnScratch));
         if of_scratch && self.background == Background::Fault {
@@ -103,13 +154,14 @@ impl Lazy {
         match self.mode {
             Mode::AsRecorded => self.is_recorded(domain),
             Mode::Strict => false,
-            Mode::Lazy => true,
+            Mode::Lazy | Mode::Reuse(_) => true,
         }
     }
 
-    /// `lazy` if any unmap may wait, else `strict`.
+    /// `reuse` if mappings are kept, `lazy` if any unmap may wait, else `strict`.
     pub(super) fn name(&self) -> &'static str {
         match self.mode {
+            Mode::Reuse(_) => "reuse",
             Mode::Lazy => "lazy",
             Mode::AsRecorded if !self.recorded.is_empty() => "lazy",
             Mode::AsRecorded | Mode::Strict => "strict",

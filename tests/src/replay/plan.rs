@@ -85,15 +85,21 @@ pub(super) fn extent(map: &Map) -> Extent {
 }
 
 impl Plan {
-    /// Reads `events` of `trace` through, which is to be replayed on `units`.
+    /// Reads `events` of `trace` through, which is to be replayed on `units`. Guest frames that are
+    /// mapped `besides` are there as well.
     ///
     /// # Errors
     /// [`ReplayError::TooLarge`] if the testbed cannot hold the machine, or its units not the addresses.
-    pub(super) fn of(trace: &Trace, events: &[Event], units: Units) -> Result<Self, ReplayError> {
+    pub(super) fn of(
+        trace: &Trace,
+        events: &[Event],
+        besides: Vec<Span>,
+        units: Units,
+    ) -> Result<Self, ReplayError> {
         let (most_bits, unit) = (units.most_bus_bits(), units.name());
         let mut plan = Self { devices: devices(&trace.header, events), ..Self::default() };
         let mut load = Load::default();
-        let mut mapped = Vec::new();
+        let mut mapped = besides;
         let mut blocks = BTreeSet::new();
         let mut own_devices: FxHashMap<DomainId, BTreeSet<u32>> = FxHashMap::default();
         let mut cpus = BTreeSet::new();
@@ -150,6 +156,12 @@ impl Plan {
             })
             .collect();
         Ok(plan)
+    }
+
+    /// Adds CPUs that no event names.
+    pub(super) fn add_cpus(&mut self, cpus: impl Iterator<Item = u32>) {
+        let all: BTreeSet<u32> = self.cpus.iter().copied().chain(cpus).collect();
+        self.cpus = all.into_iter().collect();
     }
 
     /// What `device` does not have at its disposal.

@@ -56,17 +56,7 @@ impl<'a, 'b> Session<'a, 'b> {
         options: &Options,
     ) -> Self {
         let spaces = Spaces::new(plan.mmio.clone());
-        let sum = Summary {
-            devices: plan.devices.len() as u64,
-            background: match options.background {
-                Background::Scratch => "scratch",
-                Background::Fault => "fault",
-            },
-            units: options.units,
-            batch: options.batch.max(1).into(),
-            mode: lazy.name(),
-            ..Summary::default()
-        };
+        let sum = Summary::new(plan.devices.len(), options, &lazy);
         Self {
             bed,
             domain,
@@ -111,7 +101,6 @@ impl<'a, 'b> Session<'a, 'b> {
                 self.block(device);
             }
             Op::Arrive(_) => self.submit_all(),
-            Op::Mark | Op::DmaApi => {}
         }
         self.events += 1;
         if self.events.is_multiple_of(FAULTS_EVERY) {
@@ -180,33 +169,17 @@ impl<'a, 'b> Session<'a, 'b> {
         for domain in self.spaces.domains() {
             self.free(domain);
         }
-        let counters = self.bed.counters();
         let mut sum = self.sum;
-        // Of very many the machine keeps the first only; all of them count.
-        for violation in self.bed.violations() {
-            sum.note(|| format!("the machine saw: {violation}"));
-        }
-        sum.violations = counters.violations;
-        sum.mismatches += counters.violations;
         sum.ops = sum.maps + sum.unmaps;
         sum.hypercalls = self.driver.hypercalls();
-        sum.hypercalls_per_op = sum.hypercalls as f64 / sum.ops.max(1) as f64;
         let batches = self.driver.batches();
         sum.batches = batches.batches;
         sum.batch_elements = batches.elements;
         sum.largest_batch = batches.largest;
         sum.ns_per_op = self.driver.nanoseconds() as f64 / sum.ops.max(1) as f64;
-        sum.iotlb_flushes = counters.iotlb_flushes;
         sum.peak_live_maps = self.spaces.most_live() as u64;
-        sum.table_frames_peak = u64::from(counters.table_frames_peak);
-        sum.page_references = counters.references_counted;
-        sum.leaked_refs = counters.references_live;
-        // What is put aside for splits is lost as much as what is in use; so are scratch pages.
-        sum.leaked_frames = u64::from(counters.table_frames_live)
-            + u64::from(counters.table_frames_reserved)
-            + u64::from(counters.scratch_frames_live);
-        let (kept, reserved) = self.bed.kept_by_quarantine();
-        sum.leaked_frames = sum.leaked_frames.saturating_sub(u64::from(kept + reserved));
+        sum.read_machine(self.bed);
+        sum.divide();
         sum
     }
 

@@ -1,10 +1,13 @@
 //! What a replay found, for people and for programs.
 
-use std::fmt;
+mod print;
 
+use pviommu_hypervisor::Background;
 use serde::Serialize;
 
+use super::options::{Lazy, Mode, Options};
 use super::units::Units;
+use crate::machine::Bed;
 
 /// Most findings that are kept in words.
 const KEPT: usize = 10;
@@ -14,6 +17,8 @@ const KEPT: usize = 10;
 pub struct Summary {
     /// The name of the trace.
     pub name: String,
+    /// What was replayed: `iommu` or `dma`.
+    pub level: &'static str,
     /// What a bus address hits that nobody mapped: `scratch` or `fault`.
     pub background: &'static str,
     /// The IOMMU units, as `--unit` names them.
@@ -21,8 +26,10 @@ pub struct Summary {
     pub units: Units,
     /// Most operations of one hypercall.
     pub batch: u64,
-    /// `lazy` if unmaps may wait for a flush, else `strict`.
+    /// `reuse` if mappings are kept, `lazy` if unmaps may wait for a flush, else `strict`.
     pub mode: &'static str,
+    /// Most mappings kept for a device that nobody uses.
+    pub reuse: u64,
     /// Maps and unmaps of the trace.
     pub ops: u64,
     /// `M` lines.
@@ -35,10 +42,25 @@ pub struct Summary {
     pub devices: u64,
     /// Contexts allocated over the whole replay.
     pub contexts: u64,
-    /// Calls of `iommu_op`, each counted once however often it was continued.
+    /// Calls of `iommu_op`, each counted once however often it was continued. At level `dma` those
+    /// that map, unmap or flush.
     pub hypercalls: u64,
+    /// At level `dma`, all others: contexts and devices.
+    pub hypercalls_set_up: u64,
+    /// At level `dma`, those that map.
+    pub map_hypercalls: u64,
     /// The same for each operation.
     pub hypercalls_per_op: f64,
+    /// `hypercalls` for each `P` line.
+    pub hypercalls_per_p: f64,
+    /// Maps that the DMA API was asked for.
+    pub dma_maps: u64,
+    /// Unmaps that the DMA API was asked for.
+    pub dma_unmaps: u64,
+    /// Maps that were found among those kept, and took no hypercall.
+    pub reuse_hits: u64,
+    /// Mappings of pages of another domain, each tried while it was there and once it was not.
+    pub shared: u64,
     /// Hypercalls that were batches.
     pub batches: u64,
     /// Elements of all of them.
@@ -64,8 +86,13 @@ pub struct Summary {
     pub refused_reserved: u64,
     /// Maps of what is mapped and unmaps of what is not: the trace contradicts itself.
     pub oddities: u64,
-    /// Invalidations of the IOTLB that were waited for.
+    /// Invalidations of the IOTLB that were waited for. At level `dma` those of `hypercalls`.
     pub iotlb_flushes: u64,
+    /// At level `dma`, those of hypercalls that map and do nothing else: with scratch pages each needs
+    /// one, and units that cache what is not present do.
+    pub map_flushes: u64,
+    /// At level `dma`, unmaps for each of the others.
+    pub unmaps_per_flush: f64,
     /// Most live maps at a time.
     pub peak_live_maps: u64,
     /// Most frames used for page tables at a time.
@@ -85,6 +112,26 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What is known of a replay before it begins.
+    pub(super) fn new(devices: usize, options: &Options, lazy: &Lazy) -> Self {
+        Self {
+            level: options.level.name(),
+            devices: devices as u64,
+            background: match options.background {
+                Background::Scratch => "scratch",
+                Background::Fault => "fault",
+            },
+            units: options.units,
+            batch: options.batch.max(1).into(),
+            mode: lazy.name(),
+            reuse: match options.mode {
+                Mode::Reuse(kept) => kept.get() as u64,
+                Mode::AsRecorded | Mode::Strict | Mode::Lazy => 0,
+            },
+            ..Self::default()
+        }
+    }
+
     /// True if everything was as it must be.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -110,63 +157,48 @@ impl Summary {
             self.findings.push(what());
         }
     }
-}
 
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "  {name:<22}{value}");
-        row(
-            "operations",
-            &format_args!("{} ({} maps, {} unmaps)", self.ops, self.maps, self.unmaps),
-        )?;
-        row("background", &self.background)?;
-        row("unmaps", &self.mode)?;
-        let calls = format!("{} ({:.3} per operation", self.hypercalls, self.hypercalls_per_op);
-        if self.batches > 0 {
-            let Self { batches, batch_elements, largest_batch, .. } = self;
-            let elements = *batch_elements as f64 / *batches as f64;
-            let of = format!("{batches} of them batches of {elements:.1}, at most {largest_batch}");
-            row("hypercalls", &format_args!("{calls}; {of})"))?;
-        } else {
-            row("hypercalls", &format_args!("{calls})"))?;
+    /// Adds what the machine has seen, once every context was freed.
+    pub(super) fn read_machine(&mut self, bed: &Bed<'_>) {
+        let counters = bed.counters();
+        // Of very many the machine keeps the first only; all of them count.
+        for violation in bed.violations() {
+            self.note(|| format!("the machine saw: {violation}"));
         }
-        row("devices, contexts", &format_args!("{}, {}", self.devices, self.contexts))?;
-        row("DMA accesses checked", &self.dma_checked)?;
-        row("mismatches", &self.mismatches)?;
-        let faults = format!("{} unexpected, {} expected", self.faults, self.faults_expected);
-        row("faults", &faults)?;
-        if self.scratch_hits > 0 {
-            row("scratch page hit", &format_args!("{} times", self.scratch_hits))?;
+        self.violations = counters.violations;
+        self.mismatches += counters.violations;
+        self.iotlb_flushes = counters.iotlb_flushes;
+        self.table_frames_peak = u64::from(counters.table_frames_peak);
+        self.page_references = counters.references_counted;
+        self.leaked_refs = counters.references_live;
+        // What is put aside for splits is lost as much as what is in use; so are scratch pages.
+        self.leaked_frames = u64::from(counters.table_frames_live)
+            + u64::from(counters.table_frames_reserved)
+            + u64::from(counters.scratch_frames_live);
+        let (kept, reserved) = bed.kept_by_quarantine();
+        self.leaked_frames = self.leaked_frames.saturating_sub(u64::from(kept + reserved));
+    }
+
+    /// Works out what is told as a ratio.
+    pub(super) fn divide(&mut self) {
+        let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
+        self.hypercalls_per_op = ratio(self.hypercalls, self.ops);
+        self.hypercalls_per_p = ratio(self.hypercalls, self.map_batches);
+        self.unmaps_per_flush = ratio(self.dma_unmaps, self.iotlb_flushes - self.map_flushes);
+    }
+
+    /// Adds what was found by checks that were counted apart.
+    pub(super) fn take_findings(&mut self, other: Self) {
+        self.mismatches += other.mismatches;
+        self.faults += other.faults;
+        self.faults_expected += other.faults_expected;
+        self.scratch_hits += other.scratch_hits;
+        self.stale_hits += other.stale_hits;
+        self.dma_checked += other.dma_checked;
+        self.contexts += other.contexts;
+        self.shared += other.shared;
+        for finding in other.findings {
+            self.note(|| finding);
         }
-        if self.stale_hits > 0 {
-            row("hit before the flush", &format_args!("{} times", self.stale_hits))?;
-        }
-        row("IOTLB flushes", &self.iotlb_flushes)?;
-        row("page references", &format_args!("{} taken and given back", self.page_references))?;
-        row("peak live maps", &self.peak_live_maps)?;
-        row("peak table frames", &self.table_frames_peak)?;
-        let leaks = format!("{} references, {} table frames", self.leaked_refs, self.leaked_frames);
-        row("leaked", &leaks)?;
-        if self.refused_reserved > 0 {
-            row("refused, reserved", &self.refused_reserved)?;
-        }
-        if self.oddities > 0 {
-            row("oddities of the trace", &self.oddities)?;
-        }
-        row("time in the service", &format_args!("{:.0} ns per operation", self.ns_per_op))?;
-        for finding in &self.findings {
-            writeln!(f, "  ! {finding}")?;
-        }
-        let verdict = match (self.is_clean(), self.dma_checked, self.scratch_hits) {
-            (true, 0, _) => "nothing went wrong, and there was nothing to check by DMA",
-            (true, _, 0) => {
-                "every access that must succeed moved the right bytes, all others faulted"
-            }
-            (true, ..) => {
-                "every access that must succeed moved the right bytes, no other reached memory"
-            }
-            (false, ..) => "NOT as it must be",
-        };
-        write!(f, "{}: {verdict}", self.name)
     }
 }

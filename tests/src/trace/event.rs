@@ -1,6 +1,8 @@
-//! What a trace tells: one event a line, in checked types.
+//! What a trace tells of an IOMMU: one event a line, in checked types.
 
 use pviommu_abi::PciDevice;
+
+use super::record::Told;
 
 bitflags::bitflags! {
     /// The permissions of a mapping, as Linux passes them to its IOMMU driver.
@@ -24,7 +26,7 @@ bitflags::bitflags! {
 /// The trace's number of a Linux IOMMU domain: one address space. Never reused.
 pub type DomainId = u64;
 
-/// One line of a trace.
+/// One line of a trace that an interface of maps and unmaps sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Event {
     /// Number of its line in the file, from 1 on.
@@ -58,17 +60,6 @@ pub enum Op {
     Arrive(PciDevice),
     /// `R`: a device was removed from its group, and so from its domain.
     Leave(PciDevice),
-    /// `#`: a remark of the workload. Counted, not kept.
-    Mark,
-    /// A line of the DMA API (`m u g h a f` and their variants). Counted, not kept.
-    DmaApi,
-}
-
-impl Op {
-    /// True for what a map and unmap interface sees.
-    pub(super) fn is_kept(&self) -> bool {
-        !matches!(self, Self::Mark | Self::DmaApi)
-    }
 }
 
 /// `size` bytes at bus address `iova` stand for those at guest physical address `paddr`.
@@ -163,8 +154,19 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(super) fn add(&mut self, op: &Op) {
+    pub(super) fn add(&mut self, told: &Told) {
         self.lines += 1;
+        let op = match told {
+            Told::Event(op) => op,
+            Told::Dma(_) => {
+                self.dma_api += 1;
+                return;
+            }
+            Told::Mark => {
+                self.marks += 1;
+                return;
+            }
+        };
         *match op {
             Op::Map(_) => &mut self.maps,
             Op::Unmap(_) => &mut self.unmaps,
@@ -175,8 +177,6 @@ impl Counts {
             Op::Free(_) => &mut self.frees,
             Op::Arrive(_) => &mut self.arrivals,
             Op::Leave(_) => &mut self.departures,
-            Op::Mark => &mut self.marks,
-            Op::DmaApi => &mut self.dma_api,
         } += 1;
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! file ── source ──► bytes ── lines ──► header ──► Header   (lines with `#` in column 1)
-//!         gzip?                    └──► record ──► Event    (everything else)
+//!         gzip?                    └──► record ──► Event    (M U P S A D X G R)
+//!                                          └─────► DmaEvent (m u g h a f, and variants)
 //! ```
 //!
 //! The format is described in `tests/traces/README.md`. A trace is untrusted text: every number
 //! is checked before it is used, and what does not fit the format is an error that names the
 //! file, the line, what stood there and what was expected. Nothing here knows the service.
 
+mod dma;
+mod dma_record;
 mod error;
 mod event;
 mod fields;
@@ -16,6 +19,7 @@ mod header;
 mod lines;
 mod record;
 
+pub use dma::{DmaBuffer, DmaCall, DmaDirection, DmaEvent, DmaList, DmaListEnd, DmaOp, DmaRange};
 pub use error::TraceError;
 pub use event::{Attach, Counts, DomainId, DomainType, Event, Map, Op, Prot, Unmap};
 pub use header::{ByteRange, Function, Group, Header, RegionKind, ReservedRegion};
@@ -34,6 +38,8 @@ pub struct Trace {
     pub header: Header,
     /// The IOMMU-level events, in the order they happened.
     pub events: Vec<Event>,
+    /// The calls of the DMA API that succeeded, in the same order: by their lines both lists are one.
+    pub calls: Vec<DmaEvent>,
     /// How many lines of each kind there were, those that are not kept included.
     pub counts: Counts,
 }
@@ -69,6 +75,7 @@ impl Trace {
             file: file.to_owned(),
             header: Header::default(),
             events: Vec::new(),
+            calls: Vec::new(),
             counts: Counts::default(),
         };
         lines.read_first()?;
@@ -81,13 +88,11 @@ impl Trace {
             if line.text.trim().is_empty() {
                 continue;
             }
-            let event = record::parse(line.text, line.number, now)
+            let record = record::parse(line.text, line.number, now)
                 .map_err(|fault| fault.at(file, line.number))?;
-            now = event.ns;
-            trace.counts.add(&event.op);
-            if event.op.is_kept() {
-                trace.events.push(event);
-            }
+            now = record.ns;
+            trace.counts.add(&record.told);
+            record.keep(&mut trace.events, &mut trace.calls);
         }
         if trace.counts.lines == 0 {
             return Err(error::Fault::new("the end", "at least one event after the header")

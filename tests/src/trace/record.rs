@@ -1,15 +1,47 @@
 //! One event line: `<ns> <cpu> <op> <args>`.
 
+use super::dma::{DmaCall, DmaEvent};
+use super::dma_record;
 use super::error::Fault;
 use super::event::{Attach, DomainType, Event, Map, Op, Prot, Unmap};
 use super::fields::{Fields, hex};
 use crate::source::quote;
 
 /// Bits of a guest physical address on x86-64.
-const PHYSICAL_BITS: u32 = 52;
+pub(super) const PHYSICAL_BITS: u32 = 52;
 
-/// Parses the event on line `number`; `now` is the time of the event before it.
-pub(super) fn parse(line: &str, number: u64, now: u64) -> Result<Event, Fault> {
+/// What a line tells.
+pub(super) enum Told {
+    /// What the interface of maps and unmaps sees.
+    Event(Op),
+    /// A call of the DMA API, unless it did not succeed or cannot be understood.
+    Dma(Option<DmaCall>),
+    /// A remark of the workload.
+    Mark,
+}
+
+/// A line, and when and where what it tells happened.
+pub(super) struct Record {
+    line: u64,
+    pub(super) ns: u64,
+    cpu: u32,
+    pub(super) told: Told,
+}
+
+impl Record {
+    /// Adds what is to be kept to the list it belongs to.
+    pub(super) fn keep(self, events: &mut Vec<Event>, calls: &mut Vec<DmaEvent>) {
+        let Self { line, ns, cpu, told } = self;
+        match told {
+            Told::Event(op) => events.push(Event { line, ns, cpu, op }),
+            Told::Dma(Some(call)) => calls.push(DmaEvent { line, ns, cpu, call }),
+            Told::Dma(None) | Told::Mark => {}
+        }
+    }
+}
+
+/// Parses line `number`; `now` is the time of the one before it.
+pub(super) fn parse(line: &str, number: u64, now: u64) -> Result<Record, Fault> {
     let mut fields = Fields::new(line);
     let ns: u64 = fields.decimal("time")?;
     if ns < now {
@@ -17,12 +49,12 @@ pub(super) fn parse(line: &str, number: u64, now: u64) -> Result<Event, Fault> {
         return Err(Fault::field("time", &ns.to_string(), &expected));
     }
     let cpu = fields.decimal("cpu")?;
-    let op = op(&mut fields)?;
-    Ok(Event { line: number, ns, cpu, op })
+    let told = told(&mut fields)?;
+    Ok(Record { line: number, ns, cpu, told })
 }
 
 /// The operation and its arguments, up to the end of the line.
-fn op(fields: &mut Fields<'_>) -> Result<Op, Fault> {
+fn told(fields: &mut Fields<'_>) -> Result<Told, Fault> {
     let letter = fields.word("operation")?;
     let op = match letter {
         "M" => Op::Map(map(fields)?),
@@ -38,11 +70,17 @@ fn op(fields: &mut Fields<'_>) -> Result<Op, Fault> {
         "X" => Op::Free(fields.decimal("domain")?),
         "G" => Op::Arrive(group_member(fields)?),
         "R" => Op::Leave(group_member(fields)?),
-        "#" => return Ok(Op::Mark),
-        _ => return dma_api(letter, fields),
+        "#" => return Ok(Told::Mark),
+        _ => {
+            let call = dma_record::call(letter, fields).unwrap_or_else(|| {
+                let found = format!("operation {}", quote(letter));
+                Err(Fault::new(found, "M U P S A D X G R # or an operation of the DMA API"))
+            });
+            return call.map(Told::Dma);
+        }
     };
     fields.end()?;
-    Ok(op)
+    Ok(Told::Event(op))
 }
 
 fn map(fields: &mut Fields<'_>) -> Result<Map, Fault> {
@@ -106,7 +144,7 @@ fn group_member(fields: &mut Fields<'_>) -> Result<pviommu_abi::PciDevice, Fault
 }
 
 /// Refuses `size` bytes at `first` that reach beyond `most`.
-fn range(first: u64, size: u64, most: u64, name: &str) -> Result<(), Fault> {
+pub(super) fn range(first: u64, size: u64, most: u64, name: &str) -> Result<(), Fault> {
     let last = first.checked_add(size.saturating_sub(1));
     if last.is_some_and(|last| last <= most) {
         return Ok(());
@@ -128,60 +166,4 @@ fn prot(word: &str) -> Result<Prot, Fault> {
         };
         Ok(all | one)
     })
-}
-
-/// The lines of the DMA API are checked, so that a damaged trace is found, and then forgotten.
-fn dma_api(letter: &str, fields: &mut Fields<'_>) -> Result<Op, Fault> {
-    match letter {
-        "m" => {
-            target(fields)?;
-            fields.hex("dma")?;
-            fields.hex("phys")?;
-            fields.decimal::<u64>("size")?;
-        }
-        "u" | "a" | "f" => {
-            target(fields)?;
-            fields.hex("dma")?;
-            fields.decimal::<u64>("size")?;
-        }
-        "g" => {
-            target(fields)?;
-            fields.decimal::<u64>("nents")?;
-            fields.decimal::<u64>("ents")?;
-            list(fields, "dma:size", |one| {
-                one.split_once(':').is_some_and(|(dma, size)| hex(dma).and(hex(size)).is_some())
-            })?;
-            list(fields, "phys", |one| hex(one).is_some())?;
-        }
-        "h" => {
-            target(fields)?;
-            fields.decimal::<u64>("nents")?;
-            fields.hex("phys0")?;
-        }
-        // Variants whose arguments the format leaves open.
-        "ap" | "fp" | "as" | "fs" | "mr" | "ur" | "e" => {}
-        _ => {
-            let found = format!("operation {}", quote(letter));
-            return Err(Fault::new(found, "M U P S A D X G R # or an operation of the DMA API"));
-        }
-    }
-    Ok(Op::DmaApi)
-}
-
-/// Device and direction.
-fn target(fields: &mut Fields<'_>) -> Result<(), Fault> {
-    fields.function("dev")?;
-    match fields.word("dir")? {
-        "T" | "F" | "B" => Ok(()),
-        word => Err(Fault::field("dir", word, "T, F or B")),
-    }
-}
-
-/// A list with commas.
-fn list(fields: &mut Fields<'_>, name: &str, valid: fn(&str) -> bool) -> Result<(), Fault> {
-    let word = fields.word(name)?;
-    match word.split(',').find(|one| !valid(one)) {
-        None => Ok(()),
-        Some(one) => Err(Fault::field(name, one, "hexadecimal numbers in a list with commas")),
-    }
 }

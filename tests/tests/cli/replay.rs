@@ -81,10 +81,13 @@ fn every_breakage_ends_in_status_1() {
         "leaf-only-on-scratch",
     ];
     for how in breakages {
-        let output = run(&["replay", &trace("d0-small-strict"), "--break", how, "--json"]);
-        assert_eq!(output.status.code(), Some(1), "{how}: {}", stderr(&output));
-        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert!(value.get("mismatches").and_then(Value::as_u64) > Some(0), "{how}: {value}");
+        for level in ["iommu", "dma"] {
+            let file = trace("d0-small-strict");
+            let output = run(&["replay", &file, "--level", level, "--break", how, "--json"]);
+            assert_eq!(output.status.code(), Some(1), "{how}: {}", stderr(&output));
+            let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert!(value.get("mismatches").and_then(Value::as_u64) > Some(0), "{how}: {value}");
+        }
     }
 }
 
@@ -94,7 +97,13 @@ fn what_cannot_be_done_ends_in_status_2_and_one_line() {
     let wide = format!("{}/wide.trace", env!("CARGO_TARGET_TMPDIR"));
     std::fs::write(&wide, format!("{FIRST}1 0 D 1 DMA 00:01.0\n2 0 M 1 8000000000 1000 4096 r\n"))
         .unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 9] = [
+        (&["--reuse", "8"], "mappings cannot be kept at level iommu; expected level dma"),
+        (&["--shares"], "pages of another domain cannot be mapped at level iommu"),
+        (
+            &["--level", "dma", "--batch", "16"],
+            "the size of batches cannot be chosen at level dma; expected level iommu",
+        ),
         (&["replay", "/nonexistent.trace"], "/nonexistent.trace: cannot be read"),
         (&["/nonexistent.trace"], "/nonexistent.trace: cannot be read"),
         (&["replay", env!("CARGO_MANIFEST_DIR")], "cannot be read"),
@@ -112,7 +121,11 @@ fn what_cannot_be_done_ends_in_status_2_and_one_line() {
 
 #[test]
 fn wrong_usage_ends_in_status_2() {
-    let cases: [&[&str]; 5] = [
+    let cases: [&[&str]; 9] = [
+        &["--level", "bus"],
+        &["--level", "dma", "--reuse", "0"],
+        &["--level", "dma", "--reuse", "4097"],
+        &["--level", "dma", "--reuse", "8", "--lazy"],
         &["--unit", "smmu"],
         &["--batch", "0"],
         &["--break", "everything"],
@@ -147,6 +160,37 @@ fn each_option_changes_what_is_replayed_and_the_json_says_so() {
         assert_eq!(number("stale_hits") > Some(0), named[1] == "lazy", "{options:?}: {value}");
         let calls = value.get("hypercalls_per_op").and_then(Value::as_f64);
         assert_eq!(calls < Some(1.0), batch > 1, "{options:?}: {value}");
+    }
+}
+
+#[test]
+fn the_level_of_the_dma_api_tells_its_counts() {
+    let file = trace("d0-small-strict");
+    let ways: [(&[&str], &str, f64); 3] = [
+        (&["--strict"], "strict", 2.0),
+        (&["--lazy"], "lazy", 1.02),
+        (&["--reuse", "2048"], "reuse", 0.2),
+    ];
+    for (options, mode, most) in ways {
+        let replay: &[&str] = &["replay", &file, "--level", "dma", "--background", "fault"];
+        let output = run(&[replay, options, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{options:?}: {}", stderr(&output));
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for (key, name) in [("level", "dma"), ("mode", mode)] {
+            assert_eq!(value.get(key).and_then(Value::as_str), Some(name), "{options:?}: {value}");
+        }
+        let number = |key: &str| value.get(key).and_then(Value::as_u64).unwrap();
+        assert_eq!((number("map_batches"), number("unmaps")), (3709, 3698), "{value}");
+        assert_eq!((number("dma_maps"), number("dma_unmaps")), (3708, 3698), "{value}");
+        assert_eq!((number("mismatches"), number("oddities")), (0, 0), "{value}");
+        assert_eq!(number("reuse_hits") > 3000, mode == "reuse", "{value}");
+        let calls = value.get("hypercalls_per_p").and_then(Value::as_f64).unwrap();
+        assert!(calls <= most && calls * 2.0 > most / 2.0, "{options:?}: {value}");
+        let output = run(&[replay, options].concat());
+        let text = stdout(&output);
+        let told = format!("  hypercalls            {} (", number("hypercalls"));
+        assert!(text.contains(&told) && text.contains(" per P; "), "{text}");
+        assert_eq!(text.contains("mapped again"), mode == "reuse", "{text}");
     }
 }
 

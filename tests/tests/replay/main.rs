@@ -8,6 +8,7 @@
 )]
 
 mod bundled;
+mod dma;
 mod every_way;
 mod lazy;
 mod synthetic;

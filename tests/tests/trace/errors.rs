@@ -53,7 +53,15 @@ fn each_malformed_event_is_named() {
         ("1 0 R 1 eth0", "dev \"eth0\""),
         ("1 0 m 00:01.0 X 1000 1000 8", "dir \"X\", expected T, F or B"),
         ("1 0 m 00:01.0 T 1000 1000", "expected the field size"),
+        ("1 0 m 00:01.0 T 1000 fffffffffffff 2", "ends at fffffffffffff or below"),
+        ("1 0 u 00:01.0 T 1000 -8", "size \"-8\""),
+        ("1 0 a eth0 B 1000 8", "dev \"eth0\""),
+        ("1 0 f 00:01.0 B", "expected the field dma"),
         ("1 0 g 00:01.0 T 1 1 1000 1000", "dma:size \"1000\""),
+        ("1 0 g 00:01.0 T 1 1 fffffffffffff000:2000 1000", "dma:size \"fffffffffffff000:2000\""),
+        ("1 0 g 00:01.0 T 1 2 1000:8,2000:8,3000:8 1000", "3 items in the list dma:size"),
+        ("1 0 g 00:01.0 T 1 1 1000:8 1000,2000", "expected at most the 1 that were counted"),
+        ("1 0 g 00:01.0 T 1 1 1000:8 10000000000000", "phys \"10000000000000\""),
         ("1 0 g 00:01.0 T 1 1 1000:1000 10,", "phys \"\""),
         ("1 0 h 00:01.0 T 1", "expected the field phys0"),
     ];
@@ -134,7 +142,7 @@ proptest! {
 
     /// The same for lines that nearly fit.
     #[test]
-    fn no_line_makes_the_reader_panic(line in "[0-9]{1,3} [0-3] [MUPSADXGRmughaf] ([0-9a-f.:rw-]{0,17} ){0,6}") {
+    fn no_line_makes_the_reader_panic(line in "[0-9]{1,3} [0-3] ([MUPSADXGRmughaf]|[afm][ps]|[mu]r|e) ([0-9a-f.:rw-]{0,17} ){0,6}") {
         let _ = parse(&format!("{FIRST}{line}\n"));
     }
 }

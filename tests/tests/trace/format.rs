@@ -76,32 +76,6 @@ fn devices_and_domains() {
 }
 
 #[test]
-fn dma_api_lines_and_marks_are_counted_and_not_kept() {
-    let lines = "\
-1 0 # MARK dd /dev/nvme0n1 4k
-1 0 #
-1 0 m 00:04.0 T ffff7458 3fdee458 8
-1 0 m 00:04.0 T ffff7458 3fdee458 8 SKIP_CPU_SYNC NO_WARN
-1 0 u 00:04.0 F ffff7458 8
-1 0 g 00:01.0 T 13 1 fff90000:10000 1c6b7000,1c6be000 NO_WARN
-1 0 h 00:1f.2 F 1 8a568c0
-1 0 a 00:01.0 B fffff000 512
-1 0 f 00:01.0 B 0 0
-1 0 ap 00:01.0 B whatever
-1 0 fp
-1 0 as x
-1 0 fs x
-1 0 mr x
-1 0 ur x
-1 0 e anything at all
-";
-    let trace = parse(&format!("{FIRST}{lines}")).unwrap();
-    assert_eq!((trace.counts.marks, trace.counts.dma_api), (2, 14));
-    assert_eq!(trace.counts.lines, 16);
-    assert_eq!(trace.events, []);
-}
-
-#[test]
 fn events_know_their_line_time_and_cpu() {
     let trace = parse(&format!("{FIRST}# name: x\n\n7 3 X 1\r\n# a remark\n9 0 X 2")).unwrap();
     let seen: Vec<_> = trace.events.iter().map(|e| (e.line, e.ns, e.cpu, e.op)).collect();

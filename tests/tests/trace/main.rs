@@ -8,6 +8,7 @@
 )]
 
 mod bundled;
+mod dma;
 mod errors;
 mod format;
 #[path = "../replay/text/mod.rs"]

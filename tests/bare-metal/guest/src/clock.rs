@@ -6,7 +6,8 @@ use core::arch::x86_64::_rdtsc;
 /// About as many ticks as a second has, on any machine that this runs on.
 pub const SECOND: u64 = 2_000_000_000;
 
-fn now() -> u64 {
+/// Ticks since some moment.
+pub fn now() -> u64 {
     // SAFETY: all processors with 64 bits have the instruction.
     unsafe { _rdtsc() }
 }

@@ -48,11 +48,24 @@ global_asm!(
     ".pushsection .bss.stacks, \"aw\", @nobits",
     ".balign 4096",
     ".skip {stacks}",
+    ".global guest_stacks_end",
     "guest_stacks_end:",
     ".popsection",
     stack_shift = const STACK_SHIFT,
     stacks = const MOST << STACK_SHIFT,
 );
+
+unsafe extern "C" {
+    /// Where the stacks end; the first processor's is the last.
+    static guest_stacks_end: u8;
+}
+
+/// The number of the processor that runs: each has a stack of its own.
+pub fn processor() -> usize {
+    let here = 0_u8;
+    let below = (&raw const guest_stacks_end).addr() - (&raw const here).addr() - 1;
+    below >> STACK_SHIFT
+}
 
 /// What the hypervisor leaves in three registers: the number of the processor, the name of the program
 /// in ASCII with zeros behind, and flags (`programs`).

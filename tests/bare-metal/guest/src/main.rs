@@ -10,6 +10,7 @@ mod check;
 mod clock;
 mod edu;
 mod entry;
+mod kernel;
 mod memory;
 mod pci;
 mod programs;

@@ -10,6 +10,7 @@ use core::{
 };
 
 use pviommu_abi::Gfn;
+use pviommu_guest::dma::{Buffer, Piece};
 use spin::Mutex;
 
 /// Bytes of a page.
@@ -83,6 +84,11 @@ impl Shared {
         Gfn(frame_of(self.0.as_ptr().addr()).0 + page as u64)
     }
 
+    /// Page `page`, as a device is given it.
+    pub fn page(self, page: usize) -> Piece {
+        Piece { address: self.address() + (page * PAGE) as u64, length: PAGE as u64 }
+    }
+
     /// The address of its first byte.
     pub fn address(self) -> u64 {
         self.0.as_ptr().addr() as u64
@@ -108,5 +114,11 @@ impl Shared {
         self.0[page * PAGE / 8..][..PAGE / 8]
             .iter()
             .all(|word| word.load(Ordering::Acquire) == value)
+    }
+}
+
+impl Buffer for Shared {
+    fn pieces(&self) -> impl Iterator<Item = Piece> + Clone {
+        core::iter::once(Piece { address: self.address(), length: self.0.len() as u64 * 8 })
     }
 }

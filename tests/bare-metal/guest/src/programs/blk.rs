@@ -5,18 +5,18 @@
 
 use core::sync::atomic::Ordering;
 
-use pviommu_abi::{Background, ContextId, FreeFlags, PciDevice};
-use pviommu_guest::{DeviceSpace, IommuClient, Vmmcall};
+use pviommu_abi::{Background, FreeFlags};
+use pviommu_guest::{IommuClient, dma::DmaSpace};
 use virtio_drivers::{Error, device::blk::SECTOR_SIZE};
 
 use super::{
-    disk::{Disk, HONEST, MISLEAD, RANGES, SPACE},
-    edu::context_for,
+    disk::{Disk, HONEST, MISLEAD, Place},
     faults,
 };
 use crate::{
     check::{check, check_eq},
     clock::SECOND,
+    kernel::Metal,
     memory::{PAGE, allocate},
     pci,
     xen::transport,
@@ -36,6 +36,9 @@ const PATIENCE: u64 = 300 * SECOND;
 /// For a device that will not answer.
 const SHORT: u64 = SECOND / 2;
 
+/// Where the disk is first, and then.
+static PLACES: [Place; 2] = [const { Place::new() }; 2];
+
 /// Runs it with the first disk.
 pub fn run(told: bool) {
     let iommu = IommuClient::new(transport());
@@ -44,13 +47,16 @@ pub fn run(told: bool) {
     let room = allocate(ROOM.div_ceil(PAGE)).expect("the pool is large enough");
     let buffer = super::raw::slice(room, ROOM);
 
-    let context = context_for(&iommu, device, Background::FAULT).expect("it can be moved");
-    let mut disk = open(device, context).expect("a disk that uses bus addresses");
+    let dma = PLACES[0].attach(device, |storage| DmaSpace::open(Metal::new(), storage));
+    let dma = dma.expect("it can be moved");
+    let space = dma.device().space();
+    let all = space.free_pages();
+    let mut disk = Disk::open(dma).expect("a disk that uses bus addresses");
     let half = disk.sectors() / 2;
     assert!(half >= 2 * MOST, "the image is too small");
-    let free = free_pages();
+    let before = (dma.lent(), space.free_pages());
     check("requests of all sizes move the right data", requests(&mut disk, half, buffer));
-    check_eq("requests leave nothing mapped", free_pages(), free);
+    check_eq("requests leave nothing mapped", (dma.lent(), space.free_pages()), before);
     check("nothing was refused", if told { faults::expect_none(&iommu) } else { Ok(()) });
 
     // Blocked. Whether the disk says that it could not, or stops, is its own affair.
@@ -64,11 +70,16 @@ pub fn run(told: bool) {
         check("the guest is told of the disk", faults::expect(&iommu, device, address));
     }
     drop(disk);
-    check("its context can be freed", iommu.free_context(context, FreeFlags::REATTACH_DEFAULT));
+    check("what was given up is taken back", dma.take_all_back());
+    check_eq("it was all there was", (space.free_pages(), space.lost_pages()), (all, 0));
+    let freed = iommu.free_context(space.context(), FreeFlags::REATTACH_DEFAULT);
+    check("its context can be freed", freed);
 
     // Over scratch, it reads and writes what is nobody's.
-    let context = context_for(&iommu, device, Background::SCRATCH).expect("it can be moved");
-    let mut disk = open(device, context).expect("it works again");
+    let context = iommu.alloc_context_ext(Background::SCRATCH, None).expect("there is one");
+    let in_it = |storage| DmaSpace::in_context(Metal::new(), context, storage);
+    let dma = PLACES[1].attach(device, in_it).expect("it can be moved");
+    let mut disk = Disk::open(dma).expect("it works again");
     faults::forget(&iommu);
     let outcome = misled(0, || disk.read(0, target, PATIENCE));
     check("over scratch a guest address leads nowhere", outcome);
@@ -80,6 +91,7 @@ pub fn run(told: bool) {
     check_eq("and not to the guest's memory", is_secret(buffer), true);
     check("requests over scratch move the right data", some_requests(&mut disk, half, buffer));
     drop(disk);
+    check_eq("no request was given up", dma.lent(), 0);
     check("that context can be freed", iommu.free_context(context, FreeFlags::REATTACH_DEFAULT));
 }
 
@@ -112,16 +124,6 @@ fn astray(disk: &mut Disk, half: usize, buffer: &mut [u8]) -> Result<(), Wrong> 
         });
         outcome.map_err(|error| Wrong { request, outcome: Err(error) })
     })
-}
-
-fn open(device: PciDevice, context: ContextId) -> Result<Disk, Error> {
-    let client = IommuClient::new(transport());
-    let space = DeviceSpace::<Vmmcall, RANGES>::new(client, context, u64::MAX);
-    Disk::open(device, space.map_err(|_| Error::DmaError)?)
-}
-
-fn free_pages() -> u64 {
-    SPACE.lock().as_ref().map_or(0, DeviceSpace::free_pages)
 }
 
 /// The first request that went wrong, and how.

@@ -8,12 +8,12 @@ use core::{
 
 use pviommu_abi::{Gfn, PciDevice};
 use pviommu_guest::{
-    DeviceSpace, MapError, SpaceError, Vmmcall,
-    virtio::{AccessPlatform, Platform, VirtioHal},
+    dma::{DmaError, DmaSpace, DmaStorage},
+    virtio::{AccessPlatform, Platform, VirtioDma, VirtioHal},
 };
-use spin::Mutex;
+use spin::{Mutex, Once};
 use virtio_drivers::{
-    BufferDirection, Error, Hal, PhysAddr, Result,
+    BufferDirection, Error, Hal, PhysAddr,
     device::blk::{BlkReq, BlkResp, SECTOR_SIZE, VirtIOBlk},
     transport::pci::{
         PciTransport,
@@ -21,27 +21,58 @@ use virtio_drivers::{
     },
 };
 
-use crate::{clock, memory, pci::Ports, xen};
+use crate::{clock, kernel::Metal, memory, pci::Ports, xen};
 
-/// How many ranges are mapped at once: a queue of 16, and what is reserved.
-pub const RANGES: usize = 64;
+/// How many buffers the disk has at once: those of a queue of 16, and the queue.
+pub const BUFFERS: usize = 64;
 
-/// Where the device's buffers are mapped.
-pub static SPACE: Mutex<Option<DeviceSpace<Vmmcall, RANGES>>> = Mutex::new(None);
+/// The DMA of a disk.
+pub type Dma = VirtioDma<Metal, BUFFERS>;
+/// A context for a disk.
+pub type Space = DmaSpace<'static, Metal>;
+type Storage = DmaStorage<256, 1>;
+
+/// What the disk needs in one context. Drivers of `virtio-drivers` have no lifetime, so it is used once, and
+/// stays.
+pub struct Place {
+    storage: Storage,
+    space: Once<Space>,
+    dma: Once<Dma>,
+}
+
+impl Place {
+    /// Nobody uses it yet.
+    pub const fn new() -> Self {
+        Self { storage: Storage::new(), space: Once::new(), dma: Once::new() }
+    }
+
+    /// Makes the space with `open`, and attaches the disk to it.
+    pub fn attach(
+        &'static self,
+        device: PciDevice,
+        open: impl FnOnce(&'static Storage) -> Result<Space, DmaError>,
+    ) -> Result<&'static Dma, DmaError> {
+        let space = self.space.try_call_once(|| open(&self.storage))?;
+        self.dma.try_call_once(|| space.attach(device, u64::MAX).map(Dma::new))
+    }
+}
+
+/// The DMA of the disk that is open.
+static DMA: Mutex<Option<&'static Dma>> = Mutex::new(None);
 
 /// This guest, as `pviommu-guest` needs it.
 #[derive(Debug)]
 pub struct Guest;
 
 // SAFETY:
-// 1. `Disk::open` sets the space before a driver is made, and no other is set while there is one.
+// 1. `Disk::open` sets it before a driver is made, and no other is set while there is one.
 // 2. and 3. `memory` hands out each page once, zeroed; memory is mapped one to one, always.
 // 4. So are registers, below 4 GiB, and the hypervisor maps no others.
-unsafe impl Platform<RANGES> for Guest {
-    type Hypercall = Vmmcall;
+unsafe impl Platform<BUFFERS> for Guest {
+    type Kernel = Metal;
 
-    fn with_space<R>(call: impl FnOnce(&mut DeviceSpace<Vmmcall, RANGES>) -> R) -> R {
-        call(SPACE.lock().as_mut().expect("a disk is open"))
+    fn dma() -> &'static Dma {
+        DMA.lock().expect("a disk is open")
     }
 
     fn allocate(pages: usize) -> Option<NonNull<u8>> {
@@ -61,11 +92,11 @@ unsafe impl Platform<RANGES> for Guest {
         NonNull::new(address as *mut u8).expect("registers are not at 0")
     }
 
-    fn not_mapped(cause: SpaceError) {
+    fn not_mapped(cause: DmaError) {
         xen::tell(format_args!("guest: not mapped: {cause}"));
     }
 
-    fn still_mapped(cause: MapError) -> ! {
+    fn still_mapped(cause: DmaError) -> ! {
         panic!("memory stays mapped: {cause}")
     }
 }
@@ -81,7 +112,7 @@ pub const HONEST: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Misleading;
 
-type Honest = VirtioHal<Guest, RANGES>;
+type Honest = VirtioHal<Guest, BUFFERS>;
 
 /// How far, for this buffer.
 fn misleads(buffer: NonNull<[u8]>) -> Option<u64> {
@@ -125,9 +156,10 @@ unsafe impl Hal for Misleading {
 pub struct Disk(Option<VirtIOBlk<Misleading, AccessPlatform<PciTransport>>>);
 
 impl Disk {
-    /// Sets the device up, which was moved to the context of `space`.
-    pub fn open(device: PciDevice, space: DeviceSpace<Vmmcall, RANGES>) -> Result<Self> {
-        *SPACE.lock() = Some(space);
+    /// Sets the device up. No other disk is open.
+    pub fn open(dma: &'static Dma) -> virtio_drivers::Result<Self> {
+        *DMA.lock() = Some(dma);
+        let device = dma.device().name();
         let function = DeviceFunction {
             bus: device.bus,
             device: device.devfn >> 3,
@@ -149,7 +181,12 @@ impl Disk {
     /// # Errors
     ///
     /// `NotReady` if the device did not answer; then its buffers stay mapped until the context is freed.
-    pub fn read(&mut self, sector: usize, buffer: &mut [u8], patience: u64) -> Result {
+    pub fn read(
+        &mut self,
+        sector: usize,
+        buffer: &mut [u8],
+        patience: u64,
+    ) -> virtio_drivers::Result {
         let (mut request, mut response) = (BlkReq::default(), BlkResp::default());
         let disk = self.0.as_mut().ok_or(Error::NotReady)?;
         // SAFETY: nobody touches them before `wait` has returned: complete, or the device is reset.
@@ -164,7 +201,7 @@ impl Disk {
     /// # Errors
     ///
     /// As for [`read`](Self::read).
-    pub fn write(&mut self, sector: usize, buffer: &[u8], patience: u64) -> Result {
+    pub fn write(&mut self, sector: usize, buffer: &[u8], patience: u64) -> virtio_drivers::Result {
         let (mut request, mut response) = (BlkReq::default(), BlkResp::default());
         let disk = self.0.as_mut().ok_or(Error::NotReady)?;
         // SAFETY: nobody touches them before `wait` has returned: complete, or the device is reset.
@@ -179,7 +216,7 @@ impl Disk {
         &mut self,
         token: u16,
         patience: u64,
-    ) -> Result<&mut VirtIOBlk<Misleading, AccessPlatform<PciTransport>>> {
+    ) -> virtio_drivers::Result<&mut VirtIOBlk<Misleading, AccessPlatform<PciTransport>>> {
         let disk = self.0.as_mut().ok_or(Error::NotReady)?;
         if !clock::wait(patience, || disk.peek_used() == Some(token)) {
             // Its transport resets the device.

@@ -1,25 +1,33 @@
 //! A device that copies: by bus frames it reaches what is mapped for it, in order, and nothing else.
 
-use pviommu_abi::{Background, ContextId, Gfn, MapFlags};
-use pviommu_guest::{DeviceSpace, Error, IommuClient, Vmmcall};
+use pviommu_abi::{Background, Bfn, ContextId, Errno, Gfn};
+use pviommu_guest::{
+    Error, Hypercall, IommuClient,
+    dma::{Deferral, Direction, DmaSpace, DmaStorage, Piece},
+};
 
-use super::faults;
+use super::{faults, waiting};
 use crate::{
     check::{check, check_eq},
     edu::{Edu, MOST},
+    kernel::{self, Metal},
     memory::{PAGE, Shared},
     xen::transport,
 };
 
+/// Two CPUs may share it, and one is here.
+static STORAGE: DmaStorage<256, 2> = DmaStorage::new();
 /// Where in its pages the device begins: what it copies crosses from one to the next.
 const OFFSET: usize = 1000;
 const PAGES: usize = 4;
 /// Pages of the longest range: most of the guest's memory.
-const LONG: u32 = 3000;
+const LONG: u64 = 3000 * PAGE as u64;
+/// When unmaps that wait are made: the device takes far longer for one copy.
+const DEFERRAL: Deferral = Deferral { unmaps: 64, microseconds: 1000 };
 
 /// A context of its own for a device.
-pub fn context_for(
-    iommu: &IommuClient<Vmmcall>,
+pub fn context_for<H: Hypercall>(
+    iommu: &IommuClient<H>,
     device: pviommu_abi::PciDevice,
     background: Background,
 ) -> Result<ContextId, Error> {
@@ -33,20 +41,25 @@ pub fn context_for(
 pub fn run(told: bool) {
     let iommu = IommuClient::new(transport());
     let edu = Edu::all().next().expect("the guest was given an edu");
-    let context = context_for(&iommu, edu.device, Background::FAULT).expect("it can be moved");
-    let client = IommuClient::new(transport());
-    let mut space = DeviceSpace::<_, 16>::new(client, context, u64::MAX).expect("there is room");
+    let space = DmaSpace::open(Metal::new(), &STORAGE).expect("there is a service");
+    let space = space.with_deferral(DEFERRAL);
+    let context = space.context();
+    let device = space.attach(edu.device, u64::MAX).expect("it can be moved");
+    let place = device.isolation().map(|info| info.place.map(|place| place.context));
+    check_eq("edu is in the context of its own", place, Ok(Some(context)));
     let memory = Shared::take(PAGES);
     for word in 0..PAGES * PAGE / 8 {
         memory.write(word, pattern(word));
     }
     // The pages in the wrong order, so that not even guest frames follow each other.
-    let reversed = |page: u32| Some(memory.frame(PAGES - 1 - page as usize));
-    let from = space.map(PAGES as u32, MapFlags::READABLE, reversed).expect("it can be mapped");
+    let reversed: [Piece; PAGES] = core::array::from_fn(|page| memory.page(PAGES - 1 - page));
+    let calls = kernel::calls();
+    let from = device.map(reversed, Direction::ToDevice).expect("it can be mapped");
+    check_eq("scattered pages are one call", kernel::calls() - calls, 1);
+    check_eq("and one range of the bus", from.segments().count(), 1);
     let to = Shared::take(PAGES);
-    let target = |page: u32| Some(to.frame(page as usize));
-    let into = space.map(PAGES as u32, MapFlags::WRITEABLE, target).expect("it can be mapped");
-    let (from_address, into_address) = (from.0 << 12, into.0 << 12);
+    let into = device.map(to, Direction::FromDevice).expect("it can be mapped");
+    let (from_address, into_address) = (from.address(), into.address());
 
     // A word less than the most, because words are compared.
     let bytes = MOST / 8 * 8;
@@ -69,7 +82,7 @@ pub fn run(told: bool) {
     check_eq("read-only memory stays as it is", intact, true);
 
     faults::forget(&iommu);
-    check("unmap", space.unmap(into, PAGES as u32));
+    check("unmap", into.unmap());
     to.fill(7);
     check("edu writes to what was unmapped", edu.write(into_address, bytes));
     check_eq("nothing arrives there", (0..PAGES).all(|page| to.page_is(page, 7)), true);
@@ -89,27 +102,36 @@ pub fn run(told: bool) {
     }
 
     // Long enough that the hypervisor gives way on the way there, and back.
-    let all = space.map(LONG, MapFlags::READABLE, |page| Some(Gfn(page.into())));
-    let all = all.expect("it can be mapped");
-    let in_it = |address: u64| (all.0 << 12) + address;
-    check("edu reads in a long range", edu.read(in_it(memory.address()), bytes));
-    check("unmap the long range", space.unmap(all, LONG));
+    let all = Piece { address: 0, length: LONG };
+    let all = device.map(all, Direction::ToDevice).expect("it can be mapped");
+    let in_it = all.address() + memory.address();
+    check("edu reads in a long range", edu.read(in_it, bytes));
+    check("unmap the long range", all.unmap());
 
     // The same bus frames, and other memory.
-    let other = Shared::take(1);
-    let again =
-        space.map(1, MapFlags::WRITEABLE, |_| Some(other.frame(0))).expect("it can be mapped");
-    check("edu writes to memory mapped anew", edu.write(again.0 << 12, bytes));
+    let other = Shared::take(PAGES);
+    let again = device.map(other, Direction::FromDevice).expect("it can be mapped");
+    check_eq("the same bus frames come again", again.address(), into_address);
+    check("edu writes to memory mapped anew", edu.write(again.address(), bytes));
     check_eq("it arrives", other.read(0), memory.read(0));
     check_eq("and only there", (0..PAGES).all(|page| to.page_is(page, 7)), true);
-    check("unmap again", space.unmap(again, 1));
-    check("unmap the rest", space.unmap(from, PAGES as u32));
-    check_eq("nothing is mapped", iommu.lookup(context, from).map(|found| found.gfn), absent());
+    check("unmap again", again.unmap());
+
+    waiting::run(&space, &edu, told);
+
+    check("unmap the rest", from.unmap());
+    let found = iommu.lookup(context, Bfn::containing(from_address));
+    check_eq("nothing is mapped", found.map(|found| found.gfn), absent());
+    check_eq("no page was lost", space.lost_pages(), 0);
+    check("detach", device.detach());
+    check("close", space.close());
+    let gone = iommu.query_limits(context).map(|limits| limits.ctx_id);
+    check_eq("its context is gone", gone, Err(Error::Refused(Errno::ENOENT)));
 }
 
 /// What a look-up of a bus frame without a mapping says.
 pub const fn absent() -> Result<Option<Gfn>, Error> {
-    Err(Error::Refused(pviommu_abi::Errno::ENOENT))
+    Err(Error::Refused(Errno::ENOENT))
 }
 
 const fn pattern(word: usize) -> u64 {

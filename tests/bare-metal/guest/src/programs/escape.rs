@@ -3,11 +3,11 @@
 
 use core::arch::asm;
 
-use pviommu_abi::{Background, MapFlags};
-use pviommu_guest::{DeviceSpace, IommuClient};
+use pviommu_guest::dma::{Direction, DmaSpace, DmaStorage};
 
-use super::edu::context_for;
-use crate::{check::check, edu::Edu, memory::Shared, pci, xen::transport};
+use crate::{check::check, edu::Edu, kernel::Metal, memory::Shared, pci};
+
+static STORAGE: DmaStorage<64, 1> = DmaStorage::new();
 
 /// Vendor and device of a disk, which has a table of interrupts.
 const DISK: u32 = 0x1042_1af4;
@@ -15,13 +15,11 @@ const TABLE_REGION: u8 = 1;
 
 /// Tries it in way number `variant`. It comes back only if that was allowed.
 pub fn run(variant: u64) {
-    let iommu = IommuClient::new(transport());
     let edu = Edu::all().next().expect("the guest was given an edu");
-    let context = context_for(&iommu, edu.device, Background::FAULT).expect("it can be moved");
-    let mut space = DeviceSpace::<_, 16>::new(iommu, context, u64::MAX).expect("there is room");
-    let memory = Shared::take(1);
-    let bfn = space.map(1, MapFlags::WRITEABLE, |_| Some(memory.frame(0)));
-    edu.start_write(bfn.expect("it can be mapped").0 << 12, 8);
+    let space = DmaSpace::open(Metal::new(), &STORAGE).expect("there is a service");
+    let device = space.attach(edu.device, u64::MAX).expect("it can be moved");
+    let target = device.map(Shared::take(1), Direction::FromDevice).expect("it can be mapped");
+    edu.start_write(target.address(), 8);
 
     match variant {
         // SAFETY: nothing is there.

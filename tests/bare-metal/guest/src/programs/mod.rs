@@ -7,7 +7,9 @@ mod escape;
 mod faults;
 mod hostile;
 mod raw;
+mod shared;
 mod smp;
+mod waiting;
 
 use crate::{check::all_held, xen::shutdown};
 

@@ -9,7 +9,10 @@ use pviommu_abi::{Background, Bfn, ContextId, Errno, Gfn, MapFlags};
 use pviommu_guest::{Error, IommuClient, MapError, Vmmcall};
 use spin::Once;
 
-use super::edu::{absent, context_for};
+use super::{
+    edu::{absent, context_for},
+    shared,
+};
 use crate::{
     check::{check, check_eq},
     clock,
@@ -19,7 +22,7 @@ use crate::{
 };
 
 /// Far longer than the other takes.
-const PATIENCE: u64 = 15 * clock::SECOND;
+pub const PATIENCE: u64 = 15 * clock::SECOND;
 const ROUNDS: u64 = 2000;
 const PAGES: u32 = 24;
 const ACCESS: MapFlags = MapFlags::READABLE.union(MapFlags::WRITEABLE);
@@ -27,6 +30,7 @@ const ACCESS: MapFlags = MapFlags::READABLE.union(MapFlags::WRITEABLE);
 const FOUGHT_OVER: Bfn = Bfn(0x9_0000);
 /// The device copies from and to these.
 const DEVICE: Bfn = Bfn(0x12_3456);
+const PLACES: (u64, u64) = (DEVICE.0 << 12, (DEVICE.0 + 1) << 12);
 
 struct Work {
     context: ContextId,
@@ -46,6 +50,7 @@ pub fn run(processor: u64) {
         if WORK.get().is_none_or(|work| rounds(1, work).is_err()) {
             WRONG.store(1, Ordering::SeqCst);
         }
+        shared::second();
         // The first one ends the domain.
         halt();
     }
@@ -67,13 +72,13 @@ pub fn run(processor: u64) {
         DONE[0].store(round + 1, Ordering::SeqCst);
         // Whenever the device is done it is given something else.
         if !edu.is_busy() {
-            device_wrong = device_wrong.or(exchange(&edu, device, &mut copied));
+            device_wrong = device_wrong.or(exchange(&edu, device, PLACES, &mut copied));
         }
     }
     let other_is_done = || DONE[1].load(Ordering::SeqCst) == ROUNDS;
     let came = clock::wait(PATIENCE, || {
         if !edu.is_busy() {
-            device_wrong = device_wrong.or(exchange(&edu, device, &mut copied));
+            device_wrong = device_wrong.or(exchange(&edu, device, PLACES, &mut copied));
         }
         other_is_done()
     });
@@ -94,27 +99,33 @@ pub fn run(processor: u64) {
     let left = iommu.lookup(context, DEVICE).map(|found| found.gfn);
     check_eq("what the device uses is left", is(left, device.frame(0)), true);
     check("and can be unmapped", iommu.unmap(context, DEVICE, 2));
+    shared::first(&edu);
 }
 
 /// Looks whether the device copied what was there, and has it copy something else: first from the first
-/// page, then to the second.
-fn exchange(edu: &Edu, memory: Shared, copied: &mut u64) -> Option<(u64, u64)> {
+/// page, which is at `from` on the bus, then to the second, which is at `into`.
+pub fn exchange(
+    edu: &Edu,
+    memory: Shared,
+    (from, into): (u64, u64),
+    copied: &mut u64,
+) -> Option<(u64, u64)> {
     let mut wrong = None;
     if copied.is_multiple_of(2) {
         if *copied > 0 && memory.read(512) != *copied - 2 + 1 {
             wrong = Some((*copied, memory.read(512)));
         }
         memory.write(0, *copied + 1);
-        edu.start_read(DEVICE.0 << 12, 8);
+        edu.start_read(from, 8);
     } else {
-        edu.start_write((DEVICE.0 + 1) << 12, 8);
+        edu.start_write(into, 8);
     }
     *copied += 1;
     wrong
 }
 
 /// Whether a look-up found the frame, as far as the hypervisor knows which it is.
-fn is(found: Result<Option<Gfn>, Error>, frame: Gfn) -> bool {
+pub fn is(found: Result<Option<Gfn>, Error>, frame: Gfn) -> bool {
     found.is_ok_and(|found| found.is_none_or(|found| found == frame))
 }
 

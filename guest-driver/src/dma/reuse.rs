@@ -1,0 +1,309 @@
+//! Mappings that are kept after their unmap, for buffers that come again.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::num::NonZeroUsize;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::{fmt, mem};
+
+use hashbrown::HashMap;
+use lru::LruCache;
+use pviommu_abi::Bfn;
+use spin::Mutex;
+
+use super::access::Access;
+use super::buffer::{Buffer, Run, runs};
+use super::device::Device;
+use super::error::{DmaError, StillMapped};
+use super::kernel::Kernel;
+use super::mapping::Mapping;
+use super::mode::{Failed, Hold, Mode, Request, Sealed, Strict};
+use super::space::DmaSpace;
+use crate::bfn::BfnRange;
+
+/// Mappings are kept after their unmap, up to a number, and found again when the same pages are
+/// mapped for the same direction. Buffers of which one is mapped while another of the same pages is
+/// share the mapping.
+///
+/// What it gives up: a device that goes wrong can read, or change, what was in its buffers, and
+/// whatever the kernel uses those pages for, until [`Kept::reclaim`], or until so many others were
+/// mapped that the mapping has gone; and pages of strict devices if they share pages with those. Only
+/// for devices that are trusted as much as the kernel, or for buffers that are used for nothing else.
+pub struct Reusing {
+    kept: Mutex<Lists>,
+    hits: AtomicU64,
+}
+
+/// The pages and permissions of a mapping.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    runs: Vec<Run>,
+    access: Access,
+}
+
+struct Lists {
+    /// Those that buffers have, with how many do.
+    active: HashMap<Arc<Key>, (BfnRange, usize)>,
+    /// Those that nobody has, the ones used last first.
+    idle: LruCache<Arc<Key>, BfnRange>,
+}
+
+/// What a mapping of a [`Reusing`] device has.
+pub struct Share<'d> {
+    first: Bfn,
+    pages: u32,
+    of: &'d Reusing,
+    what: What,
+}
+
+enum What {
+    /// One of `active`.
+    Kept(Arc<Key>),
+    /// Of its own: another CPU mapped the same pages at the same time.
+    Own(BfnRange),
+}
+
+impl Mode for Reusing {}
+
+impl<'s, K: Kernel> Device<'s, K, Strict> {
+    /// The same device with up to `kept` mappings kept alive after their unmap. What that gives up is
+    /// told at [`Reusing`].
+    #[must_use]
+    pub fn reusing(self, kept: NonZeroUsize) -> Device<'s, K, Reusing> {
+        let lists = Lists { active: HashMap::new(), idle: LruCache::new(kept) };
+        self.with_mode(Reusing { kept: Mutex::new(lists), hits: AtomicU64::new(0) })
+    }
+}
+
+impl<K: Kernel> Device<'_, K, Reusing> {
+    /// How many maps were found among those kept.
+    pub fn hits(&self) -> u64 {
+        self.mode().hits.load(Relaxed)
+    }
+
+    /// How many mappings are kept that no buffer has.
+    pub fn kept(&self) -> usize {
+        self.mode().kept.lock().idle.len()
+    }
+}
+
+impl Lists {
+    /// A mapping of these pages, if there is one, for one buffer more.
+    fn find(&mut self, key: &Arc<Key>) -> Option<(Bfn, u32)> {
+        if let Some((range, users)) = self.active.get_mut(key) {
+            *users = users.checked_add(1)?;
+            return Some((range.first(), Hold::pages(range)));
+        }
+        let (key, range) = self.idle.pop_entry(key)?;
+        let place = (range.first(), Hold::pages(&range));
+        self.active.insert(key, (range, 1));
+        Some(place)
+    }
+
+    /// A new mapping, for one buffer; gives it back if there is one by now.
+    fn add(&mut self, key: &Arc<Key>, range: BfnRange) -> Result<(), BfnRange> {
+        if self.active.contains_key(key) || self.idle.contains(key) {
+            return Err(range);
+        }
+        self.active.insert(Arc::clone(key), (range, 1));
+        Ok(())
+    }
+
+    /// One buffer less has it; if it was the last, it is kept. The range that goes for it, if there
+    /// are too many.
+    fn keep(&mut self, key: &Arc<Key>) -> Option<BfnRange> {
+        let range = self.leave(key)?;
+        Some(self.idle.push(Arc::clone(key), range)?.1)
+    }
+
+    /// One buffer less has it. The range, if it was the last.
+    fn leave(&mut self, key: &Arc<Key>) -> Option<BfnRange> {
+        let (_, users) = self.active.get_mut(key)?;
+        *users = users.saturating_sub(1);
+        if *users > 0 {
+            return None;
+        }
+        Some(self.active.remove(key)?.0)
+    }
+}
+
+impl Sealed for Reusing {
+    type Hold<'d> = Share<'d>;
+
+    fn map<'d, K: Kernel, B: Buffer + ?Sized>(
+        &'d self,
+        space: &'d DmaSpace<'d, K>,
+        buffer: &B,
+        request: Request,
+    ) -> Result<Share<'d>, Failed> {
+        let key = Arc::new(Key { runs: runs(buffer).collect(), access: request.access });
+        if let Some((first, pages)) = self.kept.lock().find(&key) {
+            self.hits.fetch_add(1, Relaxed);
+            return Ok(Share { first, pages, of: self, what: What::Kept(key) });
+        }
+        let range = space.map_buffer(buffer, request)?;
+        let (first, pages) = (range.first(), Hold::pages(&range));
+        let what = match self.kept.lock().add(&key, range) {
+            Ok(()) => What::Kept(key),
+            Err(range) => What::Own(range),
+        };
+        Ok(Share { first, pages, of: self, what })
+    }
+
+    fn unmap<'d, K: Kernel>(
+        space: &'d DmaSpace<'d, K>,
+        share: Share<'d>,
+    ) -> Result<(), (Share<'d>, DmaError)> {
+        let Share { first, pages, of, what } = share;
+        let (range, key) = match what {
+            What::Own(range) => (range, None),
+            What::Kept(key) => match of.kept.lock().leave(&key) {
+                // Others have the same pages.
+                None => return Ok(()),
+                Some(range) => (range, Some(key)),
+            },
+        };
+        space.unmap_now(range).map_err(|(range, cause)| {
+            let what = match key {
+                None => What::Own(range),
+                Some(key) => match of.kept.lock().add(&key, range) {
+                    Ok(()) => What::Kept(key),
+                    Err(range) => What::Own(range),
+                },
+            };
+            (Share { first, pages, of, what }, cause)
+        })
+    }
+
+    fn end<K: Kernel>(&self, space: &DmaSpace<'_, K>) {
+        loop {
+            let last = self.kept.lock().idle.pop_lru();
+            let Some((_, range)) = last else { break };
+            space.drop_range(range);
+        }
+        // The device must not find it mapped when it is somewhere else and comes again.
+        let _ = space.flush();
+    }
+}
+
+impl Hold for Share<'_> {
+    fn first(&self) -> Bfn {
+        self.first
+    }
+
+    fn pages(&self) -> u32 {
+        self.pages
+    }
+}
+
+impl<'d, K: Kernel, B> Mapping<'d, K, B, Reusing> {
+    /// Keeps the mapping, for when the same pages are mapped again. The one that was used the
+    /// longest ago goes, if there are too many.
+    pub fn unmap(mut self) -> Kept<'d, K, B> {
+        let space = self.space();
+        let (buffer, Share { of, what, .. }) = self.take();
+        let (key, gone) = match what {
+            What::Own(range) => (None, Some(range)),
+            What::Kept(key) => {
+                let gone = of.kept.lock().keep(&key);
+                (Some(key), gone)
+            }
+        };
+        if let Some(range) = gone {
+            space.drop_range(range);
+        }
+        Kept { space, of, key, buffer: Some(buffer) }
+    }
+}
+
+/// A buffer that was unmapped and whose mapping may be kept: the device may reach it as before. It
+/// comes out safe ([`reclaim`](Self::reclaim)) or quick
+/// ([`accept_exposure`](Self::accept_exposure)). Dropping it is to reclaim it.
+#[must_use = "dropping it unmaps the buffer after all"]
+pub struct Kept<'d, K: Kernel, B> {
+    space: &'d DmaSpace<'d, K>,
+    of: &'d Reusing,
+    /// `None` if the mapping was not to be kept.
+    key: Option<Arc<Key>>,
+    /// Gone once it was taken.
+    buffer: Option<B>,
+}
+
+impl<K: Kernel, B> Kept<'_, K, B> {
+    /// Unmaps it and flushes. The buffer that comes back is out of the device's reach, but for pages
+    /// that another buffer shares which is still mapped.
+    ///
+    /// # Errors
+    ///
+    /// [`StillMapped`], to try again.
+    pub fn reclaim(mut self) -> Result<B, StillMapped<Self>> {
+        match (self.end(), self.buffer.take()) {
+            (Ok(()), Some(buffer)) => Ok(buffer),
+            (outcome, buffer) => {
+                let cause = outcome.err().unwrap_or(DmaError::Buffer);
+                self.buffer = buffer;
+                Err(StillMapped { cause, mapping: self })
+            }
+        }
+    }
+
+    /// The buffer at once, although the device may read and change it for as long as its mapping is
+    /// kept. The caller takes the risk that [`Reusing`] tells of.
+    pub fn accept_exposure(mut self) -> B {
+        match self.buffer.take() {
+            Some(buffer) => buffer,
+            None => unreachable!("it has its buffer until it is consumed"),
+        }
+    }
+
+    fn end(&self) -> Result<(), DmaError> {
+        let Some(key) = &self.key else { return self.space.flush() };
+        let mut lists = self.of.kept.lock();
+        if lists.active.contains_key(key) {
+            return Ok(());
+        }
+        let Some(range) = lists.idle.pop(key) else {
+            drop(lists);
+            // It has gone, and may wait.
+            return self.space.flush();
+        };
+        drop(lists);
+        self.space.unmap_now(range).map_err(|(range, cause)| {
+            let gone = self.of.kept.lock().idle.push(Arc::clone(key), range);
+            if let Some((_, range)) = gone {
+                self.space.drop_range(range);
+            }
+            cause
+        })
+    }
+}
+
+impl<K: Kernel, B> Drop for Kept<'_, K, B> {
+    fn drop(&mut self) {
+        let Some(buffer) = self.buffer.take() else { return };
+        match self.end() {
+            Ok(()) => drop(buffer),
+            Err(_) => mem::forget(buffer),
+        }
+    }
+}
+
+impl<K: Kernel, B> fmt::Debug for Kept<'_, K, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Reusing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hits = self.hits.load(Relaxed);
+        f.debug_struct("Reusing").field("hits", &hits).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Share<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, pages, .. } = self;
+        f.debug_struct("Share").field("first", first).field("pages", pages).finish_non_exhaustive()
+    }
+}

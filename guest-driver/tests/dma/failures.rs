@@ -1,0 +1,96 @@
+//! Calls that fail, and hypervisors that can do little: what was not flushed is never taken for safe.
+
+use pviommu_abi::{Bfn, Errno, Gfn};
+use pviommu_guest::dma::{Deferral, Direction, DmaError, DmaStorage, Remedy};
+use pviommu_guest::{Error, MapError};
+
+use crate::fake::{DEVICE, Page, machine};
+use crate::kit::{LOW, Memory, alive, entries, open, page};
+
+type Storage = DmaStorage<128, 1>;
+
+/// Whether a device may still reach the page of this frame there.
+fn is_reached(address: u64, frame: u64) -> bool {
+    let bfn = Bfn::containing(address);
+    let found = machine(|machine| {
+        let contexts = machine.contexts.values();
+        contexts.filter_map(|context| context.reach(bfn)).next()
+    });
+    found.is_some_and(|entry| entry.page == Page::Own(Gfn(frame)))
+}
+
+#[test]
+fn an_unmap_whose_flush_failed_is_never_taken_for_made() {
+    let storage = Storage::new();
+    let space = open(&storage);
+    let strict = space.attach(DEVICE, LOW).unwrap();
+    let later = space.attached(DEVICE, LOW).unwrap().deferred();
+    let first = strict.map(Memory::new(&[7]), Direction::Both).unwrap();
+    let second = later.map(Memory::new(&[9]), Direction::Both).unwrap();
+    let places = [(first.address(), 7), (second.address(), 9)];
+    machine(|machine| machine.flush_fails = Some(Errno::EIO));
+
+    let still = first.unmap().unwrap_err();
+    assert_eq!(still.cause.remedy(), Remedy::ResetDevice);
+    assert_eq!(entries(), [(places[1].0 >> 12, 9)], "it was taken out, and not flushed");
+    let waits = second.unmap().unwrap();
+    let failed = waits.take().unwrap_err();
+    assert_eq!(failed.cause.remedy(), Remedy::ResetDevice);
+    // Once the hardware did not answer, the hypervisor never goes on there.
+    machine(|machine| machine.flush_fails = None);
+    let still = still.mapping.unmap().unwrap_err();
+    let failed = failed.mapping.take().unwrap_err();
+    assert!(places.iter().all(|(address, frame)| is_reached(*address, *frame)));
+    drop((still, failed));
+    assert_eq!(alive(), 2, "forgotten");
+}
+
+#[test]
+fn unmaps_to_be_issued_again_are() {
+    let storage = Storage::new();
+    let space = open(&storage);
+    let device = space.attach(DEVICE, LOW).unwrap().deferred();
+    let mut waits = Vec::new();
+    for first in [10, 20, 30] {
+        let memory = Memory::new(&[first, first + 1, first + 2]);
+        waits.push(device.map(memory, Direction::Both).unwrap().unmap().unwrap());
+    }
+    machine(|machine| machine.retries = 5);
+    space.flush().unwrap();
+    assert!(waits.iter().all(|waits| waits.is_safe()));
+    drop(waits);
+    assert_eq!((entries(), alive()), (vec![], 0));
+}
+
+#[test]
+fn without_room_for_a_flush_unmaps_are_strict() {
+    for most in [1, 2] {
+        machine(|machine| machine.most_elements = most);
+        let storage = Storage::new();
+        let deferral = Deferral { unmaps: 2, microseconds: 1000 };
+        let space = open(&storage).with_deferral(deferral);
+        let device = space.attach(DEVICE, LOW).unwrap().deferred();
+        for frame in 0..20 {
+            let pieces = [page(2 * frame), page(100 + 3 * frame)];
+            let waits = device.map(pieces, Direction::Both).unwrap().unmap().unwrap();
+            assert_eq!(waits.is_safe(), most == 1);
+            waits.take().unwrap();
+        }
+        assert_eq!(entries(), []);
+    }
+}
+
+#[test]
+fn an_unmap_that_never_ends_is_told() {
+    let storage = Storage::new();
+    let space = open(&storage);
+    let device = space.attach(DEVICE, LOW).unwrap().deferred();
+    let waits = device.map(Memory::new(&[1]), Direction::Both).unwrap().unmap().unwrap();
+    machine(|machine| machine.unmap_fails = Some(Errno::EAGAIN));
+    let cause = space.flush().unwrap_err();
+    let again = MapError { done: 0, cause: Error::Retry(Errno::EAGAIN) };
+    assert_eq!(cause, DmaError::StillMapped(again));
+    machine(|machine| machine.unmap_fails = None);
+    space.flush().unwrap();
+    assert!(waits.is_safe());
+}

@@ -1,0 +1,17 @@
+use pviommu_guest::dma::{Buffer, Device, Direction, Kernel, Piece, Reusing};
+
+#[derive(Debug)]
+struct Page;
+
+impl Buffer for Page {
+    fn pieces(&self) -> impl Iterator<Item = Piece> + Clone {
+        std::iter::once(Piece { address: 0x1000, length: 0x1000 })
+    }
+}
+
+fn driver(device: &Device<'_, impl Kernel, Reusing>, page: Page) -> Page {
+    let mapping = device.map(page, Direction::FromDevice).unwrap();
+    mapping.unmap()
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use pviommu_guest::dma::{Buffer, Device, Direction, Kernel, Piece};
+
+#[derive(Debug)]
+struct Page;
+
+impl Buffer for Page {
+    fn pieces(&self) -> impl Iterator<Item = Piece> + Clone {
+        std::iter::once(Piece { address: 0x1000, length: 0x1000 })
+    }
+}
+
+fn driver(device: &Device<'_, impl Kernel>) {
+    let page = Page;
+    let _mapping = device.map(&page, Direction::ToDevice).unwrap();
+}
+
+fn main() {}
