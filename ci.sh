@@ -195,6 +195,7 @@ step_bench() {
     export CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16
     cargo bench --locked -p pviommu-testbed --bench side_by_side -- --quick --json |
         cargo run --locked --quiet -p pviommu-testbed --example check_json
+    cargo bench --locked -p pviommu-testbed --bench bfn -- --quick
     cargo bench --locked -p pviommu-testbed --bench hypercall -- --quick
     cargo bench --locked -p pviommu-testbed --bench domain -- --quick
     cargo bench --locked -p pviommu-testbed --bench replay -- --quick

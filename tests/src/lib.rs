@@ -17,7 +17,8 @@
 //!   written from the specification, and keeps stale entries for as long as a unit may.
 //! * [`hardware`]: units as their drivers see them, by registers and rings.
 //! * [`trace`]: IOMMU traces of real kernels, and [`replay`]: one of them done again on the
-//!   service, every mapping checked by DMA. [`show`] draws what is in the tables then.
+//!   service, every mapping checked by DMA. [`show`] draws what is in the tables then, and
+//!   [`sequence`] tells which ranges of bus addresses its kernel took.
 //! * [`pci`]: PCI topologies of machines, and the groups that their kernels formed. [`groups`]
 //!   shows those that the service forms.
 //! * [`boot`]: the service on real drivers, in images that QEMU runs.
@@ -44,6 +45,7 @@ pub mod machine;
 pub mod measure;
 pub mod pci;
 pub mod replay;
+pub mod sequence;
 pub mod show;
 mod source;
 pub mod trace;

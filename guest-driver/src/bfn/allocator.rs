@@ -247,15 +247,17 @@ impl<'m> BfnAllocator<'m> {
         };
         let reach = Reach { lowest, limit };
         let mut depot = self.depot.lock();
-        let Taken { first, id } = depot.take(size.pages(), 1, reach).ok()?;
-        let one = Kept { first, id };
-        if magazine.is_empty() && !depot.is_closed() {
-            for _ in 1..TRANSFER {
-                let Ok(Taken { first, id }) = depot.take(size.pages(), 1, reach) else { break };
+        let most = if magazine.is_empty() && !depot.is_closed() { TRANSFER } else { 1 };
+        let mut one = None;
+        depot.take_some(size.pages(), reach, most, |Taken { first, id }| {
+            // The first is the caller's.
+            if one.is_none() {
+                one = Some(Kept { first, id });
+            } else {
                 magazine.push(Kept { first, id });
             }
-        }
-        Some(one)
+        });
+        one
     }
 
     /// What the magazines of the half do not help with.

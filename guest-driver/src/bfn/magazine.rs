@@ -8,7 +8,7 @@
 use super::depot::{Id, LOW_LAST};
 
 /// How many ranges a magazine holds.
-const DEPTH: usize = 32;
+const DEPTH: usize = 64;
 /// How many are moved between a magazine and the depot at a time.
 pub(super) const TRANSFER: usize = 8;
 

@@ -14,10 +14,11 @@ use super::magazine::Magazines;
 /// May be a `static`, which then takes no room in the image.
 ///
 /// `RANGES` entries of 40 bytes: one for each range that is handed out or kept by a CPU, one for
-/// each free range between these, and some for the ends of zones. Twice as many as will be handed out at
-/// a time, and 64 for each CPU, is a good measure; [`TooManyRanges`](super::BfnError::TooManyRanges)
-/// says that it was not enough. A CPU takes about 8 KiB. More CPUs than `CPUS` share them, and none
-/// are possible: then each range comes from the depot.
+/// each free range between these, and some for the ends of zones. Twice as many as will be handed
+/// out at a time, and 128 for each CPU, is a good measure;
+/// [`TooManyRanges`](super::BfnError::TooManyRanges) says that it was not enough. A CPU takes about
+/// 14 KiB. More CPUs than `CPUS` share them, and none are possible: then each range comes from the
+/// depot.
 pub struct BfnStorage<const RANGES: usize, const CPUS: usize> {
     pub(super) depot: Mutex<Depot<[Entry; RANGES]>>,
     pub(super) magazines: [Mutex<Magazines>; CPUS],

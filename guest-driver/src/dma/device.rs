@@ -16,7 +16,8 @@ use crate::error::Error;
 use crate::extensions::{DeviceInfo, ReservedOf};
 
 /// A device in a [`DmaSpace`]. When it goes away it is moved to the default context, if it was
-/// [`attach`](DmaSpace::attach)ed, and nothing stays mapped for it.
+/// [`attach`](DmaSpace::attach)ed, and nothing is kept for it; buffers it had are mapped until their
+/// [`Mapping`]s go, and out of its reach.
 #[derive(Debug)]
 pub struct Device<'s, K: Kernel, M: Mode = Strict> {
     space: &'s DmaSpace<'s, K>,
@@ -86,7 +87,7 @@ impl<'s, K: Kernel> Device<'s, K, Strict> {
 
 macro_rules! coherent {
     ($($Mode:ty => $Unmapped:ty),* $(,)?) => { $(
-        impl<K: Kernel> Device<'_, K, $Mode> {
+        impl<'s, K: Kernel> Device<'s, K, $Mode> {
             /// Maps memory that driver and device share for long, such as rings: in both directions,
             /// and aligned on the bus to its size rounded up to a power of two. It is unmapped
             /// strictly for a strict device, and for all others deferred.
@@ -97,7 +98,7 @@ macro_rules! coherent {
             pub fn coherent<B: Buffer + 'static>(
                 &self,
                 buffer: B,
-            ) -> Result<Mapping<'_, K, B, $Unmapped>, MapFailed<B>> {
+            ) -> Result<Mapping<'s, K, B, $Unmapped>, MapFailed<B>> {
                 let (offset, buffer, range) = self.map_shared(buffer)?;
                 Ok(Mapping::new(self.space, offset, buffer, range))
             }
@@ -154,7 +155,7 @@ impl<'s, K: Kernel, M: Mode> Device<'s, K, M> {
         &self,
         buffer: B,
         direction: Direction,
-    ) -> Result<Mapping<'_, K, B, M>, MapFailed<B>> {
+    ) -> Result<Mapping<'s, K, B, M>, MapFailed<B>> {
         match self.mode.map(self.space, &buffer, self.request(direction)) {
             Ok(hold) => Ok(Mapping::new(self.space, first_offset(&buffer), buffer, hold)),
             Err(failed) => Err(failed.with(buffer)),
@@ -175,8 +176,8 @@ impl<'s, K: Kernel, M: Mode> Device<'s, K, M> {
         }
     }
 
-    /// Moves the device to the default context, if it was [`attach`](DmaSpace::attach)ed. Nothing of
-    /// it is mapped: mappings borrow it.
+    /// Moves the device to the default context, if it was [`attach`](DmaSpace::attach)ed. Buffers that
+    /// it has stay mapped in this context, for other devices in it, until their mappings go.
     ///
     /// # Errors
     ///

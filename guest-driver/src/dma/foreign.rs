@@ -14,7 +14,7 @@ use crate::batch::BatchBuilder;
 use crate::bfn::BfnRange;
 use crate::error::{Error, MapError};
 
-impl<K: Kernel, M: Mode> Device<'_, K, M> {
+impl<'s, K: Kernel, M: Mode> Device<'s, K, M> {
     /// Maps guest frames of another domain; for the hardware domain only.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ impl<K: Kernel, M: Mode> Device<'_, K, M> {
         owner: DomId,
         buffer: B,
         direction: Direction,
-    ) -> Result<Mapping<'_, K, B, Strict>, MapFailed<B>> {
+    ) -> Result<Mapping<'s, K, B, Strict>, MapFailed<B>> {
         let request = Request { owner: Some(owner), ..self.request(direction) };
         let space = self.space();
         let mapped = space.needs_batches().and_then(|()| space.map_buffer(&buffer, request));
@@ -49,7 +49,7 @@ impl<K: Kernel, M: Mode> Device<'_, K, M> {
         owner: DomId,
         grants: G,
         direction: Direction,
-    ) -> Result<Mapping<'_, K, G, Strict>, MapFailed<G>> {
+    ) -> Result<Mapping<'s, K, G, Strict>, MapFailed<G>> {
         let request = Request { owner: Some(owner), ..self.request(direction) };
         let space = self.space();
         let mapped =

@@ -21,16 +21,11 @@ pub struct Mapping<'d, K: Kernel, B, M: Mode = Strict> {
     /// The bus address of its first byte.
     address: u64,
     /// Gone once it is unmapped.
-    held: Option<(B, M::Hold<'d>)>,
+    held: Option<(B, M::Hold)>,
 }
 
 impl<'d, K: Kernel, B, M: Mode> Mapping<'d, K, B, M> {
-    pub(super) fn new(
-        space: &'d DmaSpace<'d, K>,
-        offset: u64,
-        buffer: B,
-        hold: M::Hold<'d>,
-    ) -> Self {
+    pub(super) fn new(space: &'d DmaSpace<'d, K>, offset: u64, buffer: B, hold: M::Hold) -> Self {
         // A bus frame of an aperture has an address.
         let address = hold.first().address().unwrap_or(u64::MAX).saturating_add(offset);
         Self { space, address, held: Some((buffer, hold)) }
@@ -83,14 +78,14 @@ impl<'d, K: Kernel, B, M: Mode> Mapping<'d, K, B, M> {
         self.space
     }
 
-    pub(super) fn take(&mut self) -> (B, M::Hold<'d>) {
+    pub(super) fn take(&mut self) -> (B, M::Hold) {
         match self.held.take() {
             Some(held) => held,
             None => unreachable!("a mapping has its buffer until it is consumed"),
         }
     }
 
-    pub(super) fn put_back(mut self, buffer: B, hold: M::Hold<'d>) -> Self {
+    pub(super) fn put_back(mut self, buffer: B, hold: M::Hold) -> Self {
         self.held = Some((buffer, hold));
         self
     }

@@ -70,20 +70,20 @@ impl Hold for BfnRange {
 /// What only this crate implements and calls.
 pub trait Sealed: Debug + 'static {
     /// What a mapping has.
-    type Hold<'d>: Hold;
+    type Hold: Hold;
 
-    fn map<'d, K: Kernel, B: Buffer + ?Sized>(
-        &'d self,
-        space: &'d DmaSpace<'d, K>,
+    fn map<K: Kernel, B: Buffer + ?Sized>(
+        &self,
+        space: &DmaSpace<'_, K>,
         buffer: &B,
         request: Request,
-    ) -> Result<Self::Hold<'d>, Failed>;
+    ) -> Result<Self::Hold, Failed>;
 
     /// Unmaps and flushes, in every mode. Gives back what is still mapped.
-    fn unmap<'d, K: Kernel>(
-        space: &'d DmaSpace<'d, K>,
-        hold: Self::Hold<'d>,
-    ) -> Result<(), (Self::Hold<'d>, DmaError)>;
+    fn unmap<K: Kernel>(
+        space: &DmaSpace<'_, K>,
+        hold: Self::Hold,
+    ) -> Result<(), (Self::Hold, DmaError)>;
 
     /// The device goes: nothing stays mapped for it.
     fn end<K: Kernel>(&self, _space: &DmaSpace<'_, K>) {}
@@ -92,19 +92,19 @@ pub trait Sealed: Debug + 'static {
 macro_rules! plain {
     ($($Mode:ty),*) => { $(
         impl Sealed for $Mode {
-            type Hold<'d> = BfnRange;
+            type Hold = BfnRange;
 
-            fn map<'d, K: Kernel, B: Buffer + ?Sized>(
-                &'d self,
-                space: &'d DmaSpace<'d, K>,
+            fn map<K: Kernel, B: Buffer + ?Sized>(
+                &self,
+                space: &DmaSpace<'_, K>,
                 buffer: &B,
                 request: Request,
             ) -> Result<BfnRange, Failed> {
                 space.map_buffer(buffer, request)
             }
 
-            fn unmap<'d, K: Kernel>(
-                space: &'d DmaSpace<'d, K>,
+            fn unmap<K: Kernel>(
+                space: &DmaSpace<'_, K>,
                 range: BfnRange,
             ) -> Result<(), (BfnRange, DmaError)> {
                 space.unmap_now(range)

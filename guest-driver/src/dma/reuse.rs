@@ -29,7 +29,11 @@ use crate::bfn::BfnRange;
 /// whatever the kernel uses those pages for, until [`Kept::reclaim`], or until so many others were
 /// mapped that the mapping has gone; and pages of strict devices if they share pages with those. Only
 /// for devices that are trusted as much as the kernel, or for buffers that are used for nothing else.
-pub struct Reusing {
+#[derive(Debug)]
+pub struct Reusing(Arc<Cache>);
+
+/// The mappings of a device: those in use, and those kept.
+struct Cache {
     kept: Mutex<Lists>,
     hits: AtomicU64,
 }
@@ -46,13 +50,15 @@ struct Lists {
     active: HashMap<Arc<Key>, (BfnRange, usize)>,
     /// Those that nobody has, the ones used last first.
     idle: LruCache<Arc<Key>, BfnRange>,
+    /// The device has gone, and nothing is kept any longer.
+    closed: bool,
 }
 
 /// What a mapping of a [`Reusing`] device has.
-pub struct Share<'d> {
+pub struct Share {
     first: Bfn,
     pages: u32,
-    of: &'d Reusing,
+    of: Arc<Cache>,
     what: What,
 }
 
@@ -70,20 +76,21 @@ impl<'s, K: Kernel> Device<'s, K, Strict> {
     /// told at [`Reusing`].
     #[must_use]
     pub fn reusing(self, kept: NonZeroUsize) -> Device<'s, K, Reusing> {
-        let lists = Lists { active: HashMap::new(), idle: LruCache::new(kept) };
-        self.with_mode(Reusing { kept: Mutex::new(lists), hits: AtomicU64::new(0) })
+        let lists = Lists { active: HashMap::new(), idle: LruCache::new(kept), closed: false };
+        let cache = Cache { kept: Mutex::new(lists), hits: AtomicU64::new(0) };
+        self.with_mode(Reusing(Arc::new(cache)))
     }
 }
 
 impl<K: Kernel> Device<'_, K, Reusing> {
     /// How many maps were found among those kept.
     pub fn hits(&self) -> u64 {
-        self.mode().hits.load(Relaxed)
+        self.mode().0.hits.load(Relaxed)
     }
 
     /// How many mappings are kept that no buffer has.
     pub fn kept(&self) -> usize {
-        self.mode().kept.lock().idle.len()
+        self.mode().0.kept.lock().idle.len()
     }
 }
 
@@ -113,6 +120,9 @@ impl Lists {
     /// are too many.
     fn keep(&mut self, key: &Arc<Key>) -> Option<BfnRange> {
         let range = self.leave(key)?;
+        if self.closed {
+            return Some(range);
+        }
         Some(self.idle.push(Arc::clone(key), range)?.1)
     }
 
@@ -128,32 +138,29 @@ impl Lists {
 }
 
 impl Sealed for Reusing {
-    type Hold<'d> = Share<'d>;
+    type Hold = Share;
 
-    fn map<'d, K: Kernel, B: Buffer + ?Sized>(
-        &'d self,
-        space: &'d DmaSpace<'d, K>,
+    fn map<K: Kernel, B: Buffer + ?Sized>(
+        &self,
+        space: &DmaSpace<'_, K>,
         buffer: &B,
         request: Request,
-    ) -> Result<Share<'d>, Failed> {
+    ) -> Result<Share, Failed> {
         let key = Arc::new(Key { runs: runs(buffer).collect(), access: request.access });
-        if let Some((first, pages)) = self.kept.lock().find(&key) {
-            self.hits.fetch_add(1, Relaxed);
-            return Ok(Share { first, pages, of: self, what: What::Kept(key) });
+        if let Some((first, pages)) = self.0.kept.lock().find(&key) {
+            self.0.hits.fetch_add(1, Relaxed);
+            return Ok(Share { first, pages, of: Arc::clone(&self.0), what: What::Kept(key) });
         }
         let range = space.map_buffer(buffer, request)?;
         let (first, pages) = (range.first(), Hold::pages(&range));
-        let what = match self.kept.lock().add(&key, range) {
+        let what = match self.0.kept.lock().add(&key, range) {
             Ok(()) => What::Kept(key),
             Err(range) => What::Own(range),
         };
-        Ok(Share { first, pages, of: self, what })
+        Ok(Share { first, pages, of: Arc::clone(&self.0), what })
     }
 
-    fn unmap<'d, K: Kernel>(
-        space: &'d DmaSpace<'d, K>,
-        share: Share<'d>,
-    ) -> Result<(), (Share<'d>, DmaError)> {
+    fn unmap<K: Kernel>(space: &DmaSpace<'_, K>, share: Share) -> Result<(), (Share, DmaError)> {
         let Share { first, pages, of, what } = share;
         let (range, key) = match what {
             What::Own(range) => (range, None),
@@ -176,8 +183,9 @@ impl Sealed for Reusing {
     }
 
     fn end<K: Kernel>(&self, space: &DmaSpace<'_, K>) {
+        self.0.kept.lock().closed = true;
         loop {
-            let last = self.kept.lock().idle.pop_lru();
+            let last = self.0.kept.lock().idle.pop_lru();
             let Some((_, range)) = last else { break };
             space.drop_range(range);
         }
@@ -186,7 +194,7 @@ impl Sealed for Reusing {
     }
 }
 
-impl Hold for Share<'_> {
+impl Hold for Share {
     fn first(&self) -> Bfn {
         self.first
     }
@@ -222,7 +230,7 @@ impl<'d, K: Kernel, B> Mapping<'d, K, B, Reusing> {
 #[must_use = "dropping it unmaps the buffer after all"]
 pub struct Kept<'d, K: Kernel, B> {
     space: &'d DmaSpace<'d, K>,
-    of: &'d Reusing,
+    of: Arc<Cache>,
     /// `None` if the mapping was not to be kept.
     key: Option<Arc<Key>>,
     /// Gone once it was taken.
@@ -294,14 +302,14 @@ impl<K: Kernel, B> fmt::Debug for Kept<'_, K, B> {
     }
 }
 
-impl fmt::Debug for Reusing {
+impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hits = self.hits.load(Relaxed);
-        f.debug_struct("Reusing").field("hits", &hits).finish_non_exhaustive()
+        f.debug_struct("Cache").field("hits", &hits).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Share<'_> {
+impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { first, pages, .. } = self;
         f.debug_struct("Share").field("first", first).field("pages", pages).finish_non_exhaustive()

@@ -23,17 +23,17 @@ impl<K: Kernel> DmaSpace<'_, K> {
     /// Unmaps a range that may have holes, and flushes it.
     pub(super) fn clear(&self, bfn: Bfn, pages: u32) -> Result<(), MapError> {
         let mut from: u32 = 0;
-        let mut retries = RETRIES;
+        let (mut retries, mut has_holes) = (RETRIES, false);
         // Each turn is a page further, or one retry less.
         while from < pages {
             let start = bfn.checked_add(from.into()).unwrap_or(Bfn::MAX);
             let rest = pages.saturating_sub(from);
-            let Err(error) = self.client().unmap(self.context(), start, rest) else {
-                return Ok(());
-            };
+            let Err(error) = self.client().unmap(self.context(), start, rest) else { break };
             from = from.saturating_add(error.done);
             match error.cause {
-                Error::Refused(Errno::ENOENT) => from = from.saturating_add(1),
+                Error::Refused(Errno::ENOENT) => {
+                    (from, has_holes) = (from.saturating_add(1), true);
+                }
                 Error::Retry(_) if retries > 0 => {
                     retries = retries.saturating_sub(1);
                     core::hint::spin_loop();
@@ -41,7 +41,22 @@ impl<K: Kernel> DmaSpace<'_, K> {
                 cause => return Err(MapError { done: from, cause }),
             }
         }
-        Ok(())
+        if has_holes { self.flush_all() } else { Ok(()) }
+    }
+
+    /// Flushes the context. A hole may have been mapped before a call that failed, and may be in a
+    /// cache still. With RFC v7 alone there is no such call, and no unmap without a flush.
+    fn flush_all(&self) -> Result<(), MapError> {
+        if !self.has_batches() {
+            return Ok(());
+        }
+        let mut room = self.room();
+        let mut batch = BatchBuilder::new(&mut room.page, self.context());
+        // There is room for one.
+        let _ = batch.flush_all();
+        let failed = |cause| MapError { done: 0, cause };
+        let done = self.client().submit(&mut batch).map_err(failed)?;
+        done.first_error().map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Unmaps a range now, and frees its bus frames. Gives the range back if it cannot.

@@ -5,6 +5,12 @@ use pviommu_guest::{BfnAllocator, BfnError, BfnStorage};
 
 const LAST: Bfn = Bfn(0xf_ffff);
 
+/// What is lent for ever may be lent for less, and CPUs may share it.
+const fn _shorter<'m>(bfns: &'m BfnAllocator<'static>) -> &'m (dyn Sync + 'm) {
+    let shorter: &'m BfnAllocator<'m> = bfns;
+    shorter
+}
+
 #[test]
 fn a_storage_is_used_by_one_allocator_at_a_time() {
     static STORAGE: BfnStorage<32, 1> = BfnStorage::new();

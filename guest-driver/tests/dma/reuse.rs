@@ -195,3 +195,17 @@ fn pages_of_others_are_never_kept_nor_put_off() {
     let none = later.map_grants(owner, vec![], Direction::FromDevice).unwrap_err();
     assert_eq!(none.cause, pviommu_guest::DmaError::Buffer);
 }
+
+#[test]
+fn what_outlives_its_device_is_not_kept() {
+    let storage = Storage::new();
+    let space = open(&storage);
+    let device = reusing(&space, 8);
+    let mapping = device.map(Memory::new(&[5]), Direction::Both).unwrap();
+    once(&device, &[7], Direction::Both);
+    device.detach().unwrap();
+    assert_eq!(entries().len(), 1, "a device is not needed for a buffer to be mapped");
+    let kept = mapping.unmap();
+    drop(kept.reclaim().unwrap());
+    assert_eq!((entries(), alive()), (vec![], 0));
+}

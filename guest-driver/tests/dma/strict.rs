@@ -1,7 +1,9 @@
 //! Unmaps before the call returns, and all that does not depend on the mode.
 
 use pviommu_abi::{AllocFlags, Bfn, ContextId, Errno, Gfn, MapFlags, Subop};
-use pviommu_guest::dma::{Direction, DmaError, DmaSpace, DmaStorage, Piece, Remedy};
+use pviommu_guest::dma::{
+    Device, Direction, DmaError, DmaSpace, DmaStorage, Mapping, Piece, Remedy,
+};
 use pviommu_guest::{BfnError, Error, IommuClient, MapError};
 
 use crate::fake::machine::Garbage;
@@ -147,6 +149,23 @@ fn devices_come_to_the_context_and_go() {
 }
 
 #[test]
+fn a_driver_keeps_its_device_and_its_rings_together() {
+    struct Driver<'s> {
+        ring: Mapping<'s, Call, Memory>,
+        device: Device<'s, Call>,
+    }
+    let storage = Small::new();
+    let space = open(&storage);
+    let device = space.attach(DEVICE, LOW).unwrap();
+    let ring = device.coherent(Memory::new(&[1, 2])).unwrap();
+    let driver = Driver { ring, device };
+    driver.device.detach().unwrap();
+    assert_eq!((context_of(DEVICE), entries().len()), (ContextId::DEFAULT, 2));
+    drop(driver.ring.unmap().unwrap());
+    assert_eq!(entries(), []);
+}
+
+#[test]
 fn storage_serves_one_space_at_a_time() {
     let storage = Small::new();
     let first = open(&storage);
@@ -270,6 +289,24 @@ fn what_is_still_mapped_is_given_to_nobody() {
     assert!(leads_to(another.address(), 13), "beside it");
     assert!(entries().iter().any(|(_, frame)| *frame == 7));
     drop(other);
+}
+
+#[test]
+fn what_was_gone_already_is_flushed_before_the_buffer_comes_back() {
+    let storage = Small::new();
+    let space = open(&storage);
+    let device = space.attach(DEVICE, LOW).unwrap();
+    let mapping = device.map(pages(&[1, 2, 3]), Direction::Both).unwrap();
+    // As an unmap leaves it whose flush failed.
+    machine(|machine| {
+        let context = machine.context(space.context());
+        let gone = std::mem::take(&mut context.entries);
+        context.stale.extend(gone);
+    });
+    assert!(leads_to(mapping.address(), 1));
+    let address = mapping.address();
+    mapping.unmap().unwrap();
+    assert!(!leads_to(address, 1));
 }
 
 #[test]

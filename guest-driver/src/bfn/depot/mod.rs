@@ -73,7 +73,7 @@ impl Depot<[Entry]> {
             let zone = zone_of(at);
             let end = last_of(zone).min(last);
             let pages = end.wrapping_sub(at).saturating_add(1);
-            let Some(id) = self.insert(below, at, pages) else { return false };
+            let Some(id) = self.insert(below, at, pages, zone as u8) else { return false };
             if below == Id::NONE {
                 self.lowest = id;
             }

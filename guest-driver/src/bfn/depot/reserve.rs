@@ -82,12 +82,12 @@ impl Depot<[Entry]> {
             id
         } else {
             self.resize(id, below);
-            self.insert(id, from, pages)?
+            self.insert(id, from, pages, entry.zone)?
         };
-        let entry = self.get_mut(cut)?;
-        (entry.pages, entry.state) = (pages, State::Reserved);
+        let reserved = self.get_mut(cut)?;
+        (reserved.pages, reserved.state) = (pages, State::Reserved);
         if above != 0 {
-            let rest = self.insert(cut, to.wrapping_add(1), above)?;
+            let rest = self.insert(cut, to.wrapping_add(1), above, entry.zone)?;
             self.link(rest);
         }
         Some(cut)

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use super::free_lists::class_of;
-use super::zones::zone_of;
 use super::{Depot, Entry, Id, State};
 
 impl Depot<[Entry]> {
@@ -20,8 +19,9 @@ impl Depot<[Entry]> {
         self.capacity().saturating_sub(self.fresh).saturating_add(self.unused_count)
     }
 
-    /// An entry for a range that is handed out, behind `below` in the order of addresses.
-    pub(super) fn insert(&mut self, below: Id, first: u64, pages: u64) -> Option<Id> {
+    /// An entry for a range that is handed out, behind `below` in the order of addresses. `zone` is
+    /// that of its first frame.
+    pub(super) fn insert(&mut self, below: Id, first: u64, pages: u64, zone: u8) -> Option<Id> {
         let id = self.unused_entry()?;
         let after = match self.get_mut(below) {
             Some(below) => core::mem::replace(&mut below.after, id),
@@ -30,7 +30,6 @@ impl Depot<[Entry]> {
         if let Some(after) = self.get_mut(after) {
             after.before = id;
         }
-        let zone = zone_of(first) as u8;
         let state = State::Out;
         let (previous, next) = (Id::NONE, Id::NONE);
         *self.get_mut(id)? =

@@ -61,6 +61,61 @@ impl Depot<[Entry]> {
         Err(Unmet::NoRoom)
     }
 
+    /// Takes up to `most` ranges of `pages` pages, a power of two, from whole zones, and gives them to
+    /// `each`, the highest first.
+    pub(in crate::bfn) fn take_some(
+        &mut self,
+        pages: u64,
+        reach: Reach,
+        most: usize,
+        mut each: impl FnMut(Taken),
+    ) {
+        let class = class_of(pages);
+        let mut left = most;
+        for zone in (reach.lowest..reach.whole_zones(self.last)).rev() {
+            while left != 0
+                && let Some(found) = self.free.next_class(zone, class)
+            {
+                let id = self.free.head(zone, found);
+                let taken = self.slice(id, pages, left, &mut each);
+                if taken == 0 {
+                    return;
+                }
+                left = left.saturating_sub(taken);
+            }
+        }
+    }
+
+    /// Takes up to `most` ranges of `pages` pages, a power of two, off the top of a free range that
+    /// has them. Returns how many.
+    fn slice(&mut self, id: Id, pages: u64, most: usize, each: &mut impl FnMut(Taken)) -> usize {
+        let Some(&entry) = self.get(id) else { return 0 };
+        let most = (most as u64).min(self.spare() as u64);
+        let count = (entry.pages.wrapping_shr(pages.trailing_zeros())).min(most);
+        let all = count.wrapping_mul(pages);
+        let rest = entry.pages.wrapping_sub(all);
+        let mut first = entry.first.wrapping_add(entry.pages);
+        // What is left of it is the lowest piece, if all of it is taken.
+        if rest == 0 {
+            self.unlink(id);
+            if let Some(entry) = self.get_mut(id) {
+                entry.pages = pages;
+            }
+        } else {
+            self.resize(id, rest);
+        }
+        self.free_pages = self.free_pages.saturating_sub(all);
+        for _ in u64::from(rest == 0)..count {
+            first = first.wrapping_sub(pages);
+            let Some(id) = self.insert(id, first, pages, entry.zone) else { break };
+            each(Taken { first, id });
+        }
+        if rest == 0 {
+            each(Taken { first: entry.first, id });
+        }
+        count as usize
+    }
+
     /// Looks for a place in ranges that may be too short, or too high.
     fn probe(&self, zone: usize, pages: u64, align: u64, limit: u64) -> Option<(Id, u64)> {
         let mut class = self.free.next_class(zone, class_of(pages))?;
@@ -89,7 +144,7 @@ impl Depot<[Entry]> {
 
     /// Takes `pages` pages from `first` on out of a free range that has them.
     fn cut(&mut self, id: Id, first: u64, pages: u64) -> Result<Taken, Unmet> {
-        let entry = self.get(id).ok_or(Unmet::NoRoom)?;
+        let entry = *self.get(id).ok_or(Unmet::NoRoom)?;
         let below = first.wrapping_sub(entry.first);
         let above = entry.pages.wrapping_sub(below).wrapping_sub(pages);
         let needed = usize::from(below != 0).saturating_add(usize::from(above != 0));
@@ -104,10 +159,10 @@ impl Depot<[Entry]> {
             id
         } else {
             self.resize(id, below);
-            self.insert(id, first, pages).ok_or(Unmet::NoEntry)?
+            self.insert(id, first, pages, entry.zone).ok_or(Unmet::NoEntry)?
         };
         if above != 0 {
-            let rest = self.insert(taken, first.wrapping_add(pages), above);
+            let rest = self.insert(taken, first.wrapping_add(pages), above, entry.zone);
             self.link(rest.ok_or(Unmet::NoEntry)?);
         }
         self.free_pages = self.free_pages.saturating_sub(pages);

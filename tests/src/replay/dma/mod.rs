@@ -108,7 +108,9 @@ fn on_machine(
 
     let arrivals = requests.list.iter().filter(|request| matches!(request.what, What::Attach(_)));
     let arrivals = arrivals.count();
-    let storages: Vec<Box<Storage>> = (0..arrivals).map(|_| Box::new(Storage::new())).collect();
+    // As a constant it is not put together on the stack, for which it is large.
+    let storage = |_| Box::new(const { Storage::new() });
+    let storages: Vec<Box<Storage>> = (0..arrivals).map(storage).collect();
     let spaces = Places::new(arrivals);
     let devices = Places::new(arrivals);
     let arena = Arena { storages: &storages, spaces: &spaces, devices: &devices };
