@@ -9,7 +9,7 @@ export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 [ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 
 readonly CARGO_FUZZ=0.13.2 CARGO_DENY=0.20.2
-readonly NO_STD=(-p pviommu-abi -p pviommu-hypervisor -p pviommu-guest)
+readonly NO_STD=(-p pviommu-abi -p pviommu-hypervisor -p pviommu-guest -p pviommu-capi)
 readonly BARE=x86_64-unknown-none
 
 # Cheap ones first, so that most mistakes show within a minute or two.
@@ -22,6 +22,8 @@ readonly STEPS=(
     "nostd     release builds for bare metal"
     "features  tests with every set of features, and the size of each"
     "header    the C header is what the Rust says, and both lay structures out alike"
+    "capi      the C interface as a hypervisor links it: header, example, symbols, and a bare image in QEMU"
+    "package   the crates as they would be published, and the service's example"
     "nopanic   no panic can be reached from the service's entry points"
     "loom      the table's races, in every interleaving of two CPUs"
     "bench     the benchmarks run, and the cost of groups does not explode"
@@ -171,6 +173,19 @@ step_header() {
     abi/check-header.sh
 }
 
+step_capi() {
+    need_c
+    need_bare_metal
+    need_qemu
+    hypervisor/capi/check.sh
+}
+
+step_package() {
+    need_c
+    cargo run --locked --quiet -p pviommu-hypervisor --example embed
+    cargo package --locked --allow-dirty -p pviommu-abi -p pviommu-hypervisor -p pviommu-guest
+}
+
 step_nopanic() {
     need_c
     need_bare_metal
@@ -313,7 +328,7 @@ step_msrv() {
     version=$(sed -n 's/^rust-version = "\([0-9.]*\)"$/\1/p' Cargo.toml)
     [[ $version == *.*.* ]] || version=$version.0
     need_toolchain "$version"
-    cargo "+$version" check --locked "${NO_STD[@]}" -p pviommu-testbed
+    cargo "+$version" check --locked "${NO_STD[@]}" -p pviommu-testbed -p pviommu-c-tests
     cargo "+$version" check --locked -p pviommu-guest --features virtio
 }
 

@@ -5,6 +5,15 @@
 //! nothing else of each other: it holds the structures that travel, the numbers, and the error
 //! codes, and no behaviour.
 //!
+//! ```text
+//!  guest                         memory of the guest                      hypervisor
+//! ┌──────────────────┐  writes  ┌─────────────────────────┐  reads once ┌─────────────────────┐
+//! │ driver           │ ───────► │ struct MapPages         │ ──────────► │ service             │
+//! │                  │ ◄─────── │ ctx_no gfn dfn … mapped │ ◄────────── │                     │
+//! │ iommu_op(6, arg) │   reads  └─────────────────────────┘   results   │ 0 or -errno         │
+//! └──────────────────┘                                                  └─────────────────────┘
+//! ```
+//!
 //! Subops 0 to 12 are the Xen PV-IOMMU ABI, bit for bit (PV-IOMMU RFC v7, `public/pv-iommu.h`); 13
 //! is an extension of it that is deployed too; from 0x40 on they are this project's own, each
 //! announced by a bit of [`CapabilityFlags`].

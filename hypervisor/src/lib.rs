@@ -24,6 +24,9 @@
 //!
 //! # Embedding it
 //!
+//! `cargo run --example embed` runs a whole one, with a machine below it: `examples/embed/platform.rs` is to copy
+//! from. For hypervisors in C there are `hypervisor/capi/include/pviommu.h` and the same example.
+//!
 //! Implement the traits, lend the memory, and call [`Iommu::iommu_op`] from your hypercall table:
 //!
 //! ```

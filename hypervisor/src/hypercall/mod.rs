@@ -15,6 +15,7 @@ mod command;
 mod contexts;
 mod copy;
 mod decode;
+mod device_memory;
 mod element;
 mod extensible;
 mod faults;

@@ -56,6 +56,7 @@ extern "C" fn _start(world: &World<'_>) -> ! {
     loop {
         build(world);
         show(&hypercall(world));
+        show(&device_memory(world));
         give(world);
         take(world);
         pass_on(world);
@@ -118,6 +119,12 @@ fn hypercall(world: &World<'_>) -> Outcome {
     let width = if any() == 0 { Width::Bits32 } else { Width::Bits64 };
     let caller = Caller { cpu: any() as usize, width };
     world.iommu.iommu_op(world.domain, caller, any(), any())
+}
+
+#[inline(never)]
+fn device_memory(world: &World<'_>) -> Outcome {
+    let caller = Caller { cpu: any() as usize, width: Width::Bits64 };
+    world.iommu.reserved_device_memory_map(world.domain, caller, any())
 }
 
 #[inline(never)]

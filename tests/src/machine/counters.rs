@@ -45,7 +45,8 @@ pub struct Counters {
 
 impl Counters {
     /// Those of the machine; it does not see hypercalls.
-    pub(super) fn of(board: &Board) -> Self {
+    #[must_use]
+    pub fn of(board: &Board) -> Self {
         let memory = &board.memory;
         let tables = memory.tables.usage();
         let mut sum = Self {

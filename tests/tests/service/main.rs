@@ -10,6 +10,7 @@ mod announced;
 mod batch;
 mod busy;
 mod deferred;
+mod device_memory;
 mod devices;
 mod dying;
 mod errors;
