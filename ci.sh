@@ -27,6 +27,7 @@ readonly STEPS=(
     "nopanic   no panic can be reached from the service's entry points"
     "loom      the table's races, in every interleaving of two CPUs"
     "bench     the benchmarks run, and the cost of groups does not explode"
+    "icount    no hot operation takes over 5 % more instructions than its figure"
     "replay    every bundled trace, and every breakage noticed"
     "boot      a hypervisor and its guest in QEMU, on the units that it emulates"
     "fuzz      the hypercall with arbitrary registers and memory, for FUZZ_SECONDS (30); the others, a third"
@@ -81,6 +82,10 @@ need_c() {
 
 need_qemu() {
     command -v qemu-system-x86_64 > /dev/null || install qemu-system-x86
+}
+
+need_valgrind() {
+    command -v valgrind > /dev/null || install valgrind
 }
 
 need_cargo_fuzz() {
@@ -215,6 +220,19 @@ step_bench() {
     cargo bench --locked -p pviommu-testbed --bench domain -- --quick
     cargo bench --locked -p pviommu-testbed --bench replay -- --quick
     cargo bench --locked -p pviommu-testbed --bench grouping -- --quick
+}
+
+# The units of this repository are compiled as one each, so that what is inlined is the same each time; the rest is
+# what the benches have built. `ICOUNT=--write ./ci.sh icount` renews the figures.
+step_icount() {
+    need_c
+    need_valgrind
+    export CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16
+    local package whole=()
+    for package in abi hypervisor testbed; do
+        whole+=(--config "profile.bench.package.pviommu-$package.codegen-units=1")
+    done
+    cargo bench "${whole[@]}" --locked -p pviommu-testbed --bench icount -- ${ICOUNT:+"$ICOUNT"}
 }
 
 # One replay: its last line, or all it says if it fails.

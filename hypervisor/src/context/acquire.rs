@@ -46,6 +46,13 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// Of the first `asked` pages acquired, those that a device may reach at all and that are what was
     /// asked for, from the first on.
     pub(super) fn usable(&self, how: MapHow, asked: u64) -> u64 {
+        // Most often nothing near is out of reach, and all pages are of one kind.
+        if let (Some(run), Some(hull)) = (self.acquired.all_like(), self.acquired.hull())
+            && is_usable(run, how)
+            && self.session.iommu.first_unreachable(hull).is_none()
+        {
+            return self.acquired.pages().min(asked);
+        }
         let mut pages = 0u64;
         for run in self.acquired.as_slice() {
             let wanted = run.frames.pages().min(asked.saturating_sub(pages));

@@ -6,7 +6,7 @@
 use super::{Session, editor::Editor, map::Target};
 use crate::{
     format::Format,
-    platform::{PageKind, Platform, Run},
+    platform::{PageKind, Platform, Run, Runs},
 };
 
 /// Pages that were charged, of those acquired.
@@ -21,9 +21,15 @@ pub(super) struct Charge {
 }
 
 /// Of the first `wanted` pages of `runs`: as many as there is room for.
-fn within(runs: &[Run], wanted: u64, held: u64, foreign: u64) -> Charge {
+fn within(runs: &Runs, wanted: u64, held: u64, foreign: u64) -> Charge {
+    if let Some(run) = runs.all_like()
+        && run.kind == PageKind::Ram
+    {
+        let pages = wanted.min(runs.pages()).min(held);
+        return Charge { pages, held: pages, foreign: 0 };
+    }
     let mut charge = Charge::default();
-    for run in runs {
+    for run in runs.as_slice() {
         let of_run = run.frames.pages().min(wanted.saturating_sub(charge.pages));
         let others = matches!(run.kind, PageKind::Foreign(_));
         let held_left = if run.kind.is_held() { held.saturating_sub(charge.held) } else { of_run };
@@ -46,7 +52,7 @@ fn within(runs: &[Run], wanted: u64, held: u64, foreign: u64) -> Charge {
 impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// Charges the domain for the first `wanted` pages acquired, or for those that there is room for.
     pub(super) fn charge(&self, target: Target, wanted: u64) -> Charge {
-        let runs = self.acquired.as_slice();
+        let runs = &*self.acquired;
         let all = within(runs, wanted, u64::MAX, u64::MAX);
         if !target.maker.holds_pages() {
             return Charge { held: 0, foreign: 0, ..all };
@@ -67,7 +73,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         if (charge.held, charge.foreign) == (0, 0) || mapped >= charge.pages {
             return;
         }
-        let used = within(self.acquired.as_slice(), mapped, u64::MAX, u64::MAX);
+        let used = within(self.acquired, mapped, u64::MAX, u64::MAX);
         let (held, foreign) = (charge.held, charge.foreign);
         self.session.uncharge(held.saturating_sub(used.held), foreign.saturating_sub(used.foreign));
     }

@@ -221,6 +221,9 @@ impl<'s, P: Platform> Session<'s, P> {
 
     /// Releases the pages of `runs` after the first `kept`: no entry ever named them.
     pub(crate) fn release_unmapped(&self, runs: &Runs, kept: u64) {
+        if kept >= runs.pages() {
+            return;
+        }
         let mut skip = kept;
         for run in runs.as_slice() {
             let pages = run.frames.pages();

@@ -56,6 +56,36 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         }
     }
 
+    /// Puts `run`, which nothing has to hold, in by as many large leaves of one size as fit, in one table; `None` if
+    /// small ones must do, or one at a time. The caller has the context for itself.
+    pub(super) fn large_leaves(&mut self, target: Target, run: &Run) -> Option<Piece> {
+        let fits = |level: &u8| {
+            let size = pages_at::<F>(*level);
+            let aligned = (target.at.0 | run.frames.first().0).is_multiple_of(size);
+            aligned && run.frames.pages() >= size
+        };
+        let level = (1..=self.session.iommu.largest_leaf_level()).rfind(fits)?;
+        let size = pages_at::<F>(level);
+        let most = (run.frames.pages() / size.max(1)).min(self.before_look());
+        let frames = MfnRange::of_pages(run.frames.first(), most.saturating_mul(size))?;
+        if !is_usable(run, target.how) || self.session.iommu.first_unreachable(frames).is_some() {
+            return None;
+        }
+        loop {
+            let inside = self.context.enter(self.session.gate, target.epoch).ok()?;
+            let table = self.session.table::<F>(self.context);
+            let done = table.fill_large(target.at, level, run, target.maker, most, &mut self.edit);
+            drop(inside);
+            match done {
+                Ok(leaves) => {
+                    return Some(Piece { pages: leaves.saturating_mul(size), stop: None });
+                }
+                Err(Stop::NeedTables(frames, pool)) => self.stock(frames, pool).ok()?,
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Puts aside what splitting a leaf takes. A guest's leaf needs it, so that a part can always be
     /// removed; for the map that a domain starts with, or that is maintained, it may be missing, and a
     /// part of the domain's share is left for tables.

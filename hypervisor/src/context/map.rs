@@ -64,9 +64,15 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
             let Some(frames) = first.and_then(|at| MfnRange::new(at, run.frames.last())) else {
                 return Piece::stopped(End::Failed(Errno::EINVAL));
             };
+            let (target, run) = (Target { epoch, at, how, maker }, Run { frames, ..run });
+            // A host map is made in a context that nobody else uses yet.
+            if maker == Maker::HostMap
+                && let Some(piece) = editor.large_leaves(target, &run)
+            {
+                return piece;
+            }
             let rest = bfns.pages().saturating_sub(done);
-            let from = From::Frames(Run { frames, ..run });
-            editor.piece(Target { epoch, at, how, maker }, from, rest, asked)
+            editor.piece(target, From::Frames(run), rest, asked)
         })
     }
 

@@ -36,30 +36,34 @@ const FRAME_SHIFT: u32 = 12;
 /// FC: requests are coherent, whatever they ask for.
 const FORCE_COHERENT: u64 = 1 << 60;
 /// IR and IW: ANDed down the levels, so a table entry has both.
-const READ: u64 = 1 << 61;
+const READ_SHIFT: u32 = 61;
+const READ: u64 = 1 << READ_SHIFT;
 const WRITE: u64 = 1 << 62;
 
 /// Where the soft bits are: each a mask of the record, and how far it is shifted.
 const SOFT_FIELDS: [(u64, u32); 3] = [(0x0f, 1), (0x30, 3), (0x40, 57)];
 const SOFT: u64 = 0x8000_0000_0000_019e;
 
+#[inline]
 fn frame(raw: u64) -> Mfn {
     Mfn((raw & FRAME) >> FRAME_SHIFT)
 }
 
+#[inline]
 fn frame_bits(frame: Mfn) -> u64 {
     (frame.0 << FRAME_SHIFT) & FRAME
 }
 
+#[inline]
 fn soft_bits(soft: u8) -> u64 {
     let soft = u64::from(soft);
     SOFT_FIELDS.iter().fold(0, |bits, (mask, shift)| bits | (soft & mask) << shift)
 }
 
+#[inline]
 fn access(raw: u64) -> Access {
-    let read = if raw & READ != 0 { Access::READ } else { Access::empty() };
-    let write = if raw & WRITE != 0 { Access::WRITE } else { Access::empty() };
-    read | write
+    // IR and IW stand side by side, and in the order of `Access`.
+    Access::from_bits_truncate(u8::try_from((raw >> READ_SHIFT) & 3).unwrap_or(0))
 }
 
 impl Format for AmdV1 {
@@ -67,10 +71,12 @@ impl Format for AmdV1 {
     const NEXT_FRAME: u64 = 1 << FRAME_SHIFT;
     const EMPTY: u64 = 0;
 
+    #[inline]
     fn is_present(raw: u64) -> bool {
         raw & PRESENT != 0
     }
 
+    #[inline]
     fn decode(raw: u64, level: u8) -> Entry {
         if !Self::is_present(raw) {
             return Entry::Empty;
@@ -86,6 +92,7 @@ impl Format for AmdV1 {
         }
     }
 
+    #[inline]
     fn leaf(leaf: Leaf, _: u8, attributes: LeafAttributes) -> u64 {
         let mut raw = PRESENT | frame_bits(leaf.frame) | soft_bits(leaf.soft.bits());
         if leaf.access.contains(Access::READ) {
@@ -100,22 +107,26 @@ impl Format for AmdV1 {
         raw
     }
 
+    #[inline]
     fn table(table: Mfn, level: u8, soft: TableSoft) -> u64 {
         // The table below is of AMD's level `level`.
         let next = (u64::from(level) << NEXT_LEVEL_SHIFT) & NEXT_LEVEL;
         PRESENT | next | frame_bits(table) | soft_bits(soft.bits()) | READ | WRITE
     }
 
+    #[inline]
     fn soft(raw: u64) -> u8 {
         let bits = SOFT_FIELDS.iter().fold(0, |soft, (mask, shift)| soft | ((raw >> shift) & mask));
         // The masks leave seven bits.
         u8::try_from(bits).unwrap_or(0)
     }
 
+    #[inline]
     fn with_soft(raw: u64, soft: u8) -> u64 {
         (raw & !SOFT) | soft_bits(soft)
     }
 
+    #[inline]
     fn attributes(raw: u64) -> LeafAttributes {
         if raw & FORCE_COHERENT != 0 { LeafAttributes::SNOOP } else { LeafAttributes::empty() }
     }

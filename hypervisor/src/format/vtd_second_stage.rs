@@ -32,22 +32,25 @@ const FRAME_SHIFT: u32 = 12;
 const SOFT_SHIFT: u32 = 52;
 const SOFT: u64 = ((1 << SOFT_BITS) - 1) << SOFT_SHIFT;
 
+#[inline]
 fn frame(raw: u64) -> Mfn {
     Mfn((raw & FRAME) >> FRAME_SHIFT)
 }
 
+#[inline]
 fn frame_bits(frame: Mfn) -> u64 {
     (frame.0 << FRAME_SHIFT) & FRAME
 }
 
+#[inline]
 fn soft_bits(soft: u8) -> u64 {
     (u64::from(soft) << SOFT_SHIFT) & SOFT
 }
 
+#[inline]
 fn access(raw: u64) -> Access {
-    let read = if raw & READ != 0 { Access::READ } else { Access::empty() };
-    let write = if raw & WRITE != 0 { Access::WRITE } else { Access::empty() };
-    read | write
+    // R and W stand where `Access` has them.
+    Access::from_bits_truncate(u8::try_from(raw & (READ | WRITE)).unwrap_or(0))
 }
 
 impl Format for VtdSecondStage {
@@ -55,10 +58,12 @@ impl Format for VtdSecondStage {
     const NEXT_FRAME: u64 = 1 << FRAME_SHIFT;
     const EMPTY: u64 = 0;
 
+    #[inline]
     fn is_present(raw: u64) -> bool {
         raw & (READ | WRITE) != 0
     }
 
+    #[inline]
     fn decode(raw: u64, level: u8) -> Entry {
         if !Self::is_present(raw) {
             return Entry::Empty;
@@ -70,6 +75,7 @@ impl Format for VtdSecondStage {
         Entry::Table(frame(raw))
     }
 
+    #[inline]
     fn leaf(leaf: Leaf, level: u8, attributes: LeafAttributes) -> u64 {
         let mut raw = frame_bits(leaf.frame) | soft_bits(leaf.soft.bits());
         if leaf.access.contains(Access::READ) {
@@ -87,20 +93,24 @@ impl Format for VtdSecondStage {
         raw
     }
 
+    #[inline]
     fn table(table: Mfn, _: u8, soft: TableSoft) -> u64 {
         // Access is ANDed down the levels; only leaves restrict it.
         frame_bits(table) | soft_bits(soft.bits()) | READ | WRITE
     }
 
+    #[inline]
     fn soft(raw: u64) -> u8 {
         // The mask leaves seven bits.
         u8::try_from((raw & SOFT) >> SOFT_SHIFT).unwrap_or(0)
     }
 
+    #[inline]
     fn with_soft(raw: u64, soft: u8) -> u64 {
         (raw & !SOFT) | soft_bits(soft)
     }
 
+    #[inline]
     fn attributes(raw: u64) -> LeafAttributes {
         if raw & SNOOP != 0 { LeafAttributes::SNOOP } else { LeafAttributes::empty() }
     }

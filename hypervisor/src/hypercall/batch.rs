@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 
 use super::{command::BatchRequest, element, extensible::offset};
 use crate::{
-    context::{Context, Editor, End, Facts, Session},
+    context::{Context, Editor, End, Facts, Session, Singly},
     format::Format,
     machine::{BATCH_ROOM, CallRoom},
     platform::Platform,
@@ -113,29 +113,44 @@ impl<P: Platform> Batch<'_, '_, P> {
         let begun = first == self.request.done;
         let mut part = Part { finished: 0, begun: 0, stop: None };
         let mut unflushed = 0usize;
-        for index in 0..count {
-            let Some(element) = elements.get_mut(index) else { break };
-            let flushes = editor.flushes();
+        // Whatever is unusual is run by itself, and so is what comes after it: it is not tried twice.
+        let mut usual = true;
+        while part.finished < count {
+            let index = part.finished;
+            let rest = elements.get_mut(index..).unwrap_or_default();
+            let Some(element) = rest.first() else { break };
             let before = if begun && index == 0 { element::begun(element) } else { 0 };
+            if usual && before == 0 {
+                let together = self.run_singles(&mut editor, rest);
+                usual = together.all;
+                let Singly { done, next, failed } = together.of;
+                if done > 0 || next.is_some() {
+                    part.finished = index.saturating_add(done);
+                    part.stop = failed.map(End::Failed);
+                    if let (None, Some(end)) = (part.stop, next) {
+                        let element = elements.get_mut(part.finished);
+                        element.map(|element| self.end_element(element, (0, end), &mut part));
+                    }
+                    let work = u64::try_from(done).unwrap_or(0).saturating_mul(2);
+                    if part.stop.is_none() && (editor.worked(work) || editor.is_yielding()) {
+                        part.stop = Some(End::Yield);
+                    }
+                    if part.stop.is_some() {
+                        break;
+                    }
+                    continue;
+                }
+            }
+            let Some(element) = rest.first_mut() else { break };
+            let flushes = editor.flushes();
             let progress = self.run_one(&mut editor, element, before, &mut room.list);
             if editor.flushes() != flushes {
                 unflushed = index;
             }
             let pages = u32::try_from(progress.pages).unwrap_or(u32::MAX);
-            element.done = before.saturating_add(pages);
-            if progress.end == End::Yield {
-                part.begun = element.done;
-                part.stop = Some(End::Yield);
-                break;
-            }
-            part.finished = index.saturating_add(1);
-            element.status = status(progress.end);
-            if progress.end == End::Failed(Errno::EIO) && self.session.is_frozen(self.context) {
-                part.stop = Some(progress.end);
-                break;
-            }
-            if element.status != 0 && !self.request.run_all {
-                part.stop = Some(End::Finished);
+            let done = before.saturating_add(pages);
+            self.end_element(element, (done, progress.end), &mut part);
+            if part.stop.is_some() {
                 break;
             }
             if editor.worked(1) || editor.is_yielding() {
@@ -156,6 +171,25 @@ impl<P: Platform> Batch<'_, '_, P> {
         }
         memory.copy_out(self.caller, at, finished.as_bytes()).map_err(|_| Errno::EFAULT)?;
         Ok(part)
+    }
+}
+
+impl<P: Platform> Batch<'_, '_, P> {
+    /// Notes how the next element ended, with so many pages done, and whether the batch ends there.
+    fn end_element(&self, element: &mut BatchElement, (done, end): (u32, End), part: &mut Part) {
+        element.done = done;
+        if end == End::Yield {
+            part.begun = done;
+            part.stop = Some(end);
+            return;
+        }
+        part.finished = part.finished.saturating_add(1);
+        element.status = status(end);
+        if end == End::Failed(Errno::EIO) && self.session.is_frozen(self.context) {
+            part.stop = Some(end);
+        } else if element.status != 0 && !self.request.run_all {
+            part.stop = Some(End::Finished);
+        }
     }
 }
 

@@ -107,6 +107,14 @@ pub(crate) fn decode(
     }
 }
 
+/// True if `other` is one page that is mapped or unmapped as that of `element`, which was decoded, is: what
+/// [`decode`] says of the two differs by their frames only.
+pub(crate) fn is_single_like(element: &BatchElement, other: &BatchElement) -> bool {
+    let alike = other.op == element.op && other.flags == element.flags;
+    let page = other.op == BatchOp::MAP || (other.op == BatchOp::UNMAP && other.page == 0);
+    alike && page && other.nr == 1
+}
+
 /// The pages of `element` that an earlier call has done, by what the guest's memory says.
 pub(crate) fn begun(element: &BatchElement) -> u32 {
     match element.op {
@@ -183,6 +191,40 @@ mod tests {
         }
         for op in [BatchOp(0), BatchOp(7), BatchOp(u16::MAX)] {
             assert_eq!(decode(&element(op, none, 1, 0, 1), OWNER, 0), Err(Errno::EOPNOTSUPP));
+        }
+    }
+
+    #[test]
+    fn what_is_like_a_page_that_is_mapped_is_decoded_alike() {
+        let (read, none) = (ElementFlags::READ, ElementFlags::empty());
+        let map = element(BatchOp::MAP, read, 1, 1, 1);
+        let unmap = element(BatchOp::UNMAP, none, 1, 0, 1);
+        let others = [
+            element(BatchOp::MAP, read, u64::MAX, u64::MAX, 1),
+            element(BatchOp::MAP, read, 0, 0, 2),
+            element(BatchOp::MAP, read, 0, 0, 0),
+            element(BatchOp::MAP, read | ElementFlags::WRITE, 2, 2, 1),
+            element(BatchOp::MAP_GRANT, read, 2, 2, 1),
+            element(BatchOp::UNMAP, none, u64::MAX, 0, 1),
+            element(BatchOp::UNMAP, none, 2, 1, 1),
+            element(BatchOp::UNMAP, ElementFlags::SKIP_HOLES, 2, 0, 1),
+        ];
+        let alike = |like: &BatchElement| others.each_ref().map(|it| is_single_like(like, it));
+        assert_eq!(alike(&map), [true, false, false, false, false, false, false, false]);
+        assert_eq!(alike(&unmap), [false, false, false, false, false, true, false, false]);
+        for like in [map, unmap] {
+            for other in others.iter().filter(|other| is_single_like(&like, other)) {
+                match decode(other, OWNER, 0) {
+                    Ok(Some(Operation::Map(Pages { bfns, gfns, .. }))) => {
+                        assert_eq!(bfns, BfnRange::single(other.bfn));
+                        assert_eq!(gfns, GfnRange::single(Gfn(other.page)));
+                    }
+                    Ok(Some(Operation::Unmap { bfns, .. })) => {
+                        assert_eq!(bfns, BfnRange::single(other.bfn));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
         }
     }
 

@@ -23,6 +23,7 @@ mod query;
 mod remote;
 mod reserved;
 mod run_element;
+mod run_singles;
 mod serve;
 
 pub use caller::{Caller, Width};

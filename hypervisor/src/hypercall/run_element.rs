@@ -89,7 +89,7 @@ impl<P: Platform> Batch<'_, '_, P> {
     }
 
     /// Another domain's pages are mapped for the hardware domain only, unless they are granted.
-    fn may_map_pages_of_owner(&self) -> bool {
+    pub(super) fn may_map_pages_of_owner(&self) -> bool {
         let domain = self.session.domain;
         let acts_for_another = self.caller != domain.id();
         let hardware = acts_for_another || domain.role() == Role::Hardware;

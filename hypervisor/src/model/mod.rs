@@ -19,7 +19,10 @@ use crate::{
     machine::Gate,
     platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
     sync::{AtomicU64, Ordering},
-    table::{Beside, Cursor, Edit, MAX_KEPT_TABLES, Maker, Prune, Stash, Stop, Table, TableStyle},
+    table::{
+        Beside, Cursor, Edit, MAX_KEPT_TABLES, Maker, Prune, Singles, Stash, Stop, Table,
+        TableStyle,
+    },
 };
 
 mod deferral;
@@ -229,6 +232,36 @@ impl Shared {
         let unmapped = self.table().unmap(Bfn(bfn), pages, pages, &mut edit);
         let (references, tables) = complete(edit.pending);
         (unmapped.pages, references, tables)
+    }
+
+    /// Maps single pages with one lock for all of a leaf table, to frames from `frame` on; how many.
+    fn map_singles(&self, bfns: &[u64], frame: u64) -> u64 {
+        let mut room = FlushRoom::new();
+        let mut pending = PendingFlush::new(&mut room);
+        let table = self.table();
+        let mut singles = Singles::new(&table, Maker::Guest);
+        let mut mapped = 0;
+        for (bfn, frame) in bfns.iter().zip(frame..) {
+            let frames = MfnRange::single(Mfn(frame));
+            let run = Run { frames, kind: PageKind::Ram, access: Access::READ };
+            mapped += u64::from(singles.map(Bfn(*bfn), &run, &mut pending));
+        }
+        mapped
+    }
+
+    /// Unmaps single pages with one lock for all of a leaf table; how many, and references to release.
+    fn unmap_singles(&self, bfns: &[u64]) -> (u64, u64) {
+        let mut room = FlushRoom::new();
+        let mut stash = Stash::new();
+        let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room));
+        let table = self.table();
+        let mut singles = Singles::new(&table, Maker::Guest);
+        let mut unmapped = 0;
+        for bfn in bfns {
+            unmapped += u64::from(singles.unmap(Bfn(*bfn), &mut edit));
+        }
+        drop(singles);
+        (unmapped, complete(edit.pending).0)
     }
 
     fn frame(&self, bfn: u64) -> Option<u64> {

@@ -41,6 +41,38 @@ fn loom_a_map_and_an_unmap_in_one_leaf_table_do_not_disturb_each_other() {
     });
 }
 
+/// INV-21: the same where a lock is held for several pages.
+#[test]
+fn loom_single_pages_go_once_and_come_once_whoever_has_the_lock() {
+    loom::model(|| {
+        let shared = Shared::new(2);
+        shared.map(0, 10, 2, &[1]);
+        let (a, b) = race(&shared, |s| s.unmap_singles(&[0, 1]), |s| s.unmap(0, 1));
+        // Who finds the lock taken by another leaves all pages to a call that waits.
+        let gone = [0, 1].map(|bfn| u64::from(shared.frame(bfn).is_none()));
+        assert_eq!(a.0 + b.0, gone[0] + gone[1]);
+        assert_eq!((a.0, b.0), (a.1, b.1));
+        let kept = shared.beside.kept.count();
+        assert_eq!(kept, u32::from(a.0 + b.0 == 2));
+    });
+}
+
+#[test]
+fn loom_a_table_that_was_empty_is_filled_by_one_lock_beside_another() {
+    loom::model(|| {
+        let shared = Shared::new(2);
+        shared.map(0, 10, 1, &[1]);
+        shared.unmap(0, 1);
+        assert_eq!(shared.beside.kept.count(), 1);
+        let (a, b) = race(&shared, |s| s.map_singles(&[0, 1], 20), |s| s.map(1, 30, 1, &[]).0);
+        let there = [0, 1].map(|bfn| shared.frame(bfn));
+        // Who finds the lock taken by another leaves a page to a call that waits.
+        assert_eq!(a + b, there.iter().flatten().count() as u64);
+        assert!(there[1] == Some(if b == 1 { 30 } else { 21 }), "{a} {b} {there:?}");
+        assert_eq!(shared.beside.kept.count(), 0);
+    });
+}
+
 #[test]
 fn loom_tables_for_neighbours_are_linked_once() {
     loom::model(|| {

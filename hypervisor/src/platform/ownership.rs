@@ -45,6 +45,12 @@ impl PageKind {
     pub fn is_held(self) -> bool {
         self != Self::Mmio
     }
+
+    /// True if it is not another domain's.
+    #[inline]
+    pub(crate) fn is_own(self) -> bool {
+        !matches!(self, Self::Foreign(_))
+    }
 }
 
 /// The pages that a map asks for.
@@ -90,14 +96,16 @@ pub struct Run {
 }
 
 impl Run {
-    /// Joins `next` to the end of this run, or says that it does not follow on.
-    fn join(&mut self, next: &Self) -> bool {
-        let follows = self.frames.last().checked_add(1) == Some(next.frames.first());
-        let alike = self.kind == next.kind && self.access == next.access;
-        if follows && alike {
-            self.frames = self.frames.union(next.frames);
-        }
-        follows && alike
+    /// True if all that is said of the frames of both is the same.
+    #[inline]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.access == other.access
+    }
+
+    /// True if the first frame of `next` comes after the last of this run.
+    #[inline]
+    fn is_before(&self, next: &Self) -> bool {
+        self.frames.last().checked_add(1) == Some(next.frames.first())
     }
 }
 
@@ -109,25 +117,48 @@ pub const MAX_RUNS: usize = room(256);
 pub struct RunsFull;
 
 /// A bounded list of runs; one that follows on the last is joined to it.
-#[derive(Default)]
+///
+/// What holds for all of them is kept beside them, so that a list which is alike throughout is checked as a whole.
 pub struct Runs {
     runs: heapless::Vec<Run, MAX_RUNS>,
+    pages: u64,
+    lowest: Mfn,
+    highest: Mfn,
+    /// A run is unlike the one before it.
+    mixed: bool,
 }
 
 impl Runs {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { runs: heapless::Vec::new() }
+        let (lowest, highest) = (Mfn(u64::MAX), Mfn(0));
+        Self { runs: heapless::Vec::new(), pages: 0, lowest, highest, mixed: false }
     }
 
     /// Appends a run.
     ///
     /// # Errors
     /// [`RunsFull`] if it does not follow on the last and there is no room; nothing is appended.
+    #[inline]
     pub fn push(&mut self, run: Run) -> Result<(), RunsFull> {
-        let joined = self.runs.last_mut().is_some_and(|last| last.join(&run));
-        if joined { Ok(()) } else { self.runs.push(run).map_err(|_| RunsFull) }
+        let mut unlike = false;
+        let mut joined = false;
+        if let Some(last) = self.runs.last_mut() {
+            unlike = !last.is_like(&run);
+            if !unlike && last.is_before(&run) {
+                last.frames = last.frames.union(run.frames);
+                joined = true;
+            }
+        }
+        if !joined {
+            self.runs.push(run).map_err(|_| RunsFull)?;
+        }
+        self.mixed |= unlike;
+        self.pages = self.pages.saturating_add(run.frames.pages());
+        self.lowest = self.lowest.min(run.frames.first());
+        self.highest = self.highest.max(run.frames.last());
+        Ok(())
     }
 
     /// The runs, in the order they were appended.
@@ -138,6 +169,7 @@ impl Runs {
 
     /// True if [`push`](Self::push) can fail.
     #[must_use]
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.runs.is_full()
     }
@@ -145,12 +177,31 @@ impl Runs {
     /// Number of frames in all runs.
     #[must_use]
     pub fn pages(&self) -> u64 {
-        self.runs.iter().fold(0, |sum, run| sum.saturating_add(run.frames.pages()))
+        self.pages
+    }
+
+    /// The first run, if there is one and all others are like it but for their frames.
+    pub(crate) fn all_like(&self) -> Option<&Run> {
+        self.runs.first().filter(|_| !self.mixed)
+    }
+
+    /// The smallest range that all frames are in.
+    pub(crate) fn hull(&self) -> Option<MfnRange> {
+        MfnRange::new(self.lowest, self.highest)
     }
 
     /// Forgets all runs; what they stand for must have been handed on.
     pub fn clear(&mut self) {
         self.runs.clear();
+        self.pages = 0;
+        (self.lowest, self.highest) = (Mfn(u64::MAX), Mfn(0));
+        self.mixed = false;
+    }
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -257,6 +308,28 @@ mod tests {
         let pages: Vec<u64> = runs.as_slice().iter().map(|r| r.frames.pages()).collect();
         assert_eq!(pages, [3, 1, 1]);
         assert_eq!(runs.pages(), 5);
+    }
+
+    #[test]
+    fn what_holds_for_all_runs_is_known_without_a_look_at_them() {
+        let mut runs = Runs::new();
+        assert_eq!((runs.all_like(), runs.hull()), (None, None));
+        for first in [30, 10, 11, 20] {
+            runs.push(run(first, 1, PageKind::Ram)).unwrap();
+        }
+        assert_eq!(runs.all_like(), Some(&run(30, 1, PageKind::Ram)));
+        assert_eq!(runs.hull(), MfnRange::new(Mfn(10), Mfn(30)));
+        assert_eq!((runs.as_slice().len(), runs.pages()), (3, 4));
+        runs.push(run(21, 1, PageKind::Mmio)).unwrap();
+        runs.push(run(5, 1, PageKind::Ram)).unwrap();
+        assert_eq!(runs.all_like(), None, "not all are RAM, although the first and the last are");
+        assert_eq!(runs.hull(), MfnRange::new(Mfn(5), Mfn(30)));
+        runs.clear();
+        assert_eq!((runs.all_like(), runs.hull(), runs.pages()), (None, None, 0));
+        let read = run(1, 1, PageKind::Ram);
+        runs.push(read).unwrap();
+        runs.push(Run { access: Access::WRITE, ..run(2, 1, PageKind::Ram) }).unwrap();
+        assert_eq!(runs.all_like(), None, "nor may all be written");
     }
 
     #[test]

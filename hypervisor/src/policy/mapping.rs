@@ -64,14 +64,37 @@ impl Area<'_> {
         if bfns.first() < facts.aperture.first() || bfns.last() > facts.aperture.last() {
             return Err(Errno::EINVAL);
         }
-        let of_machine = self.reserved.iter().copied().flatten();
-        let of_machine = of_machine.filter(|r| r.enforced()).map(|r| r.range);
-        let of_devices = facts.reserved.iter().copied();
-        let mut reserved = of_machine.chain(of_devices);
-        if reserved.any(|range| range.overlaps(bfns)) {
+        if self.reserved_ranges(facts).any(|range| range.overlaps(bfns)) {
             return Err(Errno::EADDRNOTAVAIL);
         }
         Ok(facts.epoch)
+    }
+
+    /// The context's epoch, and as many bus frames around `bfn` as may be edited: all that are between what is
+    /// reserved or beyond the aperture.
+    ///
+    /// # Errors
+    /// As [`may_map`], if `bfn` may not be edited.
+    pub(crate) fn editable_around(&self, bfn: Bfn) -> Result<(u64, BfnRange), Errno> {
+        let epoch = self.editable(BfnRange::single(bfn))?;
+        let facts = self.editable_context()?;
+        let (mut first, mut last) = (facts.aperture.first(), facts.aperture.last());
+        for range in self.reserved_ranges(facts) {
+            // `bfn` is in none of them, so a neighbour of each is on its side.
+            if range.last() < bfn {
+                first = first.max(Bfn(range.last().0.saturating_add(1)));
+            } else {
+                last = last.min(Bfn(range.first().0.saturating_sub(1)));
+            }
+        }
+        Ok((epoch, BfnRange::new(first, last).unwrap_or_else(|| BfnRange::single(bfn))))
+    }
+
+    /// All bus frames that nobody edits in the context that `facts` are of.
+    fn reserved_ranges(&self, facts: &Facts) -> impl Iterator<Item = BfnRange> {
+        let of_machine = self.reserved.iter().copied().flatten();
+        let of_machine = of_machine.filter(|r| r.enforced()).map(|r| r.range);
+        of_machine.chain(facts.reserved.iter().copied())
     }
 
     /// The context, if the guest may edit it.
@@ -201,6 +224,30 @@ mod tests {
                     };
                     let area = area(Some(&live), &machine);
                     assert_eq!(may_unmap(&area, &unmap(first, length)), expected);
+                }
+            }
+        }
+    }
+
+    /// INV-30: what is said of the frames around one is what is said of each.
+    #[test]
+    fn the_frames_around_one_are_those_that_may_be_edited_one_by_one() {
+        let machine = [Reserved {
+            range: bfns(40, 3),
+            kind: ReservedKind::Reserved,
+            access: Access::empty(),
+        }];
+        let live = Facts { aperture: bfns(16, 64), ..facts(State::Live, &[bfns(60, 1)]) };
+        let area = area(Some(&live), &machine);
+        let may = |bfn: u64| area.editable(bfns(bfn, 1)).is_ok();
+        for bfn in 0..100 {
+            match area.editable_around(Bfn(bfn)) {
+                Err(_) => assert!(!may(bfn), "{bfn}"),
+                Ok((epoch, around)) => {
+                    assert_eq!(epoch, 6);
+                    let (first, last) = (around.first().0, around.last().0);
+                    assert!((first..=last).contains(&bfn) && (first..=last).all(may), "{bfn}");
+                    assert!(!may(first - 1) && !may(last + 1), "{bfn}");
                 }
             }
         }

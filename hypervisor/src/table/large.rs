@@ -90,6 +90,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
 
     /// Puts `new` in place of the leaf `old` of `level`, and notes what that leaves to be done; false
     /// if something else is there now. There is room for a run.
+    #[inline]
     pub(super) fn replace_large(
         &self,
         at: Bfn,

@@ -4,6 +4,8 @@
 //! it is set nobody else writes the pointing entry, so its holder may also unlink the table or
 //! note what it left in it. The bit is ignored by hardware: the table is walked all the time.
 
+use core::ops::RangeInclusive;
+
 use super::{KeptTables, MAX_KEPT_TABLES, Place};
 use crate::{
     addr::Mfn,
@@ -75,7 +77,8 @@ impl<'t> LeafLock<'t> {
             self.set_occupied::<F>(next);
             return false;
         }
-        let record = occupancy(self.entries, witness / WITNESS_ENTRIES, vacant);
+        let record =
+            occupancy_beside(self.entries, witness / WITNESS_ENTRIES, vacant, first..=last);
         self.release = F::with_soft(self.release, record.bits());
         record == TableSoft::EMPTY
     }
@@ -90,10 +93,23 @@ impl<'t> LeafLock<'t> {
 
 /// What to record about a leaf table with these entries; looked for from granule `start` on.
 pub(crate) fn occupancy(entries: &[AtomicU64], start: usize, vacant: u64) -> TableSoft {
+    occupancy_beside(entries, start, vacant, 1..=0)
+}
+
+/// The same, where all entries of `vacated` are known to be vacant.
+fn occupancy_beside(
+    entries: &[AtomicU64],
+    start: usize,
+    vacant: u64,
+    vacated: RangeInclusive<usize>,
+) -> TableSoft {
     let granules = entries.len().div_ceil(WITNESS_ENTRIES);
     let occupied = (start..granules).chain(0..start).find(|granule| {
         let from = granule.saturating_mul(WITNESS_ENTRIES);
         let to = from.saturating_add(WITNESS_ENTRIES).min(entries.len());
+        if vacated.contains(&from) && vacated.contains(&to.saturating_sub(1)) {
+            return false;
+        }
         let granule = entries.get(from..to).unwrap_or_default();
         granule.iter().any(|entry| entry.load(Ordering::Relaxed) != vacant)
     });

@@ -49,10 +49,10 @@ fn store_all_or_none<F: Format, const N: usize>(
     raw: u64,
     vacant: u64,
 ) -> bool {
-    // No `any`, which branches at each.
-    let occupied = entries
-        .iter()
-        .fold(false, |occupied, entry| occupied | (entry.load(Ordering::Relaxed) != vacant));
+    // No `any`, which branches at each, and no comparison at each, which takes twice as long.
+    let differences =
+        entries.iter().fold(0, |all, entry| all | (entry.load(Ordering::Relaxed) ^ vacant));
+    let occupied = differences != 0;
     if !occupied {
         for (n, entry) in entries.iter().enumerate() {
             entry.store(nth_leaf::<F>(raw, n), Ordering::Release);
@@ -67,10 +67,11 @@ fn clear_all_or_none<F: Format, const N: usize>(
     raw: u64,
     vacant: u64,
 ) -> bool {
-    // No `all`, which branches at each.
-    let alike = entries.iter().enumerate().fold(true, |alike, (n, entry)| {
-        alike & (entry.load(Ordering::Relaxed) == nth_leaf::<F>(raw, n))
-    });
+    let differences = entries
+        .iter()
+        .enumerate()
+        .fold(0, |all, (n, entry)| all | (entry.load(Ordering::Relaxed) ^ nth_leaf::<F>(raw, n)));
+    let alike = differences == 0;
     if alike {
         for entry in entries {
             entry.store(vacant, Ordering::Release);
@@ -80,8 +81,16 @@ fn clear_all_or_none<F: Format, const N: usize>(
 }
 
 /// The leaf `n` after `raw` in a run.
+#[inline]
 pub(crate) fn nth_leaf<F: Format>(raw: u64, n: usize) -> u64 {
-    raw.wrapping_add(F::NEXT_FRAME.wrapping_mul(u64::try_from(n).unwrap_or(0)))
+    leaf_after::<F>(raw, u64::try_from(n).unwrap_or(0))
+}
+
+/// The leaf that is as `raw` but for its frame, which is `frames` more; modulo 2^64, so less too. Both frames are ones
+/// that units put out.
+#[inline]
+pub(crate) fn leaf_after<F: Format>(raw: u64, frames: u64) -> u64 {
+    raw.wrapping_add(F::NEXT_FRAME.wrapping_mul(frames))
 }
 
 #[cfg(all(test, feature = "vtd"))]

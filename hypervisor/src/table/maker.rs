@@ -1,8 +1,11 @@
 //! For whom mappings are made: what their entries record, and what they replace.
 
+use core::marker::PhantomData;
+
+use super::leaves;
 use crate::{
     addr::Mfn,
-    format::{Leaf, LeafSoft, Origin},
+    format::{Format, Leaf, LeafAttributes, LeafSoft, Origin},
     platform::{PageKind, Run},
 };
 
@@ -55,4 +58,33 @@ pub(super) fn leaf_of(frame: Mfn, run: &Run, maker: Maker) -> Leaf {
         PageKind::Mmio => soft.with_mmio(),
     };
     Leaf { frame, access: run.access, soft }
+}
+
+/// Words of small leaves. That of a run which is like the one before is made from it.
+pub(super) struct LeafWords<F> {
+    maker: Maker,
+    attributes: LeafAttributes,
+    before: Option<(Run, u64)>,
+    format: PhantomData<F>,
+}
+
+impl<F: Format> LeafWords<F> {
+    #[inline]
+    pub(super) fn new(maker: Maker, attributes: LeafAttributes) -> Self {
+        Self { maker, attributes, before: None, format: PhantomData }
+    }
+
+    /// The leaf for the first page of `run`.
+    #[inline]
+    pub(super) fn of(&mut self, run: &Run) -> u64 {
+        let first = run.frames.first();
+        if let Some((before, raw)) = &self.before
+            && before.is_like(run)
+        {
+            return leaves::leaf_after::<F>(*raw, first.0.wrapping_sub(before.frames.first().0));
+        }
+        let raw = F::leaf(leaf_of(first, run, self.maker), 0, self.attributes);
+        self.before = Some((*run, raw));
+        raw
+    }
 }

@@ -6,7 +6,7 @@ use super::{
     Edit, Place, Stop, Table, handles,
     leaf_lock::LeafLock,
     leaves,
-    maker::{Maker, leaf_of},
+    maker::{LeafWords, Maker},
     walk::{Step, Walk},
 };
 use crate::{
@@ -53,9 +53,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         maker: Maker,
         edit: &mut Edit<'_>,
     ) -> Mapped {
-        let foreign = matches!(runs.first(), Some(Run { kind: PageKind::Foreign(_), .. }));
-        let ready = if foreign { self.ask_for_foreign(at, edit) } else { Ok(()) };
-        let mut lock = match ready.and_then(|()| self.leaf_table_for(at, maker, edit)) {
+        let mut lock = match self.leaf_table(at, runs, maker, edit) {
             Ok(lock) => lock,
             Err(stop) => return Mapped { pages: 0, stop: Some(stop) },
         };
@@ -63,11 +61,27 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         let mut here = Here { index: first, at, edit };
         let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
         left = left.min(lock.entries.len().saturating_sub(first));
+        let mut words = LeafWords::<F>::new(maker, self.style.attributes);
+        let vacant = self.beside.vacancy.word(0);
         let mut stop = None;
         for run in runs {
             let wanted = usize::try_from(run.frames.pages()).unwrap_or(usize::MAX).min(left);
+            if wanted == 0 {
+                break;
+            }
             left = left.saturating_sub(wanted);
-            if let Err(stopped) = self.store_run(&lock, wanted, run, maker, &mut here) {
+            let raw = words.of(run);
+            // Memory of a guest is most often scattered: runs of one page.
+            if wanted == 1
+                && run.kind.is_own()
+                && let Some(entry) = lock.entries.get(here.index)
+                && entry.load(Ordering::Relaxed) == vacant
+            {
+                entry.store(raw, Ordering::Release);
+                here.step(1);
+            } else if let Err(stopped) =
+                self.store_run(&lock, (wanted, raw), (run.kind, maker), &mut here)
+            {
                 stop = Some(stopped);
                 break;
             }
@@ -90,30 +104,27 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         Mapped { pages: u64::try_from(pages).unwrap_or(0), stop }
     }
 
-    /// Stores the first `count` leaves of `run` from `here` on, which moves along.
+    /// Stores the `count` leaves of a run that starts with `first` from `here` on, which moves along.
     fn store_run(
         &self,
         lock: &LeafLock<'_>,
-        count: usize,
-        run: &Run,
-        maker: Maker,
+        (count, first): (usize, u64),
+        (kind, maker): (PageKind, Maker),
         here: &mut Here<'_, '_>,
     ) -> Result<(), Stop> {
-        let first = leaf_of(run.frames.first(), run, maker);
-        let first = F::leaf(first, 0, self.style.attributes);
         let vacant = self.beside.vacancy.word(0);
         let mut done = 0usize;
         while done < count {
             let nth = |done| leaves::nth_leaf::<F>(first, done);
             let entries = lock.entries.get(here.index..).unwrap_or_default();
             let left = entries.get(..count.saturating_sub(done)).unwrap_or(entries);
-            if !matches!(run.kind, PageKind::Foreign(_)) {
+            if kind.is_own() {
                 let stored = leaves::store_run::<F>(left, nth(done), vacant);
                 here.step(stored);
                 done = done.saturating_add(stored);
             }
             if done < count {
-                self.store_one(lock, nth(done), (run.kind, maker), here)?;
+                self.store_one(lock, nth(done), (kind, maker), here)?;
                 here.step(1);
                 done = done.saturating_add(1);
             }
@@ -122,6 +133,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     }
 
     /// Stores one leaf, of another domain's page or in place of a mapping that gives way.
+    #[cold]
     fn store_one(
         &self,
         lock: &LeafLock<'_>,
@@ -159,6 +171,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
 
     /// Asks for all tables that a foreign page takes, before one of them is linked: an empty one would
     /// be found when frames are short, and go again.
+    #[cold]
     fn ask_for_foreign(&self, at: Bfn, edit: &mut Edit<'_>) -> Result<(), Stop> {
         let missing = self.missing_tables(at).saturating_add(self.missing_handle_tables(at));
         if edit.stash.len(Pool::Open) < usize::from(missing) {
@@ -182,7 +195,31 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         0
     }
 
-    /// The leaf table of `at`, locked, made if it is not there.
+    /// The leaf table of `at`, locked, made if it is not there, with all that `runs` take.
+    #[inline]
+    fn leaf_table(
+        &self,
+        at: Bfn,
+        runs: &[Run],
+        maker: Maker,
+        edit: &mut Edit<'_>,
+    ) -> Result<LeafLock<'t>, Stop> {
+        if matches!(runs.first(), Some(Run { kind: PageKind::Foreign(_), .. })) {
+            self.ask_for_foreign(at, edit)?;
+        }
+        match self.try_leaf_table(at) {
+            Some(lock) => {
+                if lock.soft::<F>().witness().is_none() {
+                    self.beside.kept.drop_one();
+                }
+                Ok(lock)
+            }
+            None => self.leaf_table_for(at, maker, edit),
+        }
+    }
+
+    /// The same where the way to it is not the usual one.
+    #[cold]
     fn leaf_table_for(
         &self,
         at: Bfn,

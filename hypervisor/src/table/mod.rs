@@ -18,6 +18,7 @@
 //! What is done here is mechanism: ranges were checked by `policy`, references are taken and
 //! given back by the caller, and what must be flushed goes into a [`PendingFlush`].
 
+mod fill;
 mod handles;
 mod large;
 mod leaf_lock;
@@ -26,6 +27,7 @@ mod maker;
 mod map;
 mod paint;
 mod prune;
+mod singles;
 mod split;
 mod stash;
 mod survey;
@@ -40,6 +42,7 @@ pub use maker::Maker;
 pub use map::Mapped;
 pub use paint::Paint;
 pub use prune::{Cursor, Prune, Pruned};
+pub use singles::Singles;
 pub use stash::{Edit, Stash};
 pub use survey::{Decides, Stretch};
 pub use take_out::{Selection, TakenOut};

@@ -6,7 +6,7 @@ use super::{Edit, Stop, Table, leaf_lock::LeafLock, leaves, map::index_in_leaf_t
 use crate::{
     addr::{BfnRange, MfnRange},
     flush::PendingFlush,
-    format::{Entry, Format, Leaf, Origin},
+    format::{Entry, Format, Leaf, Origin, pages_at},
     platform::{PageKind, Pool, Run, TableFrames},
     sync::{AtomicU64, Ordering},
 };
@@ -26,6 +26,11 @@ impl Unmapped {
     }
 }
 
+/// True if the leaf is not what a device's firmware needs, which is no mapping here.
+fn is_mapping(leaf: &Leaf) -> bool {
+    leaf.soft.origin() != Origin::Reserved
+}
+
 impl<F: Format, T: TableFrames> Table<'_, F, T> {
     /// Unmaps at most `pages` pages from `at` on.
     ///
@@ -36,12 +41,31 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         if edit.pending.tables_full() {
             return Unmapped::stopped(Stop::PendingFull);
         }
+        let large = pages_at::<F>(1);
+        if pages >= large && at.0.is_multiple_of(large) && !edit.pending.runs_full() {
+            let found = self.large_leaf(at);
+            if let Some((place, raw, leaf)) = found.filter(|(.., leaf)| is_mapping(leaf))
+                && self.replace_large(at, &place, 1, (raw, leaf), self.beside.vacancy.word(1), edit)
+            {
+                self.note_vacancy_changed(at, 1, &mut edit.pending);
+                return Unmapped { pages: large, stop: None };
+            }
+        }
+        match self.try_leaf_table(at) {
+            Some(lock) => self.clear_run(lock, at, pages.min(small), edit),
+            None => self.unmap_slowly(at, pages, small, edit),
+        }
+    }
+
+    /// The same where the way to the leaf table is not the usual one.
+    #[cold]
+    fn unmap_slowly(&self, at: Bfn, pages: u64, small: u64, edit: &mut Edit<'_>) -> Unmapped {
         loop {
             match self.walk(at) {
                 Walk::Locked(lock) => {
                     return self.clear_run(lock, at, pages.min(small), edit);
                 }
-                Walk::Large { leaf, .. } if leaf.soft.origin() == Origin::Reserved => {
+                Walk::Large { leaf, .. } if !is_mapping(&leaf) => {
                     return Unmapped::stopped(Stop::Hole);
                 }
                 Walk::Large { place, level, raw, leaf } => {
@@ -77,25 +101,30 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         limit: u64,
         edit: &mut Edit<'_>,
     ) -> Unmapped {
-        let Edit { pending, keep_tables, .. } = edit;
         let first = index_in_leaf_table::<F>(at);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let vacant = self.beside.vacancy.word(0);
-        let (cleared, stop) = self.clear_entries(lock.entries, at, limit, pending);
+        let (cleared, stop) = self.clear_entries(lock.entries, at, limit, &mut edit.pending);
         let pages = u64::try_from(cleared).unwrap_or(0);
         if let Some(range) = BfnRange::of_pages(at, pages) {
             let last = first.saturating_add(cleared).saturating_sub(1);
             self.publish(lock.frame, first, last);
-            pending.changed_leaves(range);
+            edit.pending.changed_leaves(range);
             if lock.emptied::<F>(first, last, vacant) && !self.beside.kept.keep() {
-                if *keep_tables {
-                    self.beside.kept.keep_anyway();
-                } else {
-                    self.unlink_empty(lock, at, pending);
-                }
+                self.give_up_empty(lock, at, edit);
             }
         }
         Unmapped { pages, stop }
+    }
+
+    /// An empty leaf table is one more than are kept: unlinks it, or has it kept all the same.
+    #[cold]
+    pub(super) fn give_up_empty(&self, lock: LeafLock<'_>, at: Bfn, edit: &mut Edit<'_>) {
+        if edit.keep_tables {
+            self.beside.kept.keep_anyway();
+        } else {
+            self.unlink_empty(lock, at, &mut edit.pending);
+        }
     }
 
     /// Unlinks an empty leaf table. `pending` has room for its frame.

@@ -2,11 +2,11 @@
 
 use pviommu_abi::Bfn;
 
-use super::{Place, Table, Translation, leaf_lock::LeafLock};
+use super::{Beside, Place, Table, TableStyle, Translation, leaf_lock::LeafLock};
 use crate::{
     addr::{BfnRange, Mfn},
     format::{Entry, Format, Leaf, Origin, TableSoft, pages_at},
-    platform::TableFrames,
+    platform::{TableFrames, TableRoot},
     sync::{Ordering, relax},
 };
 
@@ -51,8 +51,45 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         }
     }
 
-    /// Walks to the leaf table of `bfn` and locks it, or to what is there instead.
+    /// The leaf table of `bfn`, locked, if the way to it is the usual one: through tables, to one that nobody has
+    /// locked. `None` says nothing: [`walk`](Self::walk) does.
+    #[inline]
+    pub(crate) fn try_leaf_table(&self, bfn: Bfn) -> Option<LeafLock<'t>> {
+        // The depth of nearly all tables, known to the compiler.
+        match self.root.levels {
+            4 => self.try_leaf_table_below(4, bfn),
+            levels => self.try_leaf_table_of(levels, bfn),
+        }
+    }
+
+    #[cold]
+    fn try_leaf_table_of(&self, levels: u8, bfn: Bfn) -> Option<LeafLock<'t>> {
+        self.try_leaf_table_below(levels, bfn)
+    }
+
     #[inline(always)]
+    fn try_leaf_table_below(&self, levels: u8, bfn: Bfn) -> Option<LeafLock<'t>> {
+        let mut level = levels.checked_sub(1)?;
+        let mut table = self.root.frame;
+        while level > 0 {
+            let place = self.place(table, level, bfn)?;
+            let raw = place.entry.load(Ordering::Acquire);
+            let Entry::Table(next) = F::decode(raw, level) else { return None };
+            // A table that vacant entries share is nobody's to lock.
+            if raw == self.beside.vacancy.word(level) || TableSoft::from_bits(F::soft(raw)).locked()
+            {
+                return None;
+            }
+            if level == 1 {
+                return LeafLock::try_take::<F>(place, raw, next, self.frames.table(next));
+            }
+            table = next;
+            level = level.saturating_sub(1);
+        }
+        None
+    }
+
+    /// Walks to the leaf table of `bfn` and locks it, or to what is there instead.
     pub(crate) fn walk(&self, bfn: Bfn) -> Walk<'t> {
         let mut level = self.top_level();
         let mut table = self.root.frame;
@@ -95,27 +132,75 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
 
     /// What `bfn` is mapped to; nothing if it hits the background. Takes no lock: the answer was true at some instant of the call.
     #[must_use]
+    #[inline]
     pub fn lookup(&self, bfn: Bfn) -> Option<Translation> {
-        // The depth of nearly all tables, known to the compiler: a few loads, and no loop.
-        match self.root.levels {
-            4 => self.lookup_below(4, bfn),
-            levels => self.lookup_below(levels, bfn),
+        // The depth of nearly all tables and a small leaf, known to the compiler: a few loads, and no loop.
+        if self.root.levels == 4
+            && let Some(leaf) = self.small_leaf(4, bfn)
+        {
+            return Some(Translation { leaf, pages: 1 });
+        }
+        // By its parts: a table that something points to has to be put together first.
+        Self::look_everywhere(self.frames, self.root, self.style, self.beside, bfn)
+    }
+
+    /// The small leaf of `bfn`, if there are tables all the way to one.
+    #[inline(always)]
+    fn small_leaf(&self, levels: u8, bfn: Bfn) -> Option<Leaf> {
+        let mut level = levels.checked_sub(1)?;
+        let mut table = self.root.frame;
+        while level > 0 {
+            let raw = self.place(table, level, bfn)?.entry.load(Ordering::Acquire);
+            let Entry::Table(next) = F::decode(raw, level) else { return None };
+            table = next;
+            level = level.saturating_sub(1);
+        }
+        let raw = self.place(table, 0, bfn)?.entry.load(Ordering::Acquire);
+        match F::decode(raw, 0) {
+            Entry::Leaf(leaf) if raw != self.beside.vacancy.word(0) => Some(leaf),
+            _ => None,
         }
     }
 
-    #[inline]
-    fn lookup_below(&self, levels: u8, bfn: Bfn) -> Option<Translation> {
-        let mut level = levels.checked_sub(1)?;
-        let mut table = self.root.frame;
+    #[cold]
+    fn look_everywhere(
+        frames: &'t T,
+        root: TableRoot,
+        style: TableStyle,
+        beside: &'t Beside,
+        bfn: Bfn,
+    ) -> Option<Translation> {
+        let this = Self::new(frames, root, style, beside);
+        let mut level = this.top_level();
+        let mut table = root.frame;
         loop {
-            let raw = self.place(table, level, bfn)?.entry.load(Ordering::Acquire);
+            let raw = this.place(table, level, bfn)?.entry.load(Ordering::Acquire);
             match F::decode(raw, level) {
                 Entry::Empty => return None,
-                Entry::Leaf(_) if raw == self.beside.vacancy.word(level) => return None,
+                Entry::Leaf(_) if raw == beside.vacancy.word(level) => return None,
                 Entry::Leaf(leaf) => {
                     return Some(Translation { leaf, pages: pages_at::<F>(level) });
                 }
                 Entry::Table(next) => table = next,
+            }
+            level = level.checked_sub(1)?;
+        }
+    }
+
+    /// The entry of level 1 for `bfn`, if there are tables all the way to it and it is a leaf that is not vacant.
+    #[inline]
+    pub(crate) fn large_leaf(&self, bfn: Bfn) -> Option<(Place<'t>, u64, Leaf)> {
+        let mut level = self.top_level();
+        let mut table = self.root.frame;
+        loop {
+            let place = self.place(table, level, bfn)?;
+            let raw = place.entry.load(Ordering::Acquire);
+            match F::decode(raw, level) {
+                Entry::Table(next) if level > 1 => table = next,
+                Entry::Leaf(leaf) if level == 1 && raw != self.beside.vacancy.word(1) => {
+                    return Some((place, raw, leaf));
+                }
+                _ => return None,
             }
             level = level.checked_sub(1)?;
         }

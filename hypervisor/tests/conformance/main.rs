@@ -21,6 +21,7 @@ mod device;
 mod odd;
 mod random;
 mod rig;
+mod singles;
 mod splits;
 
 #[cfg(feature = "amdvi")]
@@ -74,6 +75,16 @@ macro_rules! conformance {
             #[test]
             fn pages_at_all_corners_are_found_and_nothing_beside_them() {
                 rigs(corners::pages_at_all_corners_are_found_and_nothing_beside_them);
+            }
+
+            #[test]
+            fn single_pages_are_mapped_where_tables_are_and_go_as_they_came() {
+                rigs(singles::single_pages_are_mapped_where_tables_are_and_go_as_they_came);
+            }
+
+            #[test]
+            fn single_pages_are_left_alone_where_anything_is_unusual() {
+                rigs(singles::single_pages_are_left_alone_where_anything_is_unusual);
             }
 
             #[test]

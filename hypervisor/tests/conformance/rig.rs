@@ -10,7 +10,7 @@ use pviommu_hypervisor::{
     platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
     sync::Ordering,
     table::{
-        Beside, Cursor, Edit, Maker, Paint, Prune, Pruned, SplitPaid, Stash, Stop, Table,
+        Beside, Cursor, Edit, Maker, Paint, Prune, Pruned, Singles, SplitPaid, Stash, Stop, Table,
         TableStyle, split_cost,
     },
 };
@@ -185,6 +185,29 @@ impl<F: Format> Rig<F> {
             Ok(())
         });
         (done, stop.err())
+    }
+
+    /// Maps pages one by one, with the leaf table of the last one locked: which of them.
+    pub(crate) fn map_singles(&self, pages: &[(u64, u64)], access: Access) -> Vec<bool> {
+        let mapped = self.edit(|table, edit| {
+            let mut singles = Singles::new(table, Maker::Guest);
+            let map = |(bfn, mfn): &(u64, u64)| {
+                singles.map(Bfn(*bfn), &Self::run(*mfn, 1, access), &mut edit.pending)
+            };
+            Ok(pages.iter().map(map).collect::<Vec<_>>())
+        });
+        let mapped = mapped.unwrap();
+        self.held.set(self.held.get() + mapped.iter().filter(|done| **done).count() as u64);
+        mapped
+    }
+
+    /// Unmaps pages likewise: which of them.
+    pub(crate) fn unmap_singles(&self, bfns: &[u64]) -> Vec<bool> {
+        let unmapped = self.edit(|table, edit| {
+            let mut singles = Singles::new(table, Maker::Guest);
+            Ok(bfns.iter().map(|bfn| singles.unmap(Bfn(*bfn), edit)).collect())
+        });
+        unmapped.unwrap()
     }
 
     /// Maps a leaf of `level` (1 or above).

@@ -25,7 +25,7 @@ pub(crate) fn rows() -> Vec<String> {
 }
 
 /// Element `n` maps a bus frame near that of the one before, and a guest frame that is not.
-fn map_one(n: u64) -> BatchElement {
+pub(crate) fn map_one(n: u64) -> BatchElement {
     let (bfn, gfn) = (FIRST_BFN + n * 7 % PAGES, n * 421 % PAGES);
     let flags = ElementFlags::READ | ElementFlags::WRITE;
     BatchElement {
@@ -38,7 +38,7 @@ fn map_one(n: u64) -> BatchElement {
     }
 }
 
-fn unmap_one(n: u64) -> BatchElement {
+pub(crate) fn unmap_one(n: u64) -> BatchElement {
     let bfn = Bfn(FIRST_BFN + n * 7 % PAGES);
     BatchElement { op: BatchOp::UNMAP, bfn, nr: 1, ..BatchElement::default() }
 }
@@ -55,7 +55,7 @@ fn list(first: u64, op: BatchOp) -> BatchElement {
 }
 
 /// Runs an element for each page of the working set, so many in a batch.
-fn run(world: &World, size: usize, element: fn(u64) -> BatchElement) {
+pub(crate) fn run(world: &World, size: usize, element: fn(u64) -> BatchElement) {
     let mut room = [BatchElement::default(); 128];
     let mut next = 0;
     while next < PAGES {
@@ -68,7 +68,7 @@ fn run(world: &World, size: usize, element: fn(u64) -> BatchElement) {
     }
 }
 
-fn map_lists(world: &World) {
+pub(crate) fn map_lists(world: &World) {
     for first in (0..PAGES).step_by(LIST) {
         let gfns: [u64; LIST] = core::array::from_fn(|n| (first + n as u64) * 421 % PAGES);
         let at = Buffers::address(0, LIST_AT);
@@ -77,7 +77,7 @@ fn map_lists(world: &World) {
     }
 }
 
-fn unmap_lists(world: &World) {
+pub(crate) fn unmap_lists(world: &World) {
     for first in (0..PAGES).step_by(LIST) {
         world.batch(0, &[list(first, BatchOp::UNMAP)]);
     }

@@ -20,7 +20,7 @@ const SIZES: [u64; 4] = [1, 16, 256, 4096];
 
 /// One guest that makes calls.
 pub(crate) struct Calls {
-    world: World,
+    pub(crate) world: World,
     background: Background,
     pin: &'static str,
 }
@@ -69,13 +69,13 @@ impl Calls {
         assert_eq!(self.world.platform().pages.held(), pages);
     }
 
-    fn map_all(&self, size: u64) {
+    pub(crate) fn map_all(&self, size: u64) {
         for page in (0..PAGES).step_by(size as usize) {
             self.world.map(0, &map(1, page, size));
         }
     }
 
-    fn unmap_all(&self, size: u64) {
+    pub(crate) fn unmap_all(&self, size: u64) {
         for page in (0..PAGES).step_by(size as usize) {
             self.world.unmap(0, &unmap(1, page, size));
         }

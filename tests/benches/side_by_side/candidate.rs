@@ -45,6 +45,20 @@ pub(crate) trait Candidate {
         }
     }
 
+    /// Maps large leaves one by one.
+    fn map_larges(&mut self, leaves: &[(u64, u64)]) {
+        for &(bfn, mfn) in leaves {
+            self.map_large(bfn, mfn);
+        }
+    }
+
+    /// Unmaps large leaves one by one.
+    fn unmap_larges(&mut self, leaves: &[(u64, u64)]) {
+        for &(bfn, _) in leaves {
+            self.unmap_large(bfn);
+        }
+    }
+
     /// Maps pages that follow each other to frames that do not, by one call.
     fn map_list(&mut self, _pages: &[(u64, u64)]) {
         unreachable!("{} has no such call", Self::NAME)
@@ -89,16 +103,14 @@ pub(crate) fn check<C: Candidate>(candidate: &mut C, work: &Work) {
         check_empty(candidate, work);
     }
 
-    for &(bfn, mfn) in &work.large {
-        candidate.map_large(bfn, mfn);
-    }
+    candidate.map_larges(&work.large);
     for &(bfn, mfn) in &work.large {
         for i in [0, 1, LARGE_PAGES - 1] {
             assert_eq!(candidate.lookup(bfn + i), Some(mfn + i), "{}: {bfn:#x} + {i}", C::NAME);
         }
     }
+    candidate.unmap_larges(&work.large);
     for &(bfn, _) in &work.large {
-        candidate.unmap_large(bfn);
         assert_eq!(candidate.lookup(bfn), None, "{}: {bfn:#x}", C::NAME);
     }
 }

@@ -12,7 +12,7 @@ use pviommu_hypervisor::{
     flush::{FlushRoom, PendingFlush, Released},
     format::{AmdV1, Format, LeafAttributes, VtdSecondStage},
     platform::{Access, PageKind, Pool, Run, Runs, TableFrames, TableRoot},
-    table::{Beside, Edit, Maker, SplitPaid, Stash, Stop, Table, TableStyle},
+    table::{Beside, Edit, Maker, Singles, SplitPaid, Stash, Stop, Table, TableStyle},
 };
 use pviommu_testbed::cheap::Arena;
 
@@ -25,6 +25,9 @@ const DOMAIN: DomId = DomId(1);
 
 /// Single pages with one flush: a page of elements of a batch.
 const BATCH: usize = 128;
+
+/// Large leaves whose pages wait for one flush at most: 4096 pages.
+const LARGES: usize = 8;
 
 /// A format, and what its table is called in the figures.
 pub(crate) trait Named: Format {
@@ -97,6 +100,45 @@ impl<F: Named> Inside<'_, F> {
         }
     }
 
+    /// As elements of a batch: what is not usual goes the way of a call of its own.
+    #[inline]
+    fn map_singles(&self, pages: &[(u64, u64)], edit: &mut Edit<'_>) {
+        let mut left = pages;
+        loop {
+            let mut singles = Singles::new(&self.table, Maker::Guest);
+            let stored = left.iter().take_while(|(bfn, mfn)| {
+                singles.map(Bfn(*bfn), &run_of(*mfn, 1), &mut edit.pending)
+            });
+            left = &left[stored.count()..];
+            drop(singles);
+            let [(bfn, mfn), rest @ ..] = left else { return };
+            self.map(*bfn, &[run_of(*mfn, 1)], 1, edit);
+            left = rest;
+        }
+    }
+
+    #[inline]
+    fn map_large(&self, bfn: u64, run: &Run, edit: &mut Edit<'_>) {
+        loop {
+            let (maker, split) = (Maker::Guest, SplitPaid::Yes);
+            match self.table.map_large(Bfn(bfn), 1, run, maker, split, edit) {
+                Ok(()) => return,
+                Err(Stop::NeedTables(frames, pool)) => stock(self.arena, edit, frames, pool),
+                Err(_) => unmappable(bfn),
+            }
+        }
+    }
+
+    #[inline]
+    fn unmap_singles(&self, pages: &[(u64, u64)], edit: &mut Edit<'_>) {
+        let mut singles = Singles::new(&self.table, Maker::Guest);
+        for &(bfn, _) in pages {
+            if !singles.unmap(Bfn(bfn), edit) {
+                unmappable(bfn);
+            }
+        }
+    }
+
     #[inline]
     fn unmap(&self, bfn: u64, pages: u64, edit: &mut Edit<'_>) {
         let unmapped = self.table.unmap(Bfn(bfn), pages, pages, edit);
@@ -156,9 +198,7 @@ impl<F: Named> Candidate for Ours<F> {
     fn map_ones(&mut self, pages: &[(u64, u64)]) {
         for batch in pages.chunks(BATCH) {
             self.call(|inside, edit| {
-                for &(bfn, mfn) in batch {
-                    inside.map(bfn, &[run_of(mfn, 1)], 1, edit);
-                }
+                inside.map_singles(batch, edit);
             });
         }
     }
@@ -166,9 +206,7 @@ impl<F: Named> Candidate for Ours<F> {
     fn unmap_ones(&mut self, pages: &[(u64, u64)]) {
         for batch in pages.chunks(BATCH) {
             self.call(|inside, edit| {
-                for &(bfn, _) in batch {
-                    inside.unmap(bfn, 1, edit);
-                }
+                inside.unmap_singles(batch, edit);
             });
         }
     }
@@ -193,21 +231,32 @@ impl<F: Named> Candidate for Ours<F> {
     }
 
     fn map_large(&mut self, bfn: u64, mfn: u64) {
-        let run = run_of(mfn, LARGE_PAGES);
-        self.call(|inside, edit| {
-            loop {
-                let (maker, split) = (Maker::Guest, SplitPaid::Yes);
-                match inside.table.map_large(Bfn(bfn), 1, &run, maker, split, edit) {
-                    Ok(()) => return,
-                    Err(Stop::NeedTables(frames, pool)) => stock(inside.arena, edit, frames, pool),
-                    Err(_) => unmappable(bfn),
-                }
-            }
-        });
+        self.map_larges(&[(bfn, mfn)]);
     }
 
     fn unmap_large(&mut self, bfn: u64) {
         self.unmap_run(bfn, LARGE_PAGES);
+    }
+
+    fn map_larges(&mut self, leaves: &[(u64, u64)]) {
+        for batch in leaves.chunks(BATCH) {
+            self.call(|inside, edit| {
+                for &(bfn, mfn) in batch {
+                    inside.map_large(bfn, &run_of(mfn, LARGE_PAGES), edit);
+                }
+            });
+        }
+    }
+
+    fn unmap_larges(&mut self, leaves: &[(u64, u64)]) {
+        // What such a batch releases is more than waits for one flush.
+        for batch in leaves.chunks(LARGES) {
+            self.call(|inside, edit| {
+                for &(bfn, _) in batch {
+                    inside.unmap(bfn, LARGE_PAGES, edit);
+                }
+            });
+        }
     }
 
     fn lookup(&self, bfn: u64) -> Option<u64> {

@@ -64,16 +64,8 @@ fn pass<C: Candidate>(candidate: &mut C, work: &Work) -> Vec<f64> {
     let unmap_one = timed(|| candidate.unmap_ones(&work.singles));
     let [map_run, unmap_run] = runs(candidate, work, RUN);
     let [map_table, unmap_table] = runs(candidate, work, TABLE);
-    let map_large = timed(|| {
-        for &(bfn, mfn) in &work.large {
-            candidate.map_large(bfn, mfn);
-        }
-    });
-    let unmap_large = timed(|| {
-        for &(bfn, _) in &work.large {
-            candidate.unmap_large(bfn);
-        }
-    });
+    let map_large = timed(|| candidate.map_larges(&work.large));
+    let unmap_large = timed(|| candidate.unmap_larges(&work.large));
     let (pages, large) = (work.pages as f64, work.large.len() as f64);
     let small =
         [map_one, unmap_one, lookup_seq, lookup_rand, map_run, unmap_run, map_table, unmap_table];

@@ -4,7 +4,13 @@
 //! run mean anything. A figure is a median over rounds, with the least and the most.
 
 mod figure;
+mod page;
+mod plot;
+mod targets;
 mod turns;
 
 pub use figure::{Figure, find, json, table};
+pub use page::{PLOTS, page};
+pub use plot::plot;
+pub use targets::{Bound, Target, targets};
 pub use turns::{Case, Effort, take_turns, timed};
