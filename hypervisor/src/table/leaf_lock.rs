@@ -93,7 +93,8 @@ impl<'t> LeafLock<'t> {
 
 /// What to record about a leaf table with these entries; looked for from granule `start` on.
 pub(crate) fn occupancy(entries: &[AtomicU64], start: usize, vacant: u64) -> TableSoft {
-    occupancy_beside(entries, start, vacant, 1..=0)
+    // The range is empty: of none is it known.
+    occupancy_beside(entries, start, vacant, RangeInclusive::new(1, 0))
 }
 
 /// The same, where all entries of `vacated` are known to be vacant.
