@@ -71,7 +71,7 @@ impl<'m> BfnAllocator<'m> {
         let claimed = storage.claim.take().ok_or(BfnError::StorageTaken)?;
         let depot: &Mutex<Depot<[Entry]>> = &storage.depot;
         for magazines in &storage.magazines {
-            magazines.lock().drain().for_each(drop);
+            magazines.lock().drain(drop);
         }
         if !depot.lock().reset(first.0, last.0) {
             return Err(BfnError::TooManyRanges { capacity: RANGES });
@@ -184,10 +184,10 @@ impl<'m> BfnAllocator<'m> {
         let kept = Kept { first: range.first, id: range.id };
         if let Some(size) = range.size
             && let Some(magazines) = self.magazines_of(cpu)
-            && let Some(magazine) = magazines.lock().of(Half::of(range.first), size)
+            && let Some(mut magazine) = magazines.lock().of(Half::of(range.first), size)
         {
             if !magazine.push(kept) {
-                self.flush(magazine, kept);
+                self.flush(&mut magazine, kept);
             }
         } else {
             self.depot.lock().give(range.id);
@@ -229,9 +229,9 @@ impl<'m> BfnAllocator<'m> {
     fn take_at_hand(&self, cpu: usize, pages: u64, half: Half, limit: u64) -> Option<BfnRange> {
         let (wanted, size) = (NonZeroU64::new(pages)?, Size::of(pages)?);
         let mut magazines = self.magazines_of(cpu)?.lock();
-        let magazine = magazines.of(half, size)?;
+        let mut magazine = magazines.of(half, size)?;
         let kept = match magazine.pop(size, limit) {
-            None => self.refill(magazine, half, size, limit)?,
+            None => self.refill(&mut magazine, half, size, limit)?,
             Some(kept) => kept,
         };
         let Kept { first, id } = kept;
@@ -240,7 +240,13 @@ impl<'m> BfnAllocator<'m> {
 
     /// Takes some ranges from the depot: one for the caller, the others for an empty magazine.
     #[cold]
-    fn refill(&self, magazine: &mut Magazine, half: Half, size: Size, limit: u64) -> Option<Kept> {
+    fn refill(
+        &self,
+        magazine: &mut Magazine<'_>,
+        half: Half,
+        size: Size,
+        limit: u64,
+    ) -> Option<Kept> {
         let lowest = match half {
             Half::Low => 0,
             Half::High => LOWEST_HIGH,
@@ -273,10 +279,11 @@ impl<'m> BfnAllocator<'m> {
 
     /// Makes room in a full magazine, and puts a range into it.
     #[cold]
-    fn flush(&self, magazine: &mut Magazine, kept: Kept) {
+    fn flush(&self, magazine: &mut Magazine<'_>, kept: Kept) {
         {
             let mut depot = self.depot.lock();
-            for Kept { id, .. } in magazine.oldest() {
+            for _ in 0..TRANSFER {
+                let Some(Kept { id, .. }) = magazine.pop_oldest() else { break };
                 depot.give(id);
             }
         }
@@ -288,9 +295,7 @@ impl<'m> BfnAllocator<'m> {
         for magazines in self.magazines {
             let mut magazines = magazines.lock();
             let mut depot = self.depot.lock();
-            for Kept { id, .. } in magazines.drain() {
-                depot.give(id);
-            }
+            magazines.drain(|Kept { id, .. }| depot.give(id));
         }
     }
 }

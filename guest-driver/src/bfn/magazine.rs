@@ -7,13 +7,16 @@
 
 use super::depot::{Id, LOW_LAST};
 
-/// How many ranges a magazine holds.
-const DEPTH: usize = 64;
-/// How many are moved between a magazine and the depot at a time.
-pub(super) const TRANSFER: usize = 8;
-
 /// Sizes with magazines: 1, 2, 4 pages, and so on.
 const SIZES: usize = 7;
+
+/// How many ranges the magazine of each size holds: powers of two. Most ranges are a page.
+const DEPTHS: [usize; SIZES] = [256, 64, 32, 32, 32, 16, 16];
+/// How many that is, of all sizes.
+const ROOM: usize = starts()[SIZES];
+
+/// How many are moved between a magazine and the depot at a time.
+pub(super) const TRANSFER: usize = 4;
 
 /// A size that magazines have: a power of two of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,10 @@ impl Size {
     pub(super) const fn of(pages: u64) -> Option<Self> {
         let lg2 = u64::BITS.wrapping_sub(pages.wrapping_sub(1).leading_zeros());
         if lg2 < SIZES as u32 { Some(Self(lg2 as u8)) } else { None }
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        (0..SIZES as u8).map(Self)
     }
 
     #[inline]
@@ -60,56 +67,116 @@ impl Kept {
     const NONE: Self = Self { first: 0, id: Id::NONE };
 }
 
-/// The first `len` entries are filled, the one used last behind the others.
+/// The ring of one size: `len` entries from `oldest` on are filled, the one used last behind the
+/// others.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Magazine {
+struct Ring {
+    oldest: usize,
     len: usize,
-    kept: [Kept; DEPTH],
 }
 
-impl Magazine {
-    const EMPTY: Self = Self { len: 0, kept: [Kept::NONE; DEPTH] };
+/// The magazine of one size, in one half.
+#[derive(Debug)]
+pub(super) struct Magazine<'a> {
+    ring: &'a mut Ring,
+    kept: &'a mut [Kept],
+}
 
+impl Magazine<'_> {
     /// Takes out the range put in last, if it ends at `limit` or below.
     #[inline]
     pub(super) fn pop(&mut self, size: Size, limit: u64) -> Option<Kept> {
-        let below = self.len.checked_sub(1)?;
-        let kept = *self.kept.get(below)?;
+        let below = self.ring.len.checked_sub(1)?;
+        let kept = *self.entry(below)?;
         if kept.first.saturating_add(size.pages().wrapping_sub(1)) > limit {
             return None;
         }
-        self.len = below;
+        self.ring.len = below;
         Some(kept)
     }
 
     /// False if it is full.
     #[inline]
     pub(super) fn push(&mut self, kept: Kept) -> bool {
-        let Some(entry) = self.kept.get_mut(self.len) else { return false };
+        if self.ring.len >= self.kept.len() {
+            return false;
+        }
+        let Some(entry) = self.entry(self.ring.len) else { return false };
         *entry = kept;
-        self.len = self.len.wrapping_add(1);
+        self.ring.len = self.ring.len.wrapping_add(1);
         true
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.ring.len == 0
     }
 
-    /// Takes out those that were not used for longest, some of a full magazine.
-    pub(super) fn oldest(&mut self) -> [Kept; TRANSFER] {
-        let mut oldest = [Kept::NONE; TRANSFER];
-        for (to, from) in oldest.iter_mut().zip(self.kept.iter().take(self.len)) {
-            *to = *from;
+    /// Takes out the range that was not used for longest.
+    pub(super) fn pop_oldest(&mut self) -> Option<Kept> {
+        let below = self.ring.len.checked_sub(1)?;
+        let kept = *self.entry(0)?;
+        (self.ring.oldest, self.ring.len) = (self.ring.oldest.wrapping_add(1), below);
+        Some(kept)
+    }
+
+    /// The place of the range of this number, from the oldest on.
+    #[inline]
+    fn entry(&mut self, number: usize) -> Option<&mut Kept> {
+        // Depths are powers of two.
+        let mask = self.kept.len().wrapping_sub(1);
+        self.kept.get_mut(self.ring.oldest.wrapping_add(number) & mask)
+    }
+}
+
+/// Where the entries of each size begin, and all of them end.
+const fn starts() -> [usize; SIZES + 1] {
+    let mut starts = [0; SIZES + 1];
+    let mut size = 0;
+    #[expect(clippy::indexing_slicing, reason = "it is done by the compiler")]
+    while size < SIZES {
+        assert!(DEPTHS[size].is_power_of_two() && DEPTHS[size] >= TRANSFER, "as rings need it");
+        starts[size + 1] = starts[size] + DEPTHS[size];
+        size += 1;
+    }
+    starts
+}
+
+/// The magazines of a half.
+#[derive(Debug)]
+struct OfHalf {
+    rings: [Ring; SIZES],
+    /// Those of all sizes, one behind the other.
+    kept: [Kept; ROOM],
+}
+
+impl OfHalf {
+    const EMPTY: Self =
+        Self { rings: [Ring { oldest: 0, len: 0 }; SIZES], kept: [Kept::NONE; ROOM] };
+
+    #[inline]
+    fn of(&mut self, size: Size) -> Option<Magazine<'_>> {
+        const STARTS: [usize; SIZES + 1] = starts();
+        let index = usize::from(size.0);
+        let ring = self.rings.get_mut(index)?;
+        let start = *STARTS.get(index)?;
+        let kept = self.kept.get_mut(start..)?.get_mut(..*DEPTHS.get(index)?)?;
+        Some(Magazine { ring, kept })
+    }
+
+    fn drain(&mut self, each: &mut impl FnMut(Kept)) {
+        for size in Size::all() {
+            if let Some(mut magazine) = self.of(size) {
+                while let Some(kept) = magazine.pop_oldest() {
+                    each(kept);
+                }
+            }
         }
-        self.kept.copy_within(TRANSFER.., 0);
-        self.len = self.len.saturating_sub(TRANSFER);
-        oldest
     }
 
-    /// Takes out all.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Kept> {
-        let len = core::mem::take(&mut self.len);
-        self.kept.iter().copied().take(len)
+    fn pages(&self) -> u64 {
+        self.rings.iter().zip(Size::all()).fold(0_u64, |sum, (ring, size)| {
+            sum.saturating_add((ring.len as u64).saturating_mul(size.pages()))
+        })
     }
 }
 
@@ -117,35 +184,29 @@ impl Magazine {
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Magazines {
-    low: [Magazine; SIZES],
-    high: [Magazine; SIZES],
+    low: OfHalf,
+    high: OfHalf,
 }
 
 impl Magazines {
-    pub(super) const EMPTY: Self =
-        Self { low: [Magazine::EMPTY; SIZES], high: [Magazine::EMPTY; SIZES] };
+    pub(super) const EMPTY: Self = Self { low: OfHalf::EMPTY, high: OfHalf::EMPTY };
 
     #[inline]
-    pub(super) fn of(&mut self, half: Half, size: Size) -> Option<&mut Magazine> {
-        let half = match half {
-            Half::Low => &mut self.low,
-            Half::High => &mut self.high,
-        };
-        half.get_mut(usize::from(size.0))
+    pub(super) fn of(&mut self, half: Half, size: Size) -> Option<Magazine<'_>> {
+        match half {
+            Half::Low => self.low.of(size),
+            Half::High => self.high.of(size),
+        }
     }
 
     /// Takes out everything.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Kept> {
-        self.low.iter_mut().chain(&mut self.high).flat_map(Magazine::drain)
+    pub(super) fn drain(&mut self, mut each: impl FnMut(Kept)) {
+        self.low.drain(&mut each);
+        self.high.drain(&mut each);
     }
 
     /// How many pages all ranges have.
     pub(super) fn pages(&self) -> u64 {
-        let of_half = |half: &[Magazine; SIZES]| {
-            half.iter().zip(0..).fold(0_u64, |sum, (magazine, lg2)| {
-                sum.saturating_add((magazine.len as u64).saturating_mul(Size(lg2).pages()))
-            })
-        };
-        of_half(&self.low).saturating_add(of_half(&self.high))
+        self.low.pages().saturating_add(self.high.pages())
     }
 }

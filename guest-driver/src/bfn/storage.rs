@@ -15,7 +15,7 @@ use super::magazine::Magazines;
 ///
 /// `RANGES` entries of 40 bytes: one for each range that is handed out or kept by a CPU, one for
 /// each free range between these, and some for the ends of zones. Twice as many as will be handed
-/// out at a time, and 128 for each CPU, is a good measure;
+/// out at a time, and 256 for each CPU, is a good measure;
 /// [`TooManyRanges`](super::BfnError::TooManyRanges) says that it was not enough. A CPU takes about
 /// 14 KiB. More CPUs than `CPUS` share them, and none are possible: then each range comes from the
 /// depot.

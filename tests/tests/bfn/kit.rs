@@ -9,8 +9,8 @@ use pviommu_guest::{BfnAllocator, BfnRange, BfnStorage};
 const LAST: u64 = 0xf_ffff;
 const RANGES: usize = 4096;
 pub(crate) const CPUS: usize = 4;
-/// What a CPU may have at hand: 64 ranges of each of seven sizes.
-pub(crate) const AT_HAND: u64 = 64 * 127;
+/// Pages that a CPU may have at hand, in ranges of seven sizes.
+pub(crate) const AT_HAND: u64 = 256 + 128 + 128 + 256 + 512 + 512 + 1024;
 
 /// What was seen at worst.
 #[derive(Clone, Copy, Default, Debug)]

@@ -29,11 +29,11 @@ fn play(sequence: &Sequence, spaces: &mut [Watched]) {
 fn check(space: &Watched, name: &str) -> Worst {
     let worst = space.worst;
     println!("{name}: {worst:?}");
-    // Below what is in use lies what was not needed yet: of a million frames, 993 000 and more.
+    // Below what is in use lies what was not needed yet: of a million frames, all but 4 000.
     assert!(worst.span <= worst.pages + AT_HAND, "{name}: {worst:?}");
-    assert!(worst.span < 7_000, "{name}: {worst:?}");
+    assert!(worst.span < 4_000, "{name}: {worst:?}");
     // What is free in between is in few pieces.
-    assert!(worst.gaps <= 160 && worst.gaps <= worst.ranges, "{name}: {worst:?}");
+    assert!(worst.gaps <= 256 && worst.gaps <= worst.ranges, "{name}: {worst:?}");
     worst
 }
 
@@ -53,7 +53,10 @@ fn what_is_free_does_not_fall_to_pieces_in_twenty_times_any_trace() {
         let (ten, twenty) = (times(10), times(10));
         for (ten, twenty) in ten.iter().zip(&twenty) {
             // It does not grow with time.
-            assert!(twenty.span <= ten.span + ten.span / 16, "{name}: {ten:?}, then {twenty:?}");
+            assert!(
+                twenty.span <= ten.span + ten.span / 16 + 256,
+                "{name}: {ten:?}, then {twenty:?}"
+            );
         }
         assert!(spaces.iter().all(|space| space.largest() == 3 << 18));
     }

@@ -30,7 +30,7 @@ use crate::trace::{DmaDirection, DomainId};
 pub(super) type Of<'k> = &'k Watched<'k>;
 
 /// Room of a space: as many ranges of bus frames as the largest cache of mappings takes.
-pub(super) type Storage = DmaStorage<8192, 4>;
+pub(super) type Storage = DmaStorage<16384, 4>;
 
 /// A replay on its way.
 pub(super) struct Session<'m, 's, 'd, 'k> {
