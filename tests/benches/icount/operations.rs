@@ -38,7 +38,7 @@ pub(crate) const ALL: [Operation; 13] = [
     operation("call-unmap-256", || {
         on_calls(|calls| calls.unmap_all(256), |calls| calls.map_all(256))
     }),
-    operation("batch-map-128", || on_calls(|calls| map_batches(calls), |_| ())),
+    operation("batch-map-128", || on_calls(map_batches, |_| ())),
     operation("batch-unmap-128", || on_calls(unmap_batches, map_batches)),
     operation("batch-map-list-256", || on_calls(map_lists, |_| ())),
     operation("batch-unmap-list-256", || on_calls(unmap_lists, map_lists)),
