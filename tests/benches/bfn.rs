@@ -6,8 +6,11 @@
 //!
 //! All work on the 32-bit address space, warm. Ours is shared by CPUs and takes a lock for each step, as
 //! `first-fit-locked` does; all others are for one owner and take none. `harness` does nothing: it is part of each
-//! figure. A lock that nobody else wants is half of what ours takes, and as much as first fit over a few free ranges:
-//! only a whole build says how much that is, as optimised less, maps take several times as long.
+//! figure.
+//!
+//! First fit is as quick as what is free is in few pieces: over one free range it costs less than a lock, with 64
+//! given back at a time, as deferred unmaps are, several times as much. Only a whole build tells: optimised less, maps
+//! take several times as long.
 
 #![expect(
     clippy::expect_used,

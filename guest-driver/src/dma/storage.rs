@@ -12,7 +12,7 @@ const LIST: usize = 508;
 
 /// Room for one [`DmaSpace`](super::DmaSpace): for `RANGES` ranges of bus frames that are in use,
 /// reserved or free between others, and calls of `CPUS` CPUs at a time. It may be a static. Takes
-/// about 40 bytes for a range, and 9 KiB for a CPU.
+/// about 40 bytes for a range, and 23 KiB for a CPU.
 #[derive(Debug)]
 pub struct DmaStorage<const RANGES: usize, const CPUS: usize> {
     pub(super) bfns: BfnStorage<RANGES, CPUS>,
