@@ -5,13 +5,14 @@
 //! unmapped, and, before the call, what it is going to map. A bus frame that is mapped again before
 //! it was flushed is a mismatch, whatever the service makes of it.
 
+mod tries;
+
 use pviommu_abi::{ContextId, DomId, PciDevice};
 use pviommu_hypervisor::Background;
 
 use super::wire::{Call, Part};
 use crate::machine::Bed;
 use crate::replay::checks::Probe;
-use crate::replay::plan;
 use crate::replay::sample::Chance;
 use crate::replay::shadow::Extent;
 use crate::replay::spaces::{Space, Spaces};
@@ -132,19 +133,6 @@ impl<'b> Witness<'b> {
         }
     }
 
-    /// A page that is about to be mapped is not yet: units may cache that.
-    fn try_vacant(&mut self, context: u64, devices: &[PciDevice], extent: &Extent) {
-        let page = plan::page(extent.bfn + self.chance.below(extent.pages));
-        let Some(space) = self.spaces.get(context) else { return };
-        if space.vacant(page).pages() == 0 {
-            return;
-        }
-        let Some(part) = extent.part(page) else { return };
-        for device in devices {
-            self.probe(*device).gone(&part, &mut self.chance, &mut self.sum);
-        }
-    }
-
     /// A call was made: so many pages of its parts are done.
     pub(super) fn after(&mut self, call: Call, done: &[u64], allocated: Option<u64>, status: i64) {
         match call {
@@ -259,48 +247,6 @@ impl<'b> Witness<'b> {
                 let Some(space) = left.and_then(|left| self.spaces.get(left)) else { return };
                 let reached = self.chance.some(space.shadow.iter().copied(), ON_MOVING);
                 self.try_blocked(device, &reached);
-            }
-        }
-    }
-
-    fn try_blocked(&mut self, device: PciDevice, extents: &[Extent]) {
-        for extent in extents {
-            self.probe(device).one_blocked(extent, &mut self.chance, &mut self.sum);
-        }
-    }
-
-    /// The functions whose turn it is in a context: one on each unit.
-    fn devices(&mut self, context: u64) -> Vec<PciDevice> {
-        let Some(space) = self.spaces.get(context) else { return Vec::new() };
-        let (mut units, mut devices) = (Vec::new(), Vec::new());
-        for device in space.next_members() {
-            let unit = self.bed.board().device(device).map(|device| device.unit);
-            if !units.contains(&unit) {
-                units.push(unit);
-                devices.push(device);
-            }
-        }
-        devices
-    }
-
-    /// Tries all that a call was about, as it is now that all of it is done.
-    fn try_touched(&mut self, context: u64, touched: &[Touched]) {
-        let devices = self.devices(context);
-        for Touched { extent, is_mapped } in touched {
-            let Some(space) = self.spaces.get(context) else { return };
-            let bus = extent.bus();
-            let (live, stale, vacant) = if *is_mapped {
-                (space.shadow.within(bus), Vec::new(), Spans::default())
-            } else {
-                (Vec::new(), space.stale.within(bus), space.vacant(bus))
-            };
-            for device in &devices {
-                let probe = self.probe(*device);
-                let (chance, sum) = (&mut self.chance, &mut self.sum);
-                live.iter().for_each(|part| probe.live(part, chance, sum));
-                stale.iter().for_each(|part| probe.stale(part, chance, sum));
-                let gone = vacant.iter().filter_map(|span| extent.part(span));
-                gone.for_each(|part| probe.gone(&part, chance, sum));
             }
         }
     }
