@@ -128,10 +128,8 @@ impl<P: Platform> Batch<'_, '_, P> {
                     part.finished = index.saturating_add(done);
                     part.stop = failed.map(End::Failed);
                     if let (None, Some(end)) = (part.stop, next) {
-                        let element = elements.get_mut(part.finished);
-                        if let Some(element) = element {
-                            self.end_element(element, (0, end), &mut part);
-                        }
+                        let Some(element) = elements.get_mut(part.finished) else { break };
+                        self.end_element(element, (0, end), &mut part);
                     }
                     let work = u64::try_from(done).unwrap_or(0).saturating_mul(2);
                     if part.stop.is_none() && (editor.worked(work) || editor.is_yielding()) {

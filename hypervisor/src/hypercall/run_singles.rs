@@ -48,10 +48,13 @@ impl<P: Platform> Batch<'_, '_, P> {
         let area = self.session.area(self.request.context, Some(&self.facts));
         let (epoch, around) = area.editable_around(first.bfn).ok()?;
         let most = elements.len().min(editor.singles_before_look());
-        let unlike = |other: &BatchElement| {
-            !element::is_single_like(first, other) || !around.contains(other.bfn)
+        let is_alike = |other: &BatchElement| {
+            element::is_single_like(first, other) && around.contains(other.bfn)
         };
-        let alike = elements.iter().take(most).position(unlike).unwrap_or(most);
+        let mut alike = 0usize;
+        while alike < most && elements.get(alike).is_some_and(is_alike) {
+            alike = alike.saturating_add(1);
+        }
         let elements = elements.get_mut(..alike)?;
         let of = match operation {
             // Each map over what waits may have to be flushed before the next is begun.

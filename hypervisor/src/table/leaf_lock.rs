@@ -78,7 +78,7 @@ impl<'t> LeafLock<'t> {
             return false;
         }
         let record =
-            occupancy_beside(self.entries, witness / WITNESS_ENTRIES, vacant, first..=last);
+            occupancy_beside(self.entries, witness / WITNESS_ENTRIES, vacant, Some(first..=last));
         self.release = F::with_soft(self.release, record.bits());
         record == TableSoft::EMPTY
     }
@@ -93,8 +93,7 @@ impl<'t> LeafLock<'t> {
 
 /// What to record about a leaf table with these entries; looked for from granule `start` on.
 pub(crate) fn occupancy(entries: &[AtomicU64], start: usize, vacant: u64) -> TableSoft {
-    // The range is empty: of none is it known.
-    occupancy_beside(entries, start, vacant, RangeInclusive::new(1, 0))
+    occupancy_beside(entries, start, vacant, None)
 }
 
 /// The same, where all entries of `vacated` are known to be vacant.
@@ -102,13 +101,14 @@ fn occupancy_beside(
     entries: &[AtomicU64],
     start: usize,
     vacant: u64,
-    vacated: RangeInclusive<usize>,
+    vacated: Option<RangeInclusive<usize>>,
 ) -> TableSoft {
     let granules = entries.len().div_ceil(WITNESS_ENTRIES);
     let occupied = (start..granules).chain(0..start).find(|granule| {
         let from = granule.saturating_mul(WITNESS_ENTRIES);
         let to = from.saturating_add(WITNESS_ENTRIES).min(entries.len());
-        if vacated.contains(&from) && vacated.contains(&to.saturating_sub(1)) {
+        let known = |index| vacated.as_ref().is_some_and(|range| range.contains(&index));
+        if known(from) && known(to.saturating_sub(1)) {
             return false;
         }
         let granule = entries.get(from..to).unwrap_or_default();

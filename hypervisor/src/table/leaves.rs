@@ -50,8 +50,10 @@ fn store_all_or_none<F: Format, const N: usize>(
     vacant: u64,
 ) -> bool {
     // No `any`, which branches at each, and no comparison at each, which takes twice as long.
-    let differences =
-        entries.iter().fold(0, |all, entry| all | (entry.load(Ordering::Relaxed) ^ vacant));
+    let mut differences = 0;
+    for entry in entries {
+        differences |= entry.load(Ordering::Relaxed) ^ vacant;
+    }
     let occupied = differences != 0;
     if !occupied {
         for (n, entry) in entries.iter().enumerate() {
@@ -67,10 +69,11 @@ fn clear_all_or_none<F: Format, const N: usize>(
     raw: u64,
     vacant: u64,
 ) -> bool {
-    let differences = entries
-        .iter()
-        .enumerate()
-        .fold(0, |all, (n, entry)| all | (entry.load(Ordering::Relaxed) ^ nth_leaf::<F>(raw, n)));
+    let (mut differences, mut expected) = (0, raw);
+    for entry in entries {
+        differences |= entry.load(Ordering::Relaxed) ^ expected;
+        expected = leaf_after::<F>(expected, 1);
+    }
     let alike = differences == 0;
     if alike {
         for entry in entries {
