@@ -116,6 +116,8 @@
 
 mod access;
 mod buffer;
+#[cfg(feature = "alloc")]
+mod cache;
 mod deferred;
 mod device;
 mod error;

@@ -1,18 +1,14 @@
 //! Mappings that are kept after their unmap, for buffers that come again.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::num::NonZeroUsize;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 use core::{fmt, mem};
 
-use hashbrown::HashMap;
-use lru::LruCache;
 use pviommu_abi::Bfn;
-use spin::Mutex;
 
-use super::access::Access;
-use super::buffer::{Buffer, Run, runs};
+use super::buffer::Buffer;
+use super::cache::{Cache, Key};
 use super::device::Device;
 use super::error::{DmaError, StillMapped};
 use super::kernel::Kernel;
@@ -31,28 +27,6 @@ use crate::bfn::BfnRange;
 /// for devices that are trusted as much as the kernel, or for buffers that are used for nothing else.
 #[derive(Debug)]
 pub struct Reusing(Arc<Cache>);
-
-/// The mappings of a device: those in use, and those kept.
-struct Cache {
-    kept: Mutex<Lists>,
-    hits: AtomicU64,
-}
-
-/// The pages and permissions of a mapping.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Key {
-    runs: Vec<Run>,
-    access: Access,
-}
-
-struct Lists {
-    /// Those that buffers have, with how many do.
-    active: HashMap<Arc<Key>, (BfnRange, usize)>,
-    /// Those that nobody has, the ones used last first.
-    idle: LruCache<Arc<Key>, BfnRange>,
-    /// The device has gone, and nothing is kept any longer.
-    closed: bool,
-}
 
 /// What a mapping of a [`Reusing`] device has.
 pub struct Share {
@@ -76,9 +50,7 @@ impl<'s, K: Kernel> Device<'s, K, Strict> {
     /// told at [`Reusing`].
     #[must_use]
     pub fn reusing(self, kept: NonZeroUsize) -> Device<'s, K, Reusing> {
-        let lists = Lists { active: HashMap::new(), idle: LruCache::new(kept), closed: false };
-        let cache = Cache { kept: Mutex::new(lists), hits: AtomicU64::new(0) };
-        self.with_mode(Reusing(Arc::new(cache)))
+        self.with_mode(Reusing(Arc::new(Cache::new(kept))))
     }
 }
 
@@ -94,49 +66,6 @@ impl<K: Kernel> Device<'_, K, Reusing> {
     }
 }
 
-impl Lists {
-    /// A mapping of these pages, if there is one, for one buffer more.
-    fn find(&mut self, key: &Arc<Key>) -> Option<(Bfn, u32)> {
-        if let Some((range, users)) = self.active.get_mut(key) {
-            *users = users.checked_add(1)?;
-            return Some((range.first(), Hold::pages(range)));
-        }
-        let (key, range) = self.idle.pop_entry(key)?;
-        let place = (range.first(), Hold::pages(&range));
-        self.active.insert(key, (range, 1));
-        Some(place)
-    }
-
-    /// A new mapping, for one buffer; gives it back if there is one by now.
-    fn add(&mut self, key: &Arc<Key>, range: BfnRange) -> Result<(), BfnRange> {
-        if self.active.contains_key(key) || self.idle.contains(key) {
-            return Err(range);
-        }
-        self.active.insert(Arc::clone(key), (range, 1));
-        Ok(())
-    }
-
-    /// One buffer less has it; if it was the last, it is kept. The range that goes for it, if there
-    /// are too many.
-    fn keep(&mut self, key: &Arc<Key>) -> Option<BfnRange> {
-        let range = self.leave(key)?;
-        if self.closed {
-            return Some(range);
-        }
-        Some(self.idle.push(Arc::clone(key), range)?.1)
-    }
-
-    /// One buffer less has it. The range, if it was the last.
-    fn leave(&mut self, key: &Arc<Key>) -> Option<BfnRange> {
-        let (_, users) = self.active.get_mut(key)?;
-        *users = users.saturating_sub(1);
-        if *users > 0 {
-            return None;
-        }
-        Some(self.active.remove(key)?.0)
-    }
-}
-
 impl Sealed for Reusing {
     type Hold = Share;
 
@@ -146,7 +75,7 @@ impl Sealed for Reusing {
         buffer: &B,
         request: Request,
     ) -> Result<Share, Failed> {
-        let key = Arc::new(Key { runs: runs(buffer).collect(), access: request.access });
+        let key = Arc::new(Key::new(buffer, request.access));
         if let Some((first, pages)) = self.0.kept.lock().find(&key) {
             self.0.hits.fetch_add(1, Relaxed);
             return Ok(Share { first, pages, of: Arc::clone(&self.0), what: What::Kept(key) });
@@ -299,13 +228,6 @@ impl<K: Kernel, B> Drop for Kept<'_, K, B> {
 impl<K: Kernel, B> fmt::Debug for Kept<'_, K, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Cache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hits = self.hits.load(Relaxed);
-        f.debug_struct("Cache").field("hits", &hits).finish_non_exhaustive()
     }
 }
 
