@@ -11,7 +11,7 @@
 //! The trace's domains are contexts of one guest. `M` maps, `U` unmaps, `D` reattaches a device,
 //! `X` frees the context; `IDENTITY`, `BLOCKED` and `R` put a device into the default context,
 //! which blocks it. The lines of the DMA API tell of the same maps once more; they are replayed
-//! instead of those at the other level, which is in [`dma`].
+//! instead of those at the other level, which is in `dma`.
 //!
 //! Maps and unmaps are calls of RFC v7, one each, or elements of batches. A batch of a domain ends
 //! at `P`, with an unmap that is flushed at once, when it is full, and before anything else

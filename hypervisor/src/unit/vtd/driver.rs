@@ -10,6 +10,7 @@ use crate::{
     sync::{AtomicU64, Mutex, Ordering, full_fence},
     unit::{
         Command,
+        owed::Owed,
         queue::Queue,
         vtd::{
             blocks,
@@ -48,8 +49,8 @@ pub struct Vtd<'m, R, H> {
     pub(super) on: AtomicU64,
     /// Not zero once it did not do in time what it was asked.
     failed: AtomicU64,
-    /// Not zero if a device was stopped and perhaps nothing has forgotten its entry.
-    pub(super) owed: AtomicU64,
+    /// Entries of devices that were stopped, to be forgotten.
+    pub(super) owed: Owed,
     pub(super) interrupts: Mutex<Option<IrqTable>>,
     pub(super) message: Message,
 }
@@ -94,7 +95,7 @@ impl<'m, R: RegisterBlock, H: Host> Vtd<'m, R, H> {
             records,
             on: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            owed: AtomicU64::new(0),
+            owed: Owed::new(),
             interrupts: Mutex::new(None),
             message: Message::new(),
         })
@@ -159,10 +160,9 @@ impl<'m, R: RegisterBlock, H: Host> Vtd<'m, R, H> {
         full_fence();
         // A few times, because it may be an interrupt in the middle of this; then it is the next call's.
         for _ in 0..4 {
-            if self.owed.swap(0, Ordering::AcqRel) == 0 {
-                break;
-            }
+            let Some(asked) = self.owed.open() else { break };
             self.forget_all()?;
+            self.owed.settle(asked);
         }
         Ok(())
     }

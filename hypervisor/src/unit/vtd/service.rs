@@ -7,7 +7,7 @@ use crate::{
         AttachError, Host, Invalidation, RegisterBlock, SourceId, TableRoot, Tag, UnitError,
         UnitFacts, UnitFeatures,
     },
-    sync::{Ordering, full_fence},
+    sync::full_fence,
     unit::{
         Driver, Event,
         vtd::{Vtd, descriptor, driver::requester, entry, registers::Global, tables::Missing},
@@ -66,7 +66,7 @@ unsafe impl<R: RegisterBlock, H: Host> Driver for Vtd<'_, R, H> {
             return;
         }
         // First, and against `submit`, which looks for it when it has given the lock back.
-        self.owed.store(1, Ordering::Release);
+        self.owed.owe();
         full_fence();
         let commands =
             [descriptor::context(entry::tag(old), requester(source)), self.drains().all()];

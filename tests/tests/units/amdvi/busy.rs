@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pviommu_hypervisor::{
     addr::Mfn,
-    platform::Invalidation,
+    platform::{Invalidation, Tag},
     unit::{
         Driver,
         amdvi::{Interrupts, IrqTable},
@@ -60,5 +60,36 @@ fn cpus_that_change_one_device_lose_nothing_of_each_other() {
     let [low, high, interrupts, _] = unit.stored(3).unwrap();
     assert_eq!((low, high), (0x6000_0000_0007_7803, 7));
     assert_eq!(interrupts, 2 << 60 | 0x99 << 12 | 3 << 1 | 1);
+    assert_eq!(unit.mistakes(), []);
+}
+
+/// INV-48: a device that is stopped is stopped when the next call returns, however many CPUs have the unit do
+/// other things.
+#[test]
+fn a_stop_among_all_else_is_in_force_with_the_next_call() {
+    let unit = unit();
+    let settings = pviommu_hypervisor::unit::amdvi::Settings { timeout_us: 1 << 40, ..settings() };
+    let driver = with(&unit, &settings);
+    driver.attach(source(3), root(0x123), TAG).unwrap();
+    let all = Invalidation::Everything;
+    std::thread::scope(|scope| {
+        for tag in 20..23 {
+            let driver = &driver;
+            scope.spawn(move || {
+                for _ in 0..500 {
+                    driver.invalidate(Tag(tag), all).unwrap();
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..300 {
+                assert_eq!(unit.request(3, 1), through(0x123));
+                driver.stop(source(3));
+                driver.invalidate(Tag(19), all).unwrap();
+                assert_ne!(unit.request(3, 1), through(0x123));
+                driver.restart(source(3));
+            }
+        });
+    });
     assert_eq!(unit.mistakes(), []);
 }

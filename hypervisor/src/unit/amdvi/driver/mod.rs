@@ -31,10 +31,10 @@ use super::{
 };
 use crate::{
     platform::{AttachError, Host, Invalidation, SourceId, Tag, UnitError, UnitFacts},
-    sync::{AtomicU32, Ordering},
     unit::{
         Command,
         acpi::{DeviceSettings, IvhdFlags},
+        owed::Owed,
     },
 };
 use command_buffer::CommandBuffer;
@@ -56,8 +56,8 @@ pub struct AmdVi<'m> {
     commands: CommandBuffer<'m>,
     log: EventLog<'m>,
     write_back: WriteBack<'m>,
-    /// Not zero: the unit has to forget entries of devices that were stopped.
-    owes: AtomicU32,
+    /// Entries of devices that were stopped, to be forgotten.
+    owed: Owed,
 }
 
 impl<'m> AmdVi<'m> {
@@ -94,7 +94,7 @@ impl<'m> AmdVi<'m> {
         let commands = CommandBuffer::new(registers, rings, settings.cpus, rest)?;
         let log = EventLog::new(events, segment, (host, timeout_us));
         let control = control(&capability, settings.interrupt_entries);
-        let owes = AtomicU32::new(0);
+        let owed = Owed::new();
         let unit = Self {
             registers,
             host,
@@ -106,7 +106,7 @@ impl<'m> AmdVi<'m> {
             commands,
             log,
             write_back,
-            owes,
+            owed,
         };
         unit.switch_on().map_err(|UnitError| BringUpError::NoAnswer)?;
         Ok(unit)
@@ -165,41 +165,41 @@ impl<'m> AmdVi<'m> {
 
     /// Has the unit do `commands`, and waits; and before, what it was not told when it should have been.
     fn submit(&self, commands: &[Command]) -> Result<(), UnitError> {
-        self.settle();
+        if let Some(asked) = self.owed.open() {
+            for (device, entry) in self.table.stopped() {
+                self.commands.submit(forgetting(device, entry).as_slice())?;
+            }
+            self.owed.settle(asked);
+        }
         self.commands.submit(commands)
     }
 
-    /// Notes that the unit was not told that a device was stopped: somebody is submitting, perhaps the very
-    /// CPU that was interrupted.
-    fn owe(&self) {
-        self.owes.store(1, Ordering::Release);
-    }
-
-    /// Tells the unit now, if nobody else is submitting.
+    /// Tells the unit now what it was not told, if nobody else is submitting. It is done before what is
+    /// submitted from then on.
     fn settle(&self) {
-        let owes = self.owes.load(Ordering::Acquire) != 0 && !self.commands.has_failed();
-        // Crossed out first: what is stopped meanwhile is not lost.
-        if !owes || self.owes.swap(0, Ordering::AcqRel) == 0 {
-            return;
-        }
-        for (device, entry) in self.table.stopped() {
-            if !self.post_stop(device, entry) {
-                return self.owe();
-            }
+        let Some(asked) = self.owed.open() else { return };
+        if self.table.stopped().all(|(device, entry)| self.post_stop(device, entry)) {
+            self.owed.settle(asked);
         }
     }
 
     /// Tells the unit that `device` was stopped, if that takes no waiting. What is cached under its tag goes,
     /// too: there are units that do not look at an entry where they have a translation (QEMU 7.2).
     fn post_stop(&self, device: PciDevice, entry: Translation) -> bool {
-        let forget = command::forget_device(device);
-        match device_entry::tag(entry) {
-            Tag(0) => self.commands.post(&[forget]),
-            tag => {
-                self.commands.post(&[forget, command::invalidate(tag, Invalidation::Everything)])
-            }
-        }
+        self.commands.post(forgetting(device, entry).as_slice())
     }
+}
+
+/// Has a unit forget the entry of a device, and what is cached under its tag.
+fn forgetting(device: PciDevice, entry: Translation) -> heapless::Vec<Command, 2> {
+    let mut commands = heapless::Vec::new();
+    // There is room for both.
+    let _ = commands.push(command::forget_device(device));
+    match device_entry::tag(entry) {
+        Tag(0) => {}
+        tag => _ = commands.push(command::invalidate(tag, Invalidation::Everything)),
+    }
+    commands
 }
 
 /// What the control register is to have.

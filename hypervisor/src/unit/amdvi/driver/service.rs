@@ -56,7 +56,7 @@ unsafe impl Driver for AmdVi<'_> {
     fn stop(&self, source: SourceId) {
         let Some(entry) = self.table.change(source, device_entry::stopped) else { return };
         if !self.post_stop(source.0, entry) {
-            self.owe();
+            self.owed.owe();
         }
     }
 
