@@ -164,7 +164,6 @@ step_nostd() {
     need_c
     need_bare_metal
     cargo build --locked --release "${NO_STD[@]}" --target "$BARE"
-    cargo build --locked --release -p pviommu-guest --all-features --target "$BARE"
 }
 
 step_features() {

@@ -17,7 +17,7 @@ fail() {
 
 # The features of the crate in this directory, but `default`, sorted.
 features_of() {
-    sed -n '/^\[features\]$/,/^\[dep/s/^\([a-z][a-z0-9_-]*\) = .*/\1/p' "$1/Cargo.toml" |
+    awk '/^\[/ { here = $0 == "[features]" } here && /^[a-z]/ { print $1 }' "$1/Cargo.toml" |
         grep -vx default | sort
 }
 
