@@ -33,7 +33,7 @@ readonly STEPS=(
     "fuzz      the hypercall with arbitrary registers and memory, for FUZZ_SECONDS (30); the others, a third"
     "msrv      the crates with the oldest compiler they promise"
     "deny      licences, sources and duplicates of dependencies"
-    "sabotage  every patch that breaks the service makes its test fail"
+    "sabotage  every patch that breaks the service makes its test fail; in CI a third of them, by turns"
 )
 
 # --- what steps need ---
