@@ -5,7 +5,7 @@ pub mod acpi;
 #[cfg(feature = "amdvi")]
 pub mod amdvi;
 pub mod driver;
-#[cfg(any(feature = "amdvi", all(feature = "vtd", target_arch = "x86_64", not(loom))))]
+#[cfg(all(any(feature = "amdvi", feature = "vtd"), target_arch = "x86_64", not(loom)))]
 mod owed;
 pub mod queue;
 #[cfg(all(feature = "vtd", target_arch = "x86_64", not(loom)))]
