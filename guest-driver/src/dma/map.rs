@@ -80,9 +80,7 @@ impl<K: Kernel> DmaSpace<'_, K> {
                     core::hint::spin_loop();
                 }
                 // What waits to be unmapped may be what is missing.
-                Error::Exhausted(_) if may_flush && self.flush_waiting().is_ok() => {
-                    may_flush = false
-                }
+                Error::Exhausted(_) if may_flush && self.flush().is_ok() => may_flush = false,
                 cause => {
                     self.clear(first, mapped).map_err(DmaError::StillMapped)?;
                     return Err(DmaError::Map(MapError { done: mapped, cause }));

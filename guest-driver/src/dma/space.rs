@@ -164,16 +164,6 @@ impl<'m, K: Kernel> DmaSpace<'m, K> {
         }
     }
 
-    /// Unmaps all that waits. When it has returned, no device reaches what was unmapped before it was
-    /// called, but for what is kept on purpose.
-    ///
-    /// # Errors
-    ///
-    /// As for [`poll`](Self::poll).
-    pub fn flush(&self) -> Result<(), DmaError> {
-        self.flush_waiting()
-    }
-
     /// Frees the context. All devices are gone: they borrow the space.
     ///
     /// # Errors
@@ -185,7 +175,7 @@ impl<'m, K: Kernel> DmaSpace<'m, K> {
 
     fn end(&mut self) -> Result<(), Error> {
         // Nothing is left to try after the last time.
-        let _ = self.flush_waiting();
+        let _ = self.flush();
         if core::mem::take(&mut self.is_own) {
             self.client.free_context(self.context, FreeFlags::empty())?;
         }
@@ -273,8 +263,7 @@ impl<'m, K: Kernel> DmaSpace<'m, K> {
             Some(align) => self.bfns.allocate_aligned(pages.into(), align, request.limit),
         };
         // What waits to be unmapped may be what is missing.
-        let taken =
-            take().or_else(|error| self.flush_waiting().map_err(|_| error).and_then(|()| take()));
+        let taken = take().or_else(|error| self.flush().map_err(|_| error).and_then(|()| take()));
         Ok(taken?)
     }
 

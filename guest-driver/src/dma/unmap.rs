@@ -147,8 +147,13 @@ impl<K: Kernel> DmaSpace<'_, K> {
         self.waiting.finish(carried, count, self.kernel().cpu(), &self.bfns);
     }
 
-    /// Has all unmapped that waits now, also what another CPU is about to.
-    pub(super) fn flush_waiting(&self) -> Result<(), DmaError> {
+    /// Unmaps all that waits, also what another CPU is about to. When it has returned, no device reaches
+    /// what was unmapped before it was called, but for what is kept on purpose.
+    ///
+    /// # Errors
+    ///
+    /// As for [`poll`](Self::poll).
+    pub fn flush(&self) -> Result<(), DmaError> {
         let number = self.waiting.next_number();
         let mut retries = RETRIES;
         while !self.waiting.is_done_below(number) {
