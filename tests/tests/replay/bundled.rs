@@ -17,6 +17,15 @@ const KNOWN: [[u64; 4]; 7] = [
     [45259, 43426, 43702, 482],
 ];
 
+/// Every breakage, with a background over which it shows.
+pub(crate) const BREAKAGES: [(Break, Background); 5] = [
+    (Break::SkipFlush, Background::Fault),
+    (Break::EarlyRelease, Background::Fault),
+    (Break::FirstPageOnly, Background::Fault),
+    (Break::KeepStaleScratch, Background::Scratch),
+    (Break::LeafOnlyOnScratch, Background::Scratch),
+];
+
 /// Replays one bundled trace in full.
 fn replays_clean(number: usize) {
     let trace = bundled(BUNDLED[number]);
@@ -85,15 +94,7 @@ fn d6_mixed_lazy_4cpu() {
 fn every_breakage_is_noticed_in_every_trace() {
     for name in BUNDLED {
         let trace = bundled(name);
-        let (fault, scratch) = (Background::Fault, Background::Scratch);
-        let breakages = [
-            (Break::SkipFlush, fault),
-            (Break::EarlyRelease, fault),
-            (Break::FirstPageOnly, fault),
-            (Break::KeepStaleScratch, scratch),
-            (Break::LeafOnlyOnScratch, scratch),
-        ];
-        for (sabotage, background) in breakages {
+        for (sabotage, background) in BREAKAGES {
             let rest = Options { background, ..Options::default() };
             let options = Options { sabotage: Some(sabotage), limit: Some(3000), ..rest };
             let summary = run(&trace, &options, &mut |_| ()).unwrap();

@@ -1,25 +1,17 @@
 //! A check that cannot fail proves nothing: machines that are broken on purpose.
 
-use pviommu_hypervisor::Background;
 use pviommu_testbed::machine::Break;
 use pviommu_testbed::replay::{Mode, Options, ReplayError, run};
 
 use super::{in_mode, modes, reuse};
+use crate::bundled::BREAKAGES;
 use crate::text::{BUNDLED, bundled};
 
 #[test]
 fn every_breakage_is_noticed_in_every_trace() {
     for name in BUNDLED {
         let trace = bundled(name);
-        let (fault, scratch) = (Background::Fault, Background::Scratch);
-        let breakages = [
-            (Break::SkipFlush, fault),
-            (Break::EarlyRelease, fault),
-            (Break::FirstPageOnly, fault),
-            (Break::KeepStaleScratch, scratch),
-            (Break::LeafOnlyOnScratch, scratch),
-        ];
-        for (sabotage, background) in breakages {
+        for (sabotage, background) in BREAKAGES {
             // With more kept, nothing would be unmapped in some.
             for mode in [Mode::Strict, Mode::Lazy, reuse(16)] {
                 let rest = Options { background, limit: Some(8000), ..in_mode(mode) };
