@@ -35,6 +35,8 @@ pub struct FlushRoom {
     pages: u64,
     freed: heapless::Vec<Mfn, MAX_TABLES>,
     unreserved: u32,
+    /// What there was no room for, so that it is held for ever: pages and table frames.
+    lost: (u64, u64),
     /// What is added now is made visible by a later call.
     sync_later: bool,
 }
@@ -96,6 +98,7 @@ impl FlushRoom {
             pages: 0,
             freed: heapless::Vec::new(),
             unreserved: 0,
+            lost: (0, 0),
             sync_later: false,
         }
     }
@@ -109,6 +112,7 @@ impl FlushRoom {
         self.pages = 0;
         self.freed.clear();
         self.unreserved = 0;
+        self.lost = (0, 0);
         self.sync_later = false;
     }
 }
@@ -157,7 +161,9 @@ impl<'r> PendingFlush<'r> {
 
     /// Forgets what is in it: it is somebody else's to release.
     pub(crate) fn forget(&mut self) {
+        let lost = self.0.lost;
         self.0.clear();
+        self.0.lost = lost;
     }
 
     /// True if no further run may be taken.
@@ -177,11 +183,26 @@ impl<'r> PendingFlush<'r> {
 
     /// Takes the references of pages that left the table. Room was asked for.
     pub(crate) fn take_run(&mut self, run: Run) {
-        self.0.pages = self.0.pages.saturating_add(run.frames.pages());
-        if self.0.released.push(run).is_err() {
-            // Not reached: every caller asks `runs_full` first. Held for ever, if it were.
-            crate::report::error!("pviommu: references of {run:?} are never given back");
+        let pages = run.frames.pages();
+        match self.0.released.push(run) {
+            Ok(()) => self.0.pages = self.0.pages.saturating_add(pages),
+            // Not reached: every caller asks `runs_full` first.
+            Err(_) => self.lose_pages(pages),
         }
+    }
+
+    /// So many pages left the table, and what holds them is not known.
+    #[cold]
+    pub(crate) fn lose_pages(&mut self, pages: u64) {
+        let (before, tables) = self.0.lost;
+        self.0.lost = (before.saturating_add(pages), tables);
+    }
+
+    /// A table frame left the table, and there is no room for it.
+    #[cold]
+    pub(crate) fn lose_table(&mut self) {
+        let (pages, tables) = self.0.lost;
+        self.0.lost = (pages, tables.saturating_add(1));
     }
 
     /// Takes a table frame that nothing points to any more.
@@ -222,7 +243,7 @@ impl<'r> PendingFlush<'r> {
     ///
     /// # Errors
     /// That of `flush`. What a unit may reach is then held for ever, and `leaked` is told how much of it:
-    /// pages and table frames (INV-15).
+    /// pages and table frames (INV-15). It is told, too, of what there was no room for.
     pub fn complete<E>(
         &mut self,
         flush: impl FnOnce(Option<Invalidation>, Option<BfnRange>) -> Result<(), E>,
@@ -232,17 +253,23 @@ impl<'r> PendingFlush<'r> {
         let flushed = flush(self.invalidation(), self.sync());
         let room = &mut *self.0;
         let unreserved = room.unreserved;
+        let (pages, tables) = room.lost;
+        match &flushed {
+            Ok(()) if (pages, tables) != (0, 0) => leaked(pages, tables),
+            Ok(()) => {}
+            Err(_) => {
+                let freed = u64::try_from(room.freed.len()).unwrap_or(0);
+                leaked(pages.saturating_add(room.pages), tables.saturating_add(freed));
+            }
+        }
         match &flushed {
             Ok(()) => release(Released {
                 runs: room.released.as_slice(),
                 tables: &room.freed,
                 unreserved,
             }),
-            Err(_) => {
-                leaked(room.pages, u64::try_from(room.freed.len()).unwrap_or(0));
-                // Frames that are only put aside, no unit can reach.
-                release(Released { runs: &[], tables: &[], unreserved });
-            }
+            // Frames that are only put aside, no unit can reach.
+            Err(_) => release(Released { runs: &[], tables: &[], unreserved }),
         }
         room.clear();
         flushed

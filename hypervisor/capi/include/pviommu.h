@@ -564,6 +564,7 @@ struct pviommu_limits {
     uint32_t max_foreign_pages;    /* mappings of grants and of other domains' pages */
     uint32_t max_invalidations;    /* until pviommu_renew_invalidations; UINT32_MAX: no bound */
     uint32_t max_batch;            /* elements of a batch */
+    uint32_t max_log_lines;        /* until pviommu_renew_log_lines; the others are only counted */
 };
 
 /* What the Linux driver can live with: 128 contexts, 4096 table frames. */
@@ -626,6 +627,9 @@ int pviommu_teardown(struct pviommu_machine *machine, struct pviommu_domain *dom
 
 /* For a timer: lets the domain cause `max_invalidations` again. */
 int pviommu_renew_invalidations(struct pviommu_domain *domain);
+
+/* For a timer: lets the log be told `max_log_lines` of the domain again. */
+int pviommu_renew_log_lines(struct pviommu_domain *domain);
 
 /* For a timer: flushes what was unmapped to be flushed later. Long. -PVIOMMU_EIO: a flush did not complete. */
 int pviommu_flush_deferred(struct pviommu_machine *machine, struct pviommu_domain *domain, uint32_t cpu);
@@ -779,6 +783,7 @@ struct pviommu_domain_stats {
     uint64_t unknown_flags;  /* calls with flag bits that mean nothing */
     uint64_t leaked_pages;   /* never given back, because a unit failed */
     uint64_t leaked_tables;
+    uint64_t log_lines_suppressed; /* there were too many */
     uint32_t contexts;       /* in use, besides the default one */
     uint32_t table_frames;
     uint32_t table_frames_allowed;
@@ -828,7 +833,7 @@ struct pviommu_device_stats {
 #define PVIOMMU_DEVICE_STATE_TAINTED (1U << 3) /* its group changed while somebody had of it */
 #define PVIOMMU_DEVICE_STATE_ABSENT  (1U << 4) /* listed, and not there */
     uint32_t state;
-    uint32_t reserved;
+    uint32_t storms; /* how often it was stopped for its faults */
 };
 
 /* -PVIOMMU_ENODEV: it is not behind an IOMMU. Asks get_domain for the owner. */

@@ -153,6 +153,7 @@ pub struct DomainLimits {
     pub max_foreign_pages: u32,
     pub max_invalidations: u32,
     pub max_batch: u32,
+    pub max_log_lines: u32,
 }
 
 /// `struct pviommu_domain_config`.
@@ -279,6 +280,7 @@ impl From<DomainLimits> for Limits {
             max_tags: limits.max_tags,
             max_invalidations: limits.max_invalidations,
             max_batch: limits.max_batch,
+            max_log_lines: limits.max_log_lines,
             unknown_flags: match limits.refuse_unknown_flags {
                 0 => UnknownFlags::Ignore,
                 _ => UnknownFlags::Refuse,
@@ -301,6 +303,7 @@ impl From<Limits> for DomainLimits {
             max_foreign_pages: limits.max_foreign_pages,
             max_invalidations: limits.max_invalidations,
             max_batch: limits.max_batch,
+            max_log_lines: limits.max_log_lines,
         }
     }
 }

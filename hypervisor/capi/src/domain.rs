@@ -99,6 +99,15 @@ pub extern "C" fn pviommu_domain_fini(domain: Shared<Domain>) -> c_int {
     })
 }
 
+/// Lets the log be told of the domain again.
+#[unsafe(no_mangle)]
+pub extern "C" fn pviommu_renew_log_lines(domain: Shared<Domain>) -> c_int {
+    ended(|| {
+        domain.open()?.iommu.renew_log_lines();
+        Ok(())
+    })
+}
+
 /// Lets the domain cause invalidations again.
 #[unsafe(no_mangle)]
 pub extern "C" fn pviommu_renew_invalidations(domain: Shared<Domain>) -> c_int {

@@ -77,7 +77,7 @@ pub use devices::{
 };
 pub use domain::{
     Domain, pviommu_domain_fini, pviommu_domain_init, pviommu_domain_size, pviommu_limits_default,
-    pviommu_renew_invalidations,
+    pviommu_renew_invalidations, pviommu_renew_log_lines,
 };
 pub use lent::{ALIGNMENT, Lent};
 pub use machine::{Machine, pviommu_machine_init, pviommu_machine_size};

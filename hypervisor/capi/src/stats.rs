@@ -34,6 +34,7 @@ pub struct DomainStats {
     pub unknown_flags: u64,
     pub leaked_pages: u64,
     pub leaked_tables: u64,
+    pub log_lines_suppressed: u64,
     pub contexts: u32,
     pub table_frames: u32,
     pub table_frames_allowed: u32,
@@ -79,7 +80,7 @@ pub struct DeviceStats {
     pub risks: u32,
     /// `PVIOMMU_DEVICE_STATE_*`.
     pub state: u32,
-    pub reserved: u32,
+    pub storms: u32,
 }
 
 /// `struct pviommu_context_stats`.
@@ -121,6 +122,7 @@ pub extern "C" fn pviommu_domain_stats(domain: Shared<Domain>, stats: Out<Domain
             unknown_flags: now.unknown_flags,
             leaked_pages: now.leaked_pages,
             leaked_tables: now.leaked_tables,
+            log_lines_suppressed: now.log_lines_suppressed,
             contexts: now.contexts,
             table_frames: now.table_frames,
             table_frames_allowed: now.table_frames_allowed,
@@ -180,7 +182,7 @@ pub extern "C" fn pviommu_device_stats(
             group: now.group.unwrap_or(NO_GROUP),
             risks: now.risks.bits(),
             state: flags(&[now.broken, now.stopped, now.alone, now.tainted, now.absent]),
-            reserved: 0,
+            storms: now.storms,
         })
     })
 }

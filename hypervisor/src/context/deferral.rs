@@ -48,15 +48,16 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         let unmapped = entered
             .ok()
             .map(|_inside| session.table::<F>(context).unmap(at, pages, pages, &mut edit));
-        let mut waits = 0u64;
+        let (mut waits, mut lost) = (0u64, 0u64);
         if let Some((leaves, runs)) = edit.pending.take_leaves() {
-            record.add(session.platform(), leaves, runs);
-            waits = runs.pages();
+            lost = record.add(session.platform(), leaves, runs);
+            waits = runs.pages().saturating_sub(lost);
             // They are the record's now.
             edit.pending.forget();
         }
         context.deferred.settle(&record);
         drop(record);
+        session.note_leak(lost, 0);
         session.domain.waiting().give(in_u32(pages.saturating_sub(waits)));
         // What is more than leaves is not put off.
         session.complete(context, &mut edit.pending).map_err(End::Failed)?;
@@ -158,7 +159,7 @@ impl<P: Platform> Session<'_, P> {
             Ok(()) => record.flushed(self.platform()),
             Err(_) => {
                 let (pages, tables) = record.abandon(self.platform());
-                self.domain.note_leak(pages, tables);
+                self.note_leak(pages, tables);
                 self.domain.waiting().give(in_u32(pages));
             }
         }

@@ -77,7 +77,7 @@ impl<'s, P: Platform> Session<'s, P> {
         pending
             .complete(
                 |what, added| self.flush(context, what, added),
-                |pages, tables| self.domain.note_leak(pages, tables),
+                |pages, tables| self.note_leak(pages, tables),
                 |released| self.release(released),
             )
             .map_err(|UnitError| Errno::EIO)

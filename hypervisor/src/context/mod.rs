@@ -137,20 +137,36 @@ impl Context {
         }
     }
 
-    /// A snapshot, taken while nobody changes the context as a whole.
+    /// A snapshot, taken while nobody changes the context as a whole. It is large: who keeps it over an
+    /// edit has it on the stack meanwhile.
     pub(crate) fn facts(&self) -> Facts {
+        self.snapshot(|epoch| Facts {
+            epoch,
+            state: self.state(),
+            aperture: self.aperture(),
+            reserved: self.reserved.enforced(),
+        })
+    }
+
+    /// True if the guest may use the context.
+    pub(crate) fn is_live(&self) -> bool {
+        self.snapshot(|_| self.state() == State::Live)
+    }
+
+    /// The epoch, while nobody changes the context as a whole.
+    pub(crate) fn stable_epoch(&self) -> u64 {
+        self.snapshot(|epoch| epoch)
+    }
+
+    /// What `read` finds, told the epoch, while nobody changes the context as a whole.
+    pub(crate) fn snapshot<R>(&self, read: impl Fn(u64) -> R) -> R {
         loop {
             let epoch = self.epoch.load(Ordering::Acquire);
             if epoch & 1 == 0 {
-                let facts = Facts {
-                    epoch,
-                    state: self.state(),
-                    aperture: self.aperture(),
-                    reserved: self.reserved.enforced(),
-                };
+                let found = read(epoch);
                 full_fence_between_loads();
                 if self.epoch.load(Ordering::Acquire) == epoch {
-                    return facts;
+                    return found;
                 }
             }
             relax();

@@ -84,11 +84,16 @@ impl ReservedRanges {
     /// Those that no guest may map.
     pub(crate) fn enforced(&self) -> heapless::Vec<BfnRange, MAX_RESERVED> {
         let mut ranges = heapless::Vec::new();
-        for reserved in self.all().filter(Reserved::enforced) {
+        for range in self.each_enforced() {
             // There is room for as many as there are slots; collecting would panic without.
-            let _ = ranges.push(reserved.range);
+            let _ = ranges.push(range);
         }
         ranges
+    }
+
+    /// The same, one after the other, for who keeps others from changing them.
+    pub(crate) fn each_enforced(&self) -> impl Iterator<Item = BfnRange> {
+        self.all().filter(Reserved::enforced).map(|reserved| reserved.range)
     }
 
     /// Forgets all of them: the context is a new one.

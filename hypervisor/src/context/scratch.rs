@@ -8,7 +8,7 @@ use crate::{
     domain::Background,
     flush::PendingFlush,
     format::Format,
-    machine::EditRoom,
+    machine::{EditRoom, Notice},
     platform::{Platform, Pool, TableRoot},
     sync::Ordering,
     table::{Edit, MAX_LEVELS, Paint, Stash, Stop},
@@ -158,32 +158,37 @@ impl<P: Platform> Session<'_, P> {
         ranges: impl Iterator<Item = BfnRange>,
         edit: &mut Edit<'_>,
     ) {
-        let of_context = context.reserved.enforced();
-        let reserved = || of_context.iter().copied().chain(self.iommu.nobodys());
         let aperture = context.aperture();
         for range in ranges {
-            if !of_context.contains(&range) {
+            if !context.reserved.each_enforced().any(|other| other == range) {
                 for part in outside(range, aperture).into_iter().flatten() {
                     let _ = self.table::<F>(context).paint(part, Paint::Blocked, edit);
                 }
             }
             let mut rest = range.intersection(aperture);
             while let Some(part) = rest {
-                let first = part.first();
-                // Either all up to the end of a reserved range, or all up to the next one.
-                let inside = reserved().filter(|taken| taken.contains(first));
-                let end = inside.map(|taken| taken.last()).max();
-                let next = reserved().map(|taken| taken.first()).filter(|at| *at > first).min();
-                let last = end.or(next.and_then(|at| at.checked_sub(1))).unwrap_or(part.last());
-                let last = last.min(part.last());
-                if let Some(free) = BfnRange::new(first, last).filter(|_| end.is_none())
+                let (stretch, free) = self.stretch_of(context, part);
+                if let Some(free) = stretch.filter(|_| free)
                     && self.table::<F>(context).paint(free, Paint::Vacant, edit).is_err()
                 {
-                    crate::report::warn!("pviommu: {free:?} stays blocked for want of a table");
+                    self.note(Notice::StaysBlocked(free));
                 }
-                rest = last.checked_add(1).and_then(|at| BfnRange::new(at, part.last()));
+                let next = stretch.and_then(|stretch| stretch.last().checked_add(1));
+                rest = next.and_then(|at| BfnRange::new(at, part.last()));
             }
         }
+    }
+
+    /// The first stretch of `part` that is reserved as a whole or not at all: either all up to the end of
+    /// a reserved range, or all up to the next one. And whether nobody reserves it.
+    fn stretch_of(&self, context: &Context, part: BfnRange) -> (Option<BfnRange>, bool) {
+        let first = part.first();
+        let reserved = || context.reserved.each_enforced().chain(self.iommu.nobodys());
+        let inside = reserved().filter(|taken| taken.contains(first));
+        let end = inside.map(|taken| taken.last()).max();
+        let next = reserved().map(|taken| taken.first()).filter(|at| *at > first).min();
+        let last = end.or(next.and_then(|at| at.checked_sub(1))).unwrap_or(part.last());
+        (BfnRange::new(first, last.min(part.last())), end.is_none())
     }
 
     /// True, once for each context and each of who is told, if a device has written its scratch page.
@@ -191,9 +196,8 @@ impl<P: Platform> Session<'_, P> {
         if context.scratch_told.load(Ordering::Acquire) & told.bit() != 0 {
             return false;
         }
-        let facts = context.facts();
-        let Ok(_inside) = context.enter(self.gate, facts.epoch) else { return false };
-        let live = facts.state == State::Live;
+        let (epoch, live) = context.snapshot(|epoch| (epoch, context.state() == State::Live));
+        let Ok(_inside) = context.enter(self.gate, epoch) else { return false };
         let Some(page) = context.beside.vacancy.page::<F>().filter(|_| live) else { return false };
         let words = self.platform().table(page);
         let written = words.iter().any(|word| word.load(Ordering::Relaxed) != 0);

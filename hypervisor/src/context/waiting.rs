@@ -138,15 +138,16 @@ impl Waiting {
         Some((words.get(number)?, 1u64.checked_shl(u32::try_from(bfn.0 % 64).ok()?)?))
     }
 
-    /// Records what an unmap took out. There is room.
-    pub(crate) fn add(&mut self, frames: &impl TableFrames, leaves: BfnRange, runs: &Runs) {
+    /// Records what an unmap took out. There is room: else pages are held for ever, as many as it says.
+    pub(crate) fn add(&mut self, frames: &impl TableFrames, leaves: BfnRange, runs: &Runs) -> u64 {
         self.span.widen(leaves);
+        let mut lost = 0u64;
         for run in runs.as_slice() {
             if !self.waiting.push(frames, run) {
-                // Not reached: asked before anything was unmapped. Held for ever, if it were.
-                crate::report::error!("pviommu: references of {run:?} are never given back");
+                lost = lost.saturating_add(run.frames.pages());
             }
         }
+        lost
     }
 
     /// What has to be flushed before anything here may be given back.

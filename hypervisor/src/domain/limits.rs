@@ -27,6 +27,10 @@ pub struct Limits {
     pub max_invalidations: u32,
     /// Most elements of a batch.
     pub max_batch: u32,
+    /// Most lines that the log is told of the domain until
+    /// [`DomainIommu::renew_log_lines`](super::DomainIommu::renew_log_lines) is called; others are only
+    /// counted. `u32::MAX`: no bound.
+    pub max_log_lines: u32,
     /// What to do with v7 flag bits that mean nothing.
     pub unknown_flags: UnknownFlags,
 }
@@ -43,7 +47,8 @@ pub enum UnknownFlags {
 impl Default for Limits {
     /// What the Linux driver asks for: 128 contexts, 4096 table frames. As many pages may wait for a
     /// flush, and a batch may be eight pages of elements. 512 frames for the default context are
-    /// enough for a map of some TiB in large pages. Pages held, tags and invalidations are not bounded.
+    /// enough for a map of some TiB in large pages. The log is told 16 lines. Pages held, tags and
+    /// invalidations are not bounded.
     fn default() -> Self {
         Self {
             max_contexts: 128,
@@ -55,6 +60,7 @@ impl Default for Limits {
             max_tags: u16::MAX,
             max_invalidations: u32::MAX,
             max_batch: 1024,
+            max_log_lines: 16,
             unknown_flags: UnknownFlags::Ignore,
         }
     }

@@ -1,7 +1,7 @@
 //! What has happened to a domain: counters, for an operator to see, and what it may still cause.
 
 use super::DomainIommu;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// What has happened to a domain, for an operator to see.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +31,8 @@ pub struct DomainStats {
     pub leaked_pages: u64,
     /// Table frames never given back for the same reason.
     pub leaked_tables: u64,
+    /// Lines that the log was not told, because there were too many.
+    pub log_lines_suppressed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +40,9 @@ pub(super) struct Counters {
     unknown_flags: AtomicU64,
     leaked_pages: AtomicU64,
     leaked_tables: AtomicU64,
+    /// Lines that the log was told since they were renewed.
+    log_lines: AtomicU32,
+    suppressed: AtomicU64,
     /// Written once an invalidation, which takes longer than any wait for the word.
     invalidations: AtomicU64,
     /// What that was when they were last renewed.
@@ -56,7 +61,7 @@ impl DomainIommu<'_> {
     pub fn stats(&self) -> DomainStats {
         let counters = &self.counters;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let live = self.granted_contexts().filter(|context| context.facts().is_live());
+        let live = self.granted_contexts().filter(|context| context.is_live());
         DomainStats {
             contexts: live.fold(0, |sum: u32, _| sum.saturating_add(1)),
             table_frames: self.tables.used(),
@@ -70,6 +75,7 @@ impl DomainIommu<'_> {
             unknown_flags: get(&counters.unknown_flags),
             leaked_pages: get(&counters.leaked_pages),
             leaked_tables: get(&counters.leaked_tables),
+            log_lines_suppressed: get(&counters.suppressed),
         }
     }
 
@@ -89,6 +95,29 @@ impl DomainIommu<'_> {
         let since = self.counters.renewed.load(Ordering::Relaxed);
         let spent = self.counters.invalidations.load(Ordering::Relaxed).wrapping_sub(since);
         spent >= u64::from(most)
+    }
+
+    /// Lets the log be told [`Limits::max_log_lines`](super::Limits::max_log_lines) lines of the domain
+    /// again: for the embedder's timer.
+    pub fn renew_log_lines(&self) {
+        self.counters.log_lines.store(0, Ordering::Relaxed);
+    }
+
+    /// True if the log may be told one line more, which is counted.
+    pub(crate) fn may_log(&self) -> bool {
+        let most = self.limits.max_log_lines;
+        let more = |lines: u32| (lines < most).then(|| lines.saturating_add(1));
+        most == u32::MAX
+            || self
+                .counters
+                .log_lines
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+                .is_ok()
+    }
+
+    /// The log is not told a line.
+    pub(crate) fn note_suppressed(&self) {
+        self.counters.suppressed.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn note_invalidation(&self) {

@@ -56,17 +56,18 @@ impl<P: Platform> Iommu<'_, P> {
         if caller.width == Width::Bits32 {
             return Outcome::failed(Errno::EOPNOTSUPP);
         }
-        let room = &mut cpu.claim();
         // The subop is an `unsigned int`: what is above it in the register is not looked at.
         let subop = Subop(u32::try_from(subop & 0xffff_ffff).unwrap_or(u32::MAX));
         let arg = GuestPtr(arg);
         let session = self.session(domain, cpu);
-        let end = if subop == Subop::REMOTE_CMD {
-            remote::serve_for_another(&session, arg, room)
-        } else {
-            serve(&session, domain.id(), subop, arg, room)
-        };
-        end.unwrap_or_else(End::Failed).into()
+        self.with_room(cpu, |room| {
+            let end = if subop == Subop::REMOTE_CMD {
+                remote::serve_for_another(&session, arg, room)
+            } else {
+                serve(&session, domain.id(), subop, arg, room)
+            };
+            end.unwrap_or_else(End::Failed).into()
+        })
     }
 }
 

@@ -139,7 +139,6 @@ impl<'a, P: Platform> Iommu<'a, P> {
         act: impl FnOnce(&Session<'_, P>, &mut CallRoom) -> Outcome,
     ) -> Outcome {
         let Some(own) = self.cpu(cpu) else { return Outcome::failed(Errno::EINVAL) };
-        let mut room = own.claim();
-        act(&self.session(domain, own), &mut room)
+        self.with_room(own, |room| act(&self.session(domain, own), room))
     }
 }

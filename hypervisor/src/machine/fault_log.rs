@@ -15,6 +15,9 @@ use crate::{
 /// Records that are kept for a device until they are read.
 pub(crate) const RECORDS_KEPT: usize = 8;
 
+/// Milliseconds in which the log is told once at most that a device was stopped.
+const TELL_EVERY_MS: u32 = 60_000;
+
 /// How many faults of one device are taken for what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FaultRule {
@@ -84,6 +87,10 @@ pub(crate) struct FaultLog {
     /// When this window began (milliseconds, 32 bits) and how many there were since (32 bits).
     window: AtomicU64,
     stopped: AtomicU32,
+    /// How often it was stopped for its faults.
+    storms: AtomicU32,
+    /// When the log was told so last (milliseconds, 32 bits) and the number of that storm (32 bits).
+    told: AtomicU64,
     /// Not 0 if there may be records, or lost ones.
     news: AtomicU32,
     /// Who has the device (a number for each time that it changed hands) and in which context.
@@ -98,6 +105,8 @@ impl FaultLog {
             lost: AtomicU64::new(0),
             window: AtomicU64::new(0),
             stopped: AtomicU32::new(0),
+            storms: AtomicU32::new(0),
+            told: AtomicU64::new(0),
             news: AtomicU32::new(0),
             place: AtomicU64::new(0),
             records: Mutex::new(Records::new()),
@@ -112,6 +121,24 @@ impl FaultLog {
     /// True after a storm, until the device is started again.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire) != 0
+    }
+
+    /// How often the device was stopped for its faults.
+    pub(crate) fn storms(&self) -> u32 {
+        self.storms.load(Ordering::Relaxed)
+    }
+
+    /// The number of the storm that begins at `now`, in milliseconds, if the log is to be told of it: who
+    /// drives the device can have it started again and again. Called by who was told [`Rate::Storm`].
+    pub(super) fn tell_storm(&self, now: u64) -> Option<u32> {
+        let number = self.storms.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let now = low_half(now);
+        let (when, told) = halves(self.told.load(Ordering::Relaxed));
+        if told != 0 && now.wrapping_sub(when) < TELL_EVERY_MS {
+            return None;
+        }
+        self.told.store(u64::from(now) << 32 | u64::from(number.max(1)), Ordering::Relaxed);
+        Some(number)
     }
 
     /// The device is stopped for another reason than its faults.
@@ -142,7 +169,7 @@ impl FaultLog {
     /// Counts a fault at `now`, in milliseconds of any clock that does not go back.
     pub(super) fn count(&self, rule: FaultRule, now: u64) -> Rate {
         self.seen.fetch_add(1, Ordering::Relaxed);
-        let now = u32::try_from(now & u64::from(u32::MAX)).unwrap_or(0);
+        let now = low_half(now);
         let mut count = 0;
         let _ = self.window.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let (began, before) = halves(word);
@@ -207,9 +234,12 @@ impl FaultLog {
     }
 }
 
+fn low_half(word: u64) -> u32 {
+    u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0)
+}
+
 fn halves(word: u64) -> (u32, u32) {
-    let half = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
-    (half(word >> 32), half(word))
+    (low_half(word >> 32), low_half(word))
 }
 
 #[cfg(all(test, not(loom)))]

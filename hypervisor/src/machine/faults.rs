@@ -66,10 +66,12 @@ impl<P: Platform> Iommu<'_, P> {
                 for source in device.sources() {
                     self.platform().stop(unit, source);
                 }
-                crate::report::warn!(
-                    "pviommu: {} faults without end, and was stopped",
-                    device.function()
-                );
+                if let Some(number) = log.tell_storm(now_ms) {
+                    crate::report::warn!(
+                        "pviommu: {} faults without end, and was stopped; that is storm {number}",
+                        device.function()
+                    );
+                }
                 Reported::Stopped
             }
         }

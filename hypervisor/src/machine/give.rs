@@ -25,13 +25,14 @@ pub(super) struct Pass {
 
 impl<P: Platform> Session<'_, P> {
     /// Makes the domain the owner of the group of `device`, and puts it into the default context: all of
-    /// it, or nothing stays. With a `pass` what is held for that, and nothing else.
+    /// it, or nothing stays. With a `pass` what is held for that, and nothing else. As whom it took them:
+    /// [`tell_risks`](Self::tell_risks) is for the caller, when no lock is held.
     pub(super) fn take(
         &self,
         device: &Device<'_>,
         pass: Option<Pass>,
         room: &mut EditRoom,
-    ) -> Result<(), Errno> {
+    ) -> Result<Taker, Errno> {
         let together = self.domain.group_rule() == GroupRule::TogetherOnly;
         // Nobody moves some of the group meanwhile.
         let _moving = together.then(|| self.domain.moves().lock());
@@ -43,10 +44,8 @@ impl<P: Platform> Session<'_, P> {
         if taken.is_err() {
             // It is nobody's again; what cannot be taken back is broken.
             let _ = self.take_back(gift, room);
-            return taken;
         }
-        self.tell_risks(device, &taker);
-        Ok(())
+        taken.map(|()| taker)
     }
 
     fn taker(&self, device: &Device<'_>) -> Taker {
@@ -245,7 +244,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     /// Tells the log of each risk by which the domain has got `device`.
-    fn tell_risks(&self, device: &Device<'_>, taker: &Taker) {
+    pub(super) fn tell_risks(&self, device: &Device<'_>, taker: &Taker) {
         let (id, function) = (self.domain.id().0, device.function());
         if taker.alone {
             crate::report::warn!(

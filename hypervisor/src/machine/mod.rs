@@ -12,6 +12,7 @@ mod give;
 mod groups;
 mod holes;
 mod membership;
+mod notices;
 mod outcome;
 mod ownership;
 mod partition;
@@ -38,6 +39,7 @@ pub use fault_log::FaultRule;
 pub(crate) use fault_log::{FaultLog, Record};
 pub use faults::{Fault, Reported};
 pub(crate) use membership::Place;
+pub(crate) use notices::Notice;
 pub use outcome::Outcome;
 pub use ownership::ReassignError;
 pub use partition::{Fate, NewGroup};
@@ -64,6 +66,7 @@ use crate::{
 };
 use geometry::Geometry;
 use groups::Grouping;
+use notices::Notices;
 
 /// The service.
 pub struct Iommu<'a, P> {
@@ -74,6 +77,8 @@ pub struct Iommu<'a, P> {
     grouping: Mutex<Grouping>,
     /// Counts changes of groups; odd while they change.
     group_changes: AtomicU64,
+    /// What the log is to be told when a call is over.
+    notices: Notices,
 }
 
 impl<'a, P: Platform> Iommu<'a, P> {
@@ -85,8 +90,8 @@ impl<'a, P: Platform> Iommu<'a, P> {
         setup::check_list(&machine)?;
         let geometry = Geometry::common(machine.units, machine.tables)?;
         let grouping = Mutex::new(Grouping::default());
-        let iommu =
-            Self { platform, machine, geometry, grouping, group_changes: AtomicU64::new(0) };
+        let (group_changes, notices) = (AtomicU64::new(0), Notices::default());
+        let iommu = Self { platform, machine, geometry, grouping, group_changes, notices };
         if !iommu.format().is_built() {
             return Err(SetupError::FormatNotBuilt(iommu.format()));
         }
@@ -147,7 +152,7 @@ impl<'a, P: Platform> Iommu<'a, P> {
         }
         let result = act(&self.platform);
         if result.is_err() && unit.fail() {
-            crate::report::error!("pviommu: unit {} failed; contexts behind it are frozen", id.0);
+            self.notices.wake();
             self.platform.unit_failed(id);
         }
         result

@@ -43,11 +43,13 @@ impl<P: Platform> Iommu<'_, P> {
     pub fn quarantine(&self, cpu: usize, function: PciDevice) -> Result<(), Errno> {
         let device = self.device(function).ok_or(Errno::ENODEV)?;
         let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
-        self.build_quarantine(device, own, &mut own.claim().edit)?;
-        let Some(domain) = self.machine.quarantine else { return Ok(()) };
-        let mut state = device.state.lock();
-        policy::may_be_given(state.owner, state.broken)?;
-        self.session(domain, own).switch(device, &mut state, self.released(device)).end
+        self.with_room(own, |room| {
+            self.build_quarantine(device, own, &mut room.edit)?;
+            let Some(domain) = self.machine.quarantine else { return Ok(()) };
+            let mut state = device.state.lock();
+            policy::may_be_given(state.owner, state.broken)?;
+            self.session(domain, own).switch(device, &mut state, self.released(device)).end
+        })
     }
 
     /// Gives the device `function` to `domain`, and with it all others of its group, each in the default
@@ -74,11 +76,15 @@ impl<P: Platform> Iommu<'_, P> {
     ) -> Result<(), Errno> {
         let device = self.device(function).ok_or(Errno::ENODEV)?;
         let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
-        let mut room = own.claim();
-        for member in self.members(device) {
-            self.build_quarantine(member, own, &mut room.edit)?;
-        }
-        self.session(domain, own).take(device, None, &mut room.edit)
+        let session = self.session(domain, own);
+        let taker = self.with_room(own, |room| {
+            for member in self.members(device) {
+                self.build_quarantine(member, own, &mut room.edit)?;
+            }
+            session.take(device, None, &mut room.edit)
+        })?;
+        session.tell_risks(device, &taker);
+        Ok(())
     }
 
     /// Takes the device `function` away from `domain`, and with it all that were given in the same call:
@@ -96,8 +102,7 @@ impl<P: Platform> Iommu<'_, P> {
     ) -> Result<(), Errno> {
         let device = self.device(function).ok_or(Errno::ENODEV)?;
         let own = self.cpu(cpu).ok_or(Errno::EINVAL)?;
-        let mut room = own.claim();
-        self.session(domain, own).take_away(device, &mut room.edit)
+        self.with_room(own, |room| self.session(domain, own).take_away(device, &mut room.edit))
     }
 
     /// Takes `function` away from one domain, with all that were given in the same call, and gives them to
@@ -116,20 +121,32 @@ impl<P: Platform> Iommu<'_, P> {
         let kept = ReassignError::Kept;
         let device = self.device(function).ok_or(kept(Errno::ENODEV))?;
         let own = self.cpu(cpu).ok_or(kept(Errno::EINVAL))?;
-        let mut room = own.claim();
-        for member in self.members(device) {
-            self.build_quarantine(member, own, &mut room.edit).map_err(kept)?;
-        }
         let (from, to) = (self.session(from, own), self.session(to, own));
-        let (on, back) = to.claim_from(device, from.domain).map_err(kept)?;
-        // One that cannot leave is broken, and nobody gets it.
-        let left = from.take_away(device, &mut room.edit);
-        let taken = left.and_then(|()| to.take(device, Some(on), &mut room.edit));
-        let ended = taken.map_err(|errno| {
-            let back = from.take(device, Some(back), &mut room.edit);
-            if back.is_ok() { ReassignError::Kept(errno) } else { ReassignError::Lost(errno) }
+        // Who has it in the end, if anybody.
+        let mut taker = None;
+        let ended = self.with_room(own, |room| {
+            for member in self.members(device) {
+                self.build_quarantine(member, own, &mut room.edit).map_err(kept)?;
+            }
+            let (on, back) = to.claim_from(device, from.domain).map_err(kept)?;
+            // One that cannot leave is broken, and nobody gets it.
+            let left = from.take_away(device, &mut room.edit);
+            let taken = left.and_then(|()| to.take(device, Some(on), &mut room.edit));
+            let ended = taken.map(|by| taker = Some((&to, by))).map_err(|errno| {
+                match from.take(device, Some(back), &mut room.edit) {
+                    Ok(by) => {
+                        taker = Some((&from, by));
+                        ReassignError::Kept(errno)
+                    }
+                    Err(_) => ReassignError::Lost(errno),
+                }
+            });
+            self.release(on.ticket);
+            ended
         });
-        self.release(on.ticket);
+        if let Some((session, taker)) = taker {
+            session.tell_risks(device, &taker);
+        }
         ended
     }
 }

@@ -10,10 +10,14 @@ use crate::{
 pub struct Unit<'a> {
     facts: UnitFacts,
     tags: &'a [AtomicU64],
+    /// 0: it answers. [`UNTOLD`], [`TOLD`]: it has failed, and whether the log knows.
     failed: AtomicU32,
     commands: AtomicU64,
     faults: AtomicU64,
 }
+
+const UNTOLD: u32 = 1;
+const TOLD: u32 = 2;
 
 impl<'a> Unit<'a> {
     /// A unit with `facts`. `tags` must be zero; each word keeps account of 64 tags, and the unit
@@ -38,7 +42,12 @@ impl<'a> Unit<'a> {
 
     /// Marks the unit failed; true for the first to do so.
     pub(crate) fn fail(&self) -> bool {
-        self.failed.swap(1, Ordering::AcqRel) == 0
+        self.failed.compare_exchange(0, UNTOLD, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// True, once, after it has failed: for who tells the log.
+    pub(crate) fn take_untold(&self) -> bool {
+        self.failed.compare_exchange(UNTOLD, TOLD, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Invalidations and syncs it was asked for so far.

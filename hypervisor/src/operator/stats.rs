@@ -147,6 +147,8 @@ pub struct DeviceStats {
     pub stopped: bool,
     /// Faults reported of it so far.
     pub faults: u64,
+    /// How often it was stopped because of its faults; the log is told of the first in a minute.
+    pub storms: u32,
     /// The number of its group; `None`: it is alone.
     pub group: Option<u32>,
     /// Its owner has it without the rest of the group.
@@ -168,8 +170,8 @@ impl<P: Platform> Iommu<'_, P> {
     pub fn context_stats(&self, domain: &DomainIommu<'_>, id: ContextId) -> Option<ContextStats> {
         let context = domain.context(id)?;
         loop {
-            let facts = context.facts();
-            let state = match facts.state {
+            let epoch = context.stable_epoch();
+            let state = match context.state() {
                 State::Free => return None,
                 State::Building => ContextState::Building,
                 State::Live => ContextState::Live,
@@ -194,7 +196,7 @@ impl<P: Platform> Iommu<'_, P> {
             };
             let stats = ContextStats {
                 state,
-                aperture: facts.aperture,
+                aperture: context.aperture(),
                 background: page.map_or(Background::Fault, |_| Background::Scratch),
                 root: context.root(),
                 edited_by,
@@ -204,7 +206,7 @@ impl<P: Platform> Iommu<'_, P> {
                 units,
                 reserved,
             };
-            if context.facts().epoch == facts.epoch {
+            if context.stable_epoch() == epoch {
                 return Some(stats);
             }
         }
@@ -264,7 +266,8 @@ impl DeviceStats {
         let (function, unit) = (device.function(), device.unit());
         let DeviceState { owner, broken, alone, tainted, .. } = state;
         let (group, risks, absent) = (device.group(), device.risks(), device.is_absent());
-        let (stopped, faults) = (device.faults.is_stopped(), device.faults.seen());
+        let log = &device.faults;
+        let (stopped, faults, storms) = (log.is_stopped(), log.seen(), log.storms());
         Self {
             function,
             unit,
@@ -273,6 +276,7 @@ impl DeviceStats {
             broken,
             stopped,
             faults,
+            storms,
             group,
             alone,
             risks,

@@ -132,9 +132,9 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         pending.changed_tables(Self::span(at, 1));
         let (frame, place) = lock.unlink(self.beside.vacancy.word(1));
         self.publish(place.table, place.index, place.index);
-        if let Err(frame) = pending.take_table(frame) {
-            // Not reached: asked before anything was cleared. Held for ever, if it were.
-            crate::report::error!("pviommu: table frame {frame} is never given back");
+        if pending.take_table(frame).is_err() {
+            // Not reached: asked before anything was cleared.
+            pending.lose_table();
         }
     }
 
@@ -192,9 +192,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                 pending.take_run(Run { frames, kind, access: leaf.access });
             }
             // Not reached: a handle is stored before its page. Held for ever, if it were.
-            _ => crate::report::error!(
-                "pviommu: {at:?} had a page of another domain without a handle"
-            ),
+            _ => pending.lose_pages(pages),
         }
     }
 }

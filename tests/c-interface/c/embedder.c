@@ -71,6 +71,7 @@ static void empty_tables_are_given_back(struct bed *bed)
     FINISH(pviommu_flush_deferred(bed->machine, bed->domain, 1));
     CHECK(status == 0);
     CHECK(pviommu_renew_invalidations(bed->domain) == 0);
+    CHECK(pviommu_renew_log_lines(bed->domain) == 0);
 }
 
 static void only_a_maintained_map_follows_the_p2m(struct bed *bed)

@@ -32,6 +32,7 @@ static void null_is_no_object(struct bed *bed)
     CHECK(pviommu_teardown(NULL, d, 0) == NO && pviommu_teardown(m, NULL, 0) == NO);
     CHECK(pviommu_flush_deferred(NULL, d, 0) == NO && pviommu_flush_deferred(m, NULL, 0) == NO);
     CHECK(pviommu_renew_invalidations(NULL) == NO && pviommu_domain_fini(NULL) == NO);
+    CHECK(pviommu_renew_log_lines(NULL) == NO);
     CHECK(pviommu_p2m_changed(NULL, d, 0, &change) == NO && pviommu_p2m_changed(m, d, 0, NULL) == NO);
     CHECK(pviommu_p2m_change_init(NULL, 0, 1, NULL, NULL) == NO && pviommu_sweep_init(NULL) == NO);
     CHECK(pviommu_retarget(NULL, d, 0, &range, 1, &sweep) == NO);

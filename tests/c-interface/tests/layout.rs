@@ -53,12 +53,12 @@ fn of_rust() -> Vec<Layout> {
     "pviommu_device_config" DeviceConfig: function unit flags group risks reserved functions aliases nr_reserved nr_functions nr_aliases pad;
     "pviommu_fault_rule" Faults: window_ms recorded storm;
     "pviommu_machine_config" MachineConfig: units devices reserved unreachable quarantine nr_units nr_devices nr_reserved nr_unreachable nr_cpus format levels faults;
-    "pviommu_limits" DomainLimits: max_pinned_pages max_contexts max_tags max_arena_order refuse_unknown_flags reserved default_map_frames max_deferred_pages max_foreign_pages max_invalidations max_batch;
+    "pviommu_limits" DomainLimits: max_pinned_pages max_contexts max_tags max_arena_order refuse_unknown_flags reserved default_map_frames max_deferred_pages max_foreign_pages max_invalidations max_batch max_log_lines;
     "pviommu_domain_config" DomainConfig: id flags background opt_ins nr_contexts limits;
     "pviommu_backing" BackedBy: first access mmio;
-    "pviommu_domain_stats" DomainStats: pinned_pages invalidations calls_put_off lost_faults unknown_flags leaked_pages leaked_tables contexts table_frames table_frames_allowed deferred_pages foreign_pages state;
+    "pviommu_domain_stats" DomainStats: pinned_pages invalidations calls_put_off lost_faults unknown_flags leaked_pages leaked_tables log_lines_suppressed contexts table_frames table_frames_allowed deferred_pages foreign_pages state;
     "pviommu_unit_stats" UnitStats: commands faults tags_used tags_allowed devices assigned broken stopped state reserved;
-    "pviommu_device_stats" DeviceStats: faults function unit owner home context group risks state reserved;
+    "pviommu_device_stats" DeviceStats: faults function unit owner home context group risks state storms;
     "pviommu_context_stats" ContextStats: aperture root levels background state edited_by kept_tables units reserved_ranges reserved;
     }
 }

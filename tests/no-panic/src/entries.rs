@@ -215,6 +215,7 @@ fn fault(world: &World<'_>) -> bool {
     let fault = Fault { source: SourceId(device()), address, access, reason };
     show(&world.iommu.report_fault(UnitId(any() as u16), &fault, any()));
     world.domain.renew_invalidations();
+    world.domain.renew_log_lines();
     world.iommu.restart(device()).is_ok()
 }
 

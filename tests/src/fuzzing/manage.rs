@@ -50,6 +50,7 @@ impl World<'_> {
             4 if number & 0x4000 != 0 => {
                 let told = bed.report_faults(u64::from(number & 0xfff));
                 bed.domain(domain).renew_invalidations();
+                bed.domain(domain).renew_log_lines();
                 format!("faults are reported: {told:?}")
             }
             4 if number & 0x2000 != 0 => {

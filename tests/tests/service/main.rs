@@ -23,6 +23,8 @@ mod hook;
 mod kinds;
 mod kit;
 mod limits;
+#[cfg(feature = "log")]
+mod listener;
 mod model;
 mod neighbours;
 mod ownership;

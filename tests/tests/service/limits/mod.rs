@@ -1,6 +1,8 @@
 //! What a domain may use: exactly that much, told by `query_limits`, and nothing of it is another's.
 
 mod invalidations;
+#[cfg(feature = "log")]
+mod log_lines;
 mod pinned;
 mod tags;
 
