@@ -87,7 +87,7 @@ impl<P: Platform> Session<'_, P> {
         access: Access,
         room: &mut EditRoom,
     ) -> (u64, End) {
-        let epoch = context.facts().epoch;
+        let epoch = context.stable_epoch();
         let progress = self.edit::<F>(context, room, |editor| {
             if map == DefaultMap::Host {
                 let run = Run { frames: same(bfns), kind: PageKind::Ram, access };

@@ -26,7 +26,7 @@ impl<P: Platform> Session<'_, P> {
     pub(crate) fn p2m_changed(&self, change: &mut P2mChange, room: &mut EditRoom) -> End {
         let map = self.domain.default.map();
         let context = self.domain.at(self.domain.default_slot());
-        let context = context.filter(|context| map.need_iommu() && context.facts().is_live());
+        let context = context.filter(|context| map.need_iommu() && context.is_live());
         let Some(context) = context else { return End::Finished };
         if self.is_frozen(context) {
             return End::Failed(Errno::EIO);
@@ -100,15 +100,17 @@ impl<P: Platform> Session<'_, P> {
         room: &mut EditRoom,
     ) -> End {
         let Rest { bfns, first } = rest;
-        let facts = context.facts();
         let Some(inside) =
             bfns.intersection(context.aperture()).filter(|it| it.first() == bfns.first())
         else {
             change.note(Errno::ERANGE, bfns.pages());
             return End::Finished;
         };
-        let reserved = self.iommu.nobodys().chain(facts.reserved.iter().copied());
-        let bfns = match self.before_reserved(inside, reserved) {
+        let (epoch, before) = context.snapshot(|epoch| {
+            let reserved = self.iommu.nobodys().chain(context.reserved.each_enforced());
+            (epoch, self.before_reserved(inside, reserved))
+        });
+        let bfns = match before {
             Ok(bfns) => bfns,
             Err(after) => {
                 let pages = after.0.saturating_sub(inside.first().0).min(inside.pages());
@@ -120,9 +122,8 @@ impl<P: Platform> Session<'_, P> {
         let frames = frames.unwrap_or_else(|| MfnRange::single(first));
         let kind = if new.mmio { PageKind::Mmio } else { PageKind::Ram };
         let run = Run { frames, kind, access: new.access };
-        let progress = self.edit::<F>(context, room, |editor| {
-            editor.map_frames(facts.epoch, bfns, run, Maker::P2m)
-        });
+        let progress =
+            self.edit::<F>(context, room, |editor| editor.map_frames(epoch, bfns, run, Maker::P2m));
         change.done = change.done.saturating_add(progress.pages);
         let End::Failed(errno) = progress.end else { return progress.end };
         let Some(left) = rest_of(bfns, progress.pages).filter(|_| errno != Errno::EIO) else {
@@ -176,7 +177,7 @@ impl<P: Platform> Session<'_, P> {
         room: &mut EditRoom,
     ) -> (u64, End) {
         let how = UnmapHow { later: false, skip_holes: true, whole_leaves };
-        let plan = UnmapPlan { epoch: context.facts().epoch, bfns, how };
+        let plan = UnmapPlan { epoch: context.stable_epoch(), bfns, how };
         let progress = self.edit::<F>(context, room, |editor| editor.unmap(&plan));
         (progress.pages, progress.end)
     }

@@ -13,6 +13,7 @@ use crate::{
 };
 
 impl<P: Platform> Session<'_, P> {
+    #[inline(never)]
     pub(super) fn init(&self, contexts: u32, arena_order: u32) -> Result<(), Errno> {
         let domain = self.domain;
         let _admin = domain.administer();
@@ -24,6 +25,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     /// Opens a context with `background`, whose bus frames are those of `aperture` or all there are.
+    #[inline(never)]
     pub(super) fn open_context(
         &self,
         background: Background,
@@ -58,6 +60,7 @@ impl<P: Platform> Session<'_, P> {
         contexts.find(|context| !self.domain.is_dying() && context.claim())
     }
 
+    #[inline(never)]
     pub(super) fn free_context(&self, id: ContextId, devices: OnFree, room: &mut EditRoom) -> End {
         if id == ContextId::DEFAULT {
             return End::Failed(Errno::EINVAL);
@@ -97,6 +100,7 @@ impl<P: Platform> Session<'_, P> {
         Ok(true)
     }
 
+    #[inline(never)]
     pub(super) fn attach(&self, context: ContextId, name: PciDevice, room: &mut EditRoom) -> End {
         let function = self.platform().resolve(self.domain.id(), name);
         match function.and_then(|function| self.iommu.device(function)) {

@@ -18,6 +18,7 @@ use crate::{
 impl<P: Platform> Session<'_, P> {
     /// Takes the records of the domain's devices, as many as there is room for here and in the caller's
     /// memory, and writes them there. What cannot be written is lost.
+    #[inline(never)]
     pub(super) fn read_faults(
         &self,
         request: &FaultsRequest,

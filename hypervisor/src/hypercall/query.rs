@@ -8,7 +8,7 @@ use pviommu_abi::{
 use super::command::Effect;
 use crate::{
     addr::{BfnRange, PAGE_SHIFT},
-    context::{Context, End, Facts, Session},
+    context::{Context, End, Session},
     domain::{Background, DefaultMap, GroupRule},
     format::{LeafAttributes, pages_at, with_format},
     machine::{Device, Home},
@@ -43,19 +43,19 @@ impl<P: Platform> Session<'_, P> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn limits(&self, id: ContextId) -> Result<Effect, Errno> {
-        let context = self.domain.context(id);
-        let facts = context.map(Context::facts).filter(Facts::is_live);
-        if facts.is_none() && id != ContextId::DEFAULT {
+        let context = self.domain.context(id).filter(|context| context.is_live());
+        if context.is_none() && id != ContextId::DEFAULT {
             return Err(Errno::ENOENT);
         }
-        let background = match context.filter(|_| facts.is_some()) {
+        let background = match context {
             Some(context) => self.background_of(context),
             // The default context blocks all DMA.
             None => Background::Fault,
         };
-        let aperture = facts.map_or(self.iommu.aperture(), |facts| facts.aperture);
-        let live = self.domain.granted_contexts().filter(|context| context.facts().is_live());
+        let aperture = context.map_or(self.iommu.aperture(), Context::aperture);
+        let live = self.domain.granted_contexts().filter(|context| context.is_live());
         let (tables, waiting) = (self.domain.tables(), self.domain.waiting());
         let caches = UnitFeatures::CACHES_NOT_PRESENT | UnitFeatures::WRITE_BUFFER;
         let scratch = background == Background::Scratch;
@@ -94,6 +94,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     /// What a guest may know of one of its devices.
+    #[inline(never)]
     pub(super) fn describe(&self, name: PciDevice) -> Effect {
         let function = self.platform().resolve(self.domain.id(), name);
         if function.is_some_and(|function| self.iommu.device(function).is_none()) {
@@ -148,6 +149,7 @@ impl<P: Platform> Session<'_, P> {
         sizes.fold(0, |all, size| all | size)
     }
 
+    #[inline(never)]
     pub(super) fn find(&self, id: ContextId, bfn: Bfn) -> Result<Effect, End> {
         let context = self.domain.context(id);
         let live = context.map(|context| (context, context.facts()));

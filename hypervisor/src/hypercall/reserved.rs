@@ -10,7 +10,7 @@ use super::{
     extensible::offset,
 };
 use crate::{
-    context::{Context, End, Facts, Session},
+    context::{Context, End, Session},
     machine::Device,
     platform::{Access, Platform},
     reserved::{MAX_RESERVED, Reserved, ReservedKind},
@@ -24,11 +24,12 @@ type Key = (u64, u64, u32);
 
 impl<P: Platform> Session<'_, P> {
     /// Writes the ranges that were asked for into the caller's memory, as many as fit.
+    #[inline(never)]
     pub(super) fn reserved(&self, request: &ReservedRequest, caller: DomId) -> Effect {
         let ranges = match request.of {
             ReservedOf::Context(id) => {
                 let context = self.domain.context(id);
-                let live = context.filter(|context| context.facts().is_live());
+                let live = context.filter(|context| context.is_live());
                 match live {
                     Some(context) => Ok(context.reserved_now()),
                     // No device of the default context can do DMA.
@@ -122,15 +123,12 @@ fn wire_kind(kind: ReservedKind) -> WireKind {
 impl Context {
     /// The ranges reserved now, also those that are only told.
     fn reserved_now(&self) -> Ranges {
-        loop {
-            let Facts { epoch, .. } = self.facts();
+        self.snapshot(|_| {
             let mut ranges = Ranges::new();
             for reserved in self.reserved.all() {
                 let _ = ranges.push(reserved);
             }
-            if self.facts().epoch == epoch {
-                return ranges;
-            }
-        }
+            ranges
+        })
     }
 }

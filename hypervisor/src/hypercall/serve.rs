@@ -2,7 +2,7 @@
 
 use pviommu_abi::{ContextId, DomId, Errno};
 
-use super::command::{Command, Effect};
+use super::command::{BatchRequest, Command, Effect};
 use crate::{
     addr::BfnRange,
     context::{Context, End, Facts, Progress, Session},
@@ -15,6 +15,8 @@ use crate::{
 
 impl<P: Platform> Session<'_, P> {
     /// Carries a command out. `caller` is in whose memory its arrays are.
+    ///
+    /// What it calls is not inlined: the stack of all commands together would be taken for each.
     pub(crate) fn run(&self, command: Command, caller: DomId, room: &mut CallRoom) -> Effect {
         let edit = &mut room.edit;
         match command {
@@ -50,12 +52,20 @@ impl<P: Platform> Session<'_, P> {
             Command::ReadFaults(request) => self.read_faults(&request, caller, &mut room.faults),
             Command::Switch(wish) => Effect::Ended(self.switch_default(wish, edit)),
             Command::Batch(request) => {
-                let (done, end) = with_format!(self.iommu.format(), F => {
-                    self.run_batch::<F>(caller, &request, room)
-                });
+                let (done, end) = self.run_elements(&request, caller, room);
                 Effect::Elements { done, end }
             }
         }
+    }
+
+    #[inline(never)]
+    fn run_elements(
+        &self,
+        request: &BatchRequest,
+        caller: DomId,
+        room: &mut CallRoom,
+    ) -> (u32, End) {
+        with_format!(self.iommu.format(), F => self.run_batch::<F>(caller, request, room))
     }
 
     /// True if the call is to be made again later, because it may have units invalidate and its domain has
@@ -68,6 +78,7 @@ impl<P: Platform> Session<'_, P> {
         waits
     }
 
+    #[inline(never)]
     fn map_pages(&self, request: &MapRequest, room: &mut EditRoom) -> Progress {
         self.validated(
             request.context,
@@ -80,6 +91,7 @@ impl<P: Platform> Session<'_, P> {
         )
     }
 
+    #[inline(never)]
     fn unmap_pages(&self, request: &UnmapRequest, room: &mut EditRoom) -> Progress {
         self.validated(
             request.context,
@@ -92,6 +104,7 @@ impl<P: Platform> Session<'_, P> {
         )
     }
 
+    #[inline(never)]
     fn flush_pages(&self, id: ContextId, bfns: Option<BfnRange>, room: &mut EditRoom) -> End {
         let asked = |area: &Area<'_>| policy::may_flush(area, bfns);
         let flushed = self.validated(id, asked, |context, bfns| {
@@ -110,14 +123,25 @@ impl<P: Platform> Session<'_, P> {
         apply: impl FnOnce(&Context, Plan) -> Progress,
     ) -> Progress {
         let context = self.domain.context(id);
-        let facts = context.map(Context::facts);
-        // Whose the context is, is asked after the snapshot: when it changes hands, its epoch does.
-        match (validate(&self.area(id, facts.as_ref())), context) {
+        match (self.planned(id, context, validate), context) {
             (Err(errno), _) => Progress::nothing(End::Failed(errno)),
             (Ok(None), _) => Progress::nothing(End::Finished),
             (Ok(Some(plan)), Some(context)) if !self.is_frozen(context) => apply(context, plan),
             (Ok(Some(_)), _) => Progress::nothing(End::Failed(Errno::EIO)),
         }
+    }
+
+    /// Not inlined: the snapshot is gone before the plan is carried out.
+    #[inline(never)]
+    fn planned<Plan>(
+        &self,
+        id: ContextId,
+        context: Option<&Context>,
+        validate: impl FnOnce(&Area<'_>) -> Result<Option<Plan>, Errno>,
+    ) -> Result<Option<Plan>, Errno> {
+        let facts = context.map(Context::facts);
+        // Whose the context is, is asked after the snapshot: when it changes hands, its epoch does.
+        validate(&self.area(id, facts.as_ref()))
     }
 
     /// What a range is checked against.

@@ -7,7 +7,7 @@ use pviommu_abi::{Bfn, ContextId};
 use super::words::{Frames, origin, rights};
 use crate::{
     addr::{BfnRange, Mfn},
-    context::Context,
+    context::{Context, State},
     domain::DomainIommu,
     format::{Format, Leaf, Origin, pages_at, with_format},
     machine::{Gate, Inside, Iommu},
@@ -177,12 +177,12 @@ impl Context {
     /// Goes inside, if the context is in use, whatever changes.
     pub(super) fn look_inside<'g>(&self, gate: Gate<'g>) -> Option<Inside<'g>> {
         loop {
-            let facts = self.facts();
-            if !facts.is_live() {
+            let (epoch, live) = self.snapshot(|epoch| (epoch, self.state() == State::Live));
+            if !live {
                 return None;
             }
             // Else a change of the context as a whole came between.
-            if let Ok(inside) = self.enter(gate, facts.epoch) {
+            if let Ok(inside) = self.enter(gate, epoch) {
                 return Some(inside);
             }
         }
