@@ -25,6 +25,7 @@ readonly STEPS=(
     "capi      the C interface as a hypervisor links it: header, example, symbols, and a bare image in QEMU"
     "package   the crates as they would be published, and the service's example"
     "nopanic   no panic can be reached from the service's entry points"
+    "stack     a hypercall takes 4 KiB of stack at most, on every path"
     "loom      the table's races, in every interleaving of two CPUs"
     "bench     the benchmarks run, and the cost of groups does not explode"
     "icount    no hot operation takes over 5 % more instructions than its figure"
@@ -194,6 +195,13 @@ step_nopanic() {
     need_c
     need_bare_metal
     tests/no-panic/check.sh
+}
+
+# The program is that of `nopanic`.
+step_stack() {
+    need_c
+    need_bare_metal
+    tests/no-panic/stack.sh
 }
 
 step_loom() {

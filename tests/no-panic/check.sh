@@ -4,24 +4,18 @@ set -eu
 cd "$(dirname "$0")"
 
 symbol=pviommu_a_panic_is_reachable
-target=x86_64-unknown-none
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-build() {
-    cargo "$1" --quiet --locked --release --target "$target" "${@:2}" >"$log" 2>&1
-}
+. ./build.sh
 
 # Links all the same and prints who calls what panics: the linker knows only the panic handler.
 explain() {
     grep -E "undefined symbol|>>>" "$log"
     command -v objdump >/dev/null || return 0
-    build rustc "$@" -- -C link-arg=--unresolved-symbols=ignore-all
-    local binary
-    binary=$(cargo metadata --format-version 1 --no-deps |
-        sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/$target/release/pviommu-no-panic
+    build "$@" -- -C link-arg=--unresolved-symbols=ignore-all >"$log" 2>&1
     echo "calls that panic:"
-    objdump --disassemble --demangle --no-show-raw-insn "$binary" | awk '
+    objdump --disassemble --demangle --no-show-raw-insn "$(binary)" | awk '
         /^[0-9a-f]+ <.*>:$/ { caller = $0; sub(/^[0-9a-f]+ /, "", caller) }
         /<(core::(panicking|option|result|slice|str|cell)|__rustc::rust_begin_unwind)/ && !/>:$/ {
             callee = $0
@@ -30,7 +24,7 @@ explain() {
         }' | sort -u
 }
 
-if ! build build; then
+if ! build >"$log" 2>&1; then
     if grep -q "undefined symbol: $symbol" "$log"; then
         explain
         echo "a panic is reachable" >&2
@@ -41,7 +35,7 @@ if ! build build; then
 fi
 
 # The same with a panic put in must not link, or the above says nothing.
-if build build --features seeded-panic; then
+if build --features seeded-panic >"$log" 2>&1; then
     echo "a panic that was put in was not found" >&2
     exit 1
 fi

@@ -103,6 +103,12 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Of a context that is not in use.
+    pub(crate) fn none() -> Self {
+        let aperture = BfnRange::single(Bfn(0));
+        Self { epoch: 0, state: State::Free, aperture, reserved: heapless::Vec::new() }
+    }
+
     /// True if the guest may use the context.
     pub(crate) fn is_live(&self) -> bool {
         self.state == State::Live
@@ -146,6 +152,12 @@ impl Context {
             aperture: self.aperture(),
             reserved: self.reserved.enforced(),
         })
+    }
+
+    /// Puts a snapshot into room that is not on the stack.
+    #[inline(never)]
+    pub(crate) fn note_facts(&self, to: &mut Facts) {
+        *to = self.facts();
     }
 
     /// True if the guest may use the context.

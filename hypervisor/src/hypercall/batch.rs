@@ -5,14 +5,14 @@
 
 use core::mem::offset_of;
 
-use pviommu_abi::{BatchElement, DomId, Errno, GuestPtr};
+use pviommu_abi::{BatchElement, DomId, Errno, Gfn, GuestPtr};
 use zerocopy::IntoBytes;
 
 use super::{command::BatchRequest, element, extensible::offset};
 use crate::{
     context::{Context, Editor, End, Facts, Session, Singly},
     format::Format,
-    machine::{BATCH_ROOM, CallRoom},
+    machine::{BATCH_ROOM, CallRoom, EditRoom, LIST_ROOM},
     platform::Platform,
     table::Stash,
 };
@@ -27,38 +27,50 @@ struct Part {
     stop: Option<End>,
 }
 
+/// What of a CPU's room a batch changes while it runs.
+struct Room<'r> {
+    edit: &'r mut EditRoom,
+    elements: &'r mut [BatchElement; BATCH_ROOM],
+    list: &'r mut [Gfn; LIST_ROOM],
+}
+
 /// What all elements of a batch have in common.
 pub(super) struct Batch<'b, 's, P> {
     pub(super) session: &'b Session<'s, P>,
     pub(super) caller: DomId,
     pub(super) request: &'b BatchRequest,
     pub(super) context: &'b Context,
-    pub(super) facts: Facts,
+    pub(super) facts: &'b Facts,
 }
 
 impl<P: Platform> Session<'_, P> {
     /// Runs the elements of a batch, in order. How many are finished, and how that ended.
+    #[inline(never)]
     pub(super) fn run_batch<F: Format>(
         &self,
         caller: DomId,
         request: &BatchRequest,
         room: &mut CallRoom,
     ) -> (u32, End) {
-        let live = self.domain.context(request.context).map(|context| (context, context.facts()));
         let refused = |errno| (request.done, End::Failed(errno));
-        let Some((context, facts)) = live.filter(|(_, facts)| facts.is_live()) else {
+        let Some(context) = self.domain.context(request.context) else {
             return refused(Errno::EINVAL);
         };
+        let CallRoom { edit, elements, list, facts, .. } = room;
+        context.note_facts(facts);
+        if !facts.is_live() {
+            return refused(Errno::EINVAL);
+        }
         if self.is_frozen(context) {
             return refused(Errno::EIO);
         }
-        let batch = Batch { session: self, caller, request, context, facts };
-        batch.run::<F>(room)
+        let mut room = Room { edit, elements, list };
+        Batch { session: self, caller, request, context, facts }.run::<F>(&mut room)
     }
 }
 
 impl<P: Platform> Batch<'_, '_, P> {
-    fn run<F: Format>(&self, room: &mut CallRoom) -> (u32, End) {
+    fn run<F: Format>(&self, room: &mut Room<'_>) -> (u32, End) {
         let mut done = self.request.done;
         loop {
             let left = self.request.count.saturating_sub(done);
@@ -99,7 +111,7 @@ impl<P: Platform> Batch<'_, '_, P> {
         &self,
         first: u32,
         left: u32,
-        room: &mut CallRoom,
+        room: &mut Room<'_>,
     ) -> Result<Part, Errno> {
         let memory = self.session.platform();
         let count = usize::try_from(left).unwrap_or(BATCH_ROOM).min(BATCH_ROOM);
@@ -107,8 +119,7 @@ impl<P: Platform> Batch<'_, '_, P> {
         let elements = room.elements.get_mut(..count).ok_or(Errno::EINVAL)?;
         memory.copy_in(self.caller, at, elements.as_mut_bytes()).map_err(|_| Errno::EFAULT)?;
         let mut stash = Stash::new();
-        let mut editor =
-            Editor::<P, F>::new(self.session, self.context, &mut room.edit, &mut stash);
+        let mut editor = Editor::<P, F>::new(self.session, self.context, room.edit, &mut stash);
         // Only the first element of a call can have been begun by the one before.
         let begun = first == self.request.done;
         let mut part = Part { finished: 0, begun: 0, stop: None };
@@ -143,7 +154,7 @@ impl<P: Platform> Batch<'_, '_, P> {
             }
             let Some(element) = rest.first_mut() else { break };
             let flushes = editor.flushes();
-            let progress = self.run_one(&mut editor, element, before, &mut room.list);
+            let progress = self.run_one(&mut editor, element, before, room.list);
             if editor.flushes() != flushes {
                 unflushed = index;
             }

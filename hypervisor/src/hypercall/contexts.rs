@@ -111,6 +111,7 @@ impl<P: Platform> Session<'_, P> {
 
     /// Takes back what a guest was never told of, because its memory could not be written
     /// (INV-53).
+    #[inline(never)]
     pub(crate) fn undo(&self, effect: &Effect, room: &mut EditRoom) {
         match effect {
             // It has neither devices nor mappings, so this is short.

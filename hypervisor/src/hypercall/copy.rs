@@ -74,6 +74,7 @@ impl Argument {
     ///
     /// # Errors
     /// `-EOPNOTSUPP`: the subop is not served. `-EFAULT`: the pointer is bad.
+    #[inline(never)]
     pub(crate) fn copy_in(
         memory: &impl GuestMemory,
         domain: DomId,
@@ -123,6 +124,7 @@ impl Argument {
     ///
     /// `mapped` and `unmapped` add up over calls; the first page and the count move on only when
     /// the call is to be continued. Padding stays the guest's own.
+    #[inline(never)]
     pub(crate) fn record(&mut self, effect: &Effect) -> bool {
         match (self, effect) {
             // Nothing has changed, so nothing is written.
@@ -185,6 +187,7 @@ impl Argument {
     ///
     /// # Errors
     /// `-EFAULT`: the pointer is bad.
+    #[inline(never)]
     pub(crate) fn copy_out(
         &self,
         memory: &impl GuestMemory,

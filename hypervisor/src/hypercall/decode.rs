@@ -25,6 +25,7 @@ use crate::{
 };
 
 /// Decodes the argument of a call that `domain` made, or that was made for it.
+#[inline(never)]
 pub(crate) fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Command, Errno> {
     let unknown = match argument {
         Argument::AllocContext(alloc) => alloc.alloc_flags.unknown_bits(),

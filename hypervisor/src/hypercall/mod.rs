@@ -106,6 +106,7 @@ fn has_service(domain: &DomainIommu<'_>) -> Result<(), Errno> {
 }
 
 /// Asks the embedder's policy, before anything has happened (INV-58).
+#[inline(never)]
 fn allowed<P: Platform>(
     session: &Session<'_, P>,
     caller: DomId,

@@ -21,6 +21,7 @@ use crate::{
 
 impl<P: Platform> Batch<'_, '_, P> {
     /// Runs what is left of one element after its first `done` pages.
+    #[inline(never)]
     pub(super) fn run_one<F: Format>(
         &self,
         editor: &mut Editor<'_, P, F>,
@@ -34,7 +35,7 @@ impl<P: Platform> Batch<'_, '_, P> {
             Err(errno) => return Progress::nothing(End::Failed(errno)),
         };
         let context = self.request.context;
-        let area = self.session.area(context, Some(&self.facts));
+        let area = self.session.area(context, Some(self.facts));
         let refused = |errno| Progress::nothing(End::Failed(errno));
         let maps_pages = matches!(operation, Operation::Map(_) | Operation::MapList { .. });
         if maps_pages && !self.may_map_pages_of_owner() {

@@ -45,7 +45,7 @@ impl<P: Platform> Batch<'_, '_, P> {
             return None;
         }
         let operation = element::decode(first, self.request.owner, 0).ok()??;
-        let area = self.session.area(self.request.context, Some(&self.facts));
+        let area = self.session.area(self.request.context, Some(self.facts));
         let (epoch, around) = area.editable_around(first.bfn).ok()?;
         let most = elements.len().min(editor.singles_before_look());
         let is_alike = |other: &BatchElement| {

@@ -13,6 +13,7 @@ use pviommu_abi::{BatchElement, Gfn, PciDevice};
 use super::fault_log::Record;
 
 use crate::{
+    context::Facts,
     domain::Drawer,
     flush::FlushRoom,
     platform::Runs,
@@ -33,6 +34,8 @@ pub struct Cpu {
 /// Room for one call.
 pub(crate) struct CallRoom {
     pub(crate) edit: EditRoom,
+    /// What is known of the context of a batch.
+    pub(crate) facts: Facts,
     /// Elements of a batch.
     pub(crate) elements: [BatchElement; BATCH_ROOM],
     /// Guest frames of a list.
@@ -70,7 +73,8 @@ impl Cpu {
         let edit =
             EditRoom { acquired: Runs::new(), flush: FlushRoom::new(), aside: FlushRoom::new() };
         let elements = core::array::from_fn(|_| BatchElement::default());
-        let room = CallRoom { edit, elements, list: [Gfn(0); LIST_ROOM], faults: FaultRoom::new() };
+        let (facts, list, faults) = (Facts::none(), [Gfn(0); LIST_ROOM], FaultRoom::new());
+        let room = CallRoom { edit, facts, elements, list, faults };
         Self { inside: AtomicU64::new(0), room: Mutex::new(room) }
     }
 

@@ -2,7 +2,7 @@
 
 use pviommu_abi::Bfn;
 
-use super::{Edit, Place, Stop, Table, leaf_lock::occupancy, stash::MAX_TABLES};
+use super::{Edit, MAX_LEVELS, Place, Stop, Table, leaf_lock::occupancy, stash::MAX_TABLES};
 use crate::{
     addr::{BfnRange, Mfn},
     format::{Entry, Format, Leaf, LeafSoft, Origin, TableSoft, pages_at},
@@ -27,6 +27,15 @@ struct Brush {
     paint: Paint,
 }
 
+/// A table that is being painted.
+struct Visit {
+    table: Mfn,
+    /// The bus frame at which it starts.
+    base: u64,
+    /// The entry at hand.
+    index: usize,
+}
+
 impl<F: Format, T: TableFrames> Table<'_, F, T> {
     /// Paints `range`, in which no guest has mapped anything. The caller has the table for itself.
     ///
@@ -45,7 +54,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         if edit.stash.len(Pool::Open) < usize::from(missing) {
             return Err(Stop::NeedTables(missing, Pool::Open));
         }
-        self.paint_table(self.root.frame, self.top_level(), 0, &brush, edit)
+        self.paint_all(&brush, edit)
     }
 
     /// Tables that painting takes in `table`, or in one that is not there yet; no more than the stash
@@ -99,24 +108,59 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         }
     }
 
-    /// Paints what of the range is in `table`, which starts at bus frame `base`. Recursion is as deep
-    /// as the table: five.
-    fn paint_table(
+    /// Paints from the root on, table by table: those on the way are kept beside each other, because the
+    /// stack of a hypervisor is small.
+    #[inline(never)]
+    fn paint_all(&self, brush: &Brush, edit: &mut Edit<'_>) -> Result<(), Stop> {
+        let mut path = heapless::Vec::<Visit, MAX_LEVELS>::new();
+        let mut down = Some((self.root.frame, 0));
+        loop {
+            let above = path.len().saturating_sub(usize::from(down.is_none()));
+            let level = self.top_level().saturating_sub(u8::try_from(above).unwrap_or(u8::MAX));
+            if let Some((table, base)) = down {
+                let skipped = brush.range.first().0.saturating_sub(base);
+                let index = skipped / pages_at::<F>(level).max(1);
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                // Not more than there are levels.
+                let _ = path.push(Visit { table, base, index });
+            }
+            let Some(visit) = path.last_mut() else { return Ok(()) };
+            let painted = self.paint_entries(visit, level, brush, edit);
+            if let Ok(Some(child)) = painted {
+                down = Some(child);
+                continue;
+            }
+            down = None;
+            let child = path.pop();
+            let parent = path.last_mut();
+            if let (Some(parent), Some(child)) = (parent, child) {
+                if level == 0
+                    && let Some(pointer) = self.frames.table(parent.table).get(parent.index)
+                {
+                    self.record_occupancy(pointer, child.table);
+                }
+                parent.index = parent.index.saturating_add(1);
+            }
+            painted?;
+        }
+    }
+
+    /// Paints what of the range is in the table that is visited, up to the first entry that a table below
+    /// has to be painted for: that one, and the bus frame at which it starts.
+    fn paint_entries(
         &self,
-        table: Mfn,
+        visit: &mut Visit,
         level: u8,
-        base: u64,
         brush: &Brush,
         edit: &mut Edit<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<(Mfn, u64)>, Stop> {
         let Brush { range, paint } = *brush;
         let pages = pages_at::<F>(level);
         let vacant = self.beside.vacancy.word(level);
-        let before = range.first().0.saturating_sub(base) / pages.max(1);
-        let skip = usize::try_from(before).unwrap_or(usize::MAX);
+        let Visit { table, base, .. } = *visit;
         let entries = self.frames.table(table);
-        for index in skip..entries.len() {
-            let Some(entry) = entries.get(index) else { break };
+        while let Some(entry) = entries.get(visit.index) {
+            let index = visit.index;
             let start = u64::try_from(index).unwrap_or(0).wrapping_mul(pages).wrapping_add(base);
             if start > range.last().0 {
                 break;
@@ -126,12 +170,10 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
             let raw = entry.load(Ordering::Acquire);
             let inside = range.first() <= span.first() && span.last() <= range.last();
             let painted = self.painted(paint, level, start);
-            if painted == Some(raw) {
-                continue;
-            }
             let word = painted.filter(|_| inside);
-            let child = match (F::decode(raw, level), word) {
-                (Entry::Table(child), _) if raw != vacant => child,
+            match (F::decode(raw, level), word) {
+                _ if painted == Some(raw) => {}
+                (Entry::Table(child), _) if raw != vacant => return Ok(Some((child, start))),
                 (Entry::Leaf(leaf), _) if raw != vacant => {
                     if !matches!(leaf.soft.origin(), Origin::Initial | Origin::Reserved) {
                         return Err(Stop::Occupied);
@@ -139,34 +181,30 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                     if edit.pending.runs_full() {
                         return Err(Stop::PendingFull);
                     }
-                    match word {
-                        Some(word) => {
-                            let at = span.first();
-                            self.replace_large(at, &place, level, (raw, leaf), word, edit);
-                            if word == vacant {
-                                self.note_vacancy_changed(at, level, &mut edit.pending);
-                            }
-                            continue;
-                        }
-                        None => self.split_for(span.first(), &place, level, (raw, leaf), edit)?,
+                    let Some(word) = word else {
+                        let child =
+                            self.split_for(span.first(), &place, level, (raw, leaf), edit)?;
+                        return Ok(Some((child, start)));
+                    };
+                    let at = span.first();
+                    self.replace_large(at, &place, level, (raw, leaf), word, edit);
+                    if word == vacant {
+                        self.note_vacancy_changed(at, level, &mut edit.pending);
                     }
                 }
                 (_, Some(word)) => {
                     entry.store(word, Ordering::Release);
                     self.publish(table, index, index);
                     Self::note_replaced(raw, span, level, &mut edit.pending);
-                    continue;
                 }
-                (_, None) => self.own_table(&place, level, (raw, vacant), span, edit)?,
-            };
-            let below = level.saturating_sub(1);
-            let painted = self.paint_table(child, below, start, brush, edit);
-            if below == 0 {
-                self.record_occupancy(entry, child);
+                (_, None) => {
+                    let child = self.own_table(&place, level, (raw, vacant), span, edit)?;
+                    return Ok(Some((child, start)));
+                }
             }
-            painted?;
+            visit.index = index.saturating_add(1);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Splits a leaf, and returns the table that it became.

@@ -5,7 +5,7 @@
 
 use pviommu_abi::Bfn;
 
-use super::{Stop, Table, split_cost};
+use super::{MAX_LEVELS, Stop, Table, split_cost};
 use crate::{
     addr::{BfnRange, Mfn},
     flush::PendingFlush,
@@ -55,6 +55,32 @@ pub(super) enum Left {
     Stopped(Cursor),
 }
 
+/// A table that a pass is in.
+struct Visit {
+    table: Mfn,
+    /// The bus frame at which it starts.
+    base: u64,
+    /// The entry at hand.
+    index: usize,
+    /// Nothing is left in those before it.
+    empty: bool,
+}
+
+impl Visit {
+    /// The bus frame of the entry at hand, which stands for `span` of them.
+    fn start(&self, span: u64) -> u64 {
+        u64::try_from(self.index).unwrap_or(0).wrapping_mul(span).wrapping_add(self.base)
+    }
+}
+
+/// Where a pass goes from a table.
+enum Next {
+    /// Into the one below that starts at this bus frame.
+    Down(Mfn, u64),
+    /// Back to the one above.
+    Up(Left),
+}
+
 /// One piece of a pass.
 struct Pass<'p, 'r> {
     what: Prune,
@@ -82,41 +108,72 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
     ) -> Pruned {
         let budget = Budget { looks: LOOKS, pages: pages.max(1) };
         let mut pass = Pass { what, from, budget, pending };
-        match self.prune_table(&mut pass, self.root.frame, self.top_level(), 0) {
+        match self.prune_all(&mut pass) {
             Left::Done { .. } => Pruned::Finished,
             Left::Stopped(at) => Pruned::More(at),
         }
     }
 
-    /// Prunes `table`, which starts at bus frame `base`. Recursion is as deep as the table: five.
-    fn prune_table(&self, pass: &mut Pass<'_, '_>, table: Mfn, level: u8, base: u64) -> Left {
+    /// Prunes from the root on, table by table: those on the way are kept beside each other, because the
+    /// stack of a hypervisor is small.
+    fn prune_all(&self, pass: &mut Pass<'_, '_>) -> Left {
+        let mut path = heapless::Vec::<Visit, MAX_LEVELS>::new();
+        let mut down = Some((self.root.frame, 0));
+        loop {
+            if let Some((table, base)) = down {
+                // Not more than there are levels.
+                let _ = path.push(Visit { table, base, index: 0, empty: true });
+            }
+            let above = u8::try_from(path.len().saturating_sub(1)).unwrap_or(u8::MAX);
+            let level = self.top_level().saturating_sub(above);
+            let Some(visit) = path.last_mut() else { return Left::Done { empty: true } };
+            let empty = match self.prune_entries(pass, visit, level) {
+                Next::Down(table, base) => {
+                    down = Some((table, base));
+                    continue;
+                }
+                Next::Up(Left::Done { empty }) => empty,
+                Next::Up(stopped) => return stopped,
+            };
+            down = None;
+            path.pop();
+            let Some(parent) = path.last_mut() else { return Left::Done { empty } };
+            if let Some(stopped) = self.prune_child(pass, parent, level.saturating_add(1), empty) {
+                return stopped;
+            }
+        }
+    }
+
+    /// Prunes entries of the table that is visited, up to the first with a table below that is none of
+    /// leaves.
+    fn prune_entries(&self, pass: &mut Pass<'_, '_>, visit: &mut Visit, level: u8) -> Next {
         let span = pages_at::<F>(level);
-        let mut empty = true;
-        let entries = self.frames.table(table);
-        for index in 0..entries.len() {
-            let Some(entry) = entries.get(index) else { break };
-            let start = u64::try_from(index).unwrap_or(0).wrapping_mul(span).wrapping_add(base);
+        let entries = self.frames.table(visit.table);
+        let vacant = self.beside.vacancy.word(level);
+        while let Some(entry) = entries.get(visit.index) {
+            let index = visit.index;
+            let start = visit.start(span);
             let raw = entry.load(Ordering::Acquire);
-            let vacant = self.beside.vacancy.word(level);
             if start.wrapping_add(span.wrapping_sub(1)) < pass.from.0 {
-                empty &= raw == vacant || pass.takes_blocked() && !F::is_present(raw);
+                visit.empty &= raw == vacant || pass.takes_blocked() && !F::is_present(raw);
+                visit.index = index.saturating_add(1);
                 continue;
             }
             let here = Cursor(start.max(pass.from.0));
             if pass.budget.looks == 0 || pass.budget.pages == 0 {
-                return Left::Stopped(here);
+                return Next::Up(Left::Stopped(here));
             }
             pass.budget.looks = pass.budget.looks.saturating_sub(1);
             match F::decode(raw, level) {
                 _ if raw == vacant => {}
-                Entry::Empty => empty &= pass.takes_blocked(),
-                Entry::Leaf(_) if pass.what == Prune::EmptyTables => empty = false,
+                Entry::Empty => visit.empty &= pass.takes_blocked(),
+                Entry::Leaf(_) if pass.what == Prune::EmptyTables => visit.empty = false,
                 Entry::Leaf(leaf) => {
                     if pass.pending.runs_full() {
-                        return Left::Stopped(here);
+                        return Next::Up(Left::Stopped(here));
                     }
                     entry.store(vacant, Ordering::Release);
-                    self.publish(table, index, index);
+                    self.publish(visit.table, index, index);
                     pass.pending.changed_leaves(Self::span(Bfn(start), level));
                     self.note_vacancy_changed(Bfn(start), level, pass.pending);
                     self.gather(leaf, Bfn(start), span, pass.pending);
@@ -125,34 +182,53 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                     }
                     pass.budget.pages = pass.budget.pages.saturating_sub(span);
                 }
+                Entry::Table(child) if level > 1 => return Next::Down(child, start),
                 Entry::Table(child) => {
                     let soft = TableSoft::from_bits(F::soft(raw));
-                    let below = level.saturating_sub(1);
-                    let left = if below == 0 {
-                        self.prune_leaf_table(pass, child, soft, start)
-                    } else {
-                        self.prune_table(pass, child, below, start)
+                    let stopped = match self.prune_leaf_table(pass, child, soft, start) {
+                        Left::Done { empty } => self.prune_child(pass, visit, level, empty),
+                        stopped => Some(stopped),
                     };
-                    match left {
-                        Left::Stopped(at) => return Left::Stopped(at),
-                        Left::Done { empty: false } => empty = false,
-                        Left::Done { empty: true } => {
-                            // Comes back here, to a child without entries, when there is room.
-                            if pass.pending.take_table(child).is_err() {
-                                return Left::Stopped(Cursor(start));
-                            }
-                            if below == 0 && soft.witness().is_none() {
-                                self.beside.kept.drop_one();
-                            }
-                            entry.store(vacant, Ordering::Release);
-                            self.publish(table, index, index);
-                            pass.pending.changed_tables(Self::span(Bfn(start), level));
-                        }
+                    if let Some(stopped) = stopped {
+                        return Next::Up(stopped);
                     }
+                    continue;
                 }
             }
+            visit.index = index.saturating_add(1);
         }
-        Left::Done { empty }
+        Next::Up(Left::Done { empty: visit.empty })
+    }
+
+    /// The table that the entry at hand points to was looked at, and has entries left or not: takes it out,
+    /// or goes on to the next entry.
+    fn prune_child(
+        &self,
+        pass: &mut Pass<'_, '_>,
+        visit: &mut Visit,
+        level: u8,
+        empty: bool,
+    ) -> Option<Left> {
+        let start = visit.start(pages_at::<F>(level));
+        let entry = self.frames.table(visit.table).get(visit.index);
+        let raw = entry.map_or(0, |entry| entry.load(Ordering::Acquire));
+        match (entry, F::decode(raw, level)) {
+            (Some(entry), Entry::Table(child)) if empty => {
+                // Comes back here, to a child without entries, when there is room.
+                if pass.pending.take_table(child).is_err() {
+                    return Some(Left::Stopped(Cursor(start)));
+                }
+                if level == 1 && TableSoft::from_bits(F::soft(raw)).witness().is_none() {
+                    self.beside.kept.drop_one();
+                }
+                entry.store(self.beside.vacancy.word(level), Ordering::Release);
+                self.publish(visit.table, visit.index, visit.index);
+                pass.pending.changed_tables(Self::span(Bfn(start), level));
+            }
+            _ => visit.empty = false,
+        }
+        visit.index = visit.index.saturating_add(1);
+        None
     }
 
     fn prune_leaf_table(
