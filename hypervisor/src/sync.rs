@@ -1,17 +1,26 @@
 //! The locks and atomics everything else uses, so that they can be replaced in one place.
 //!
-//! Under `--cfg loom` they are loom's, which runs a test through every interleaving.
+//! Under `--cfg loom` they are loom's, which runs a test through every interleaving. Under `--cfg shuttle` the
+//! locks are shuttle's and each access to an atomic is told to it ([`stepped`]): it runs whole calls of several
+//! CPUs through random interleavings.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-#[cfg(not(loom))]
+#[cfg(shuttle)]
+mod stepped;
+#[cfg(shuttle)]
+pub use core::sync::atomic::Ordering;
+#[cfg(shuttle)]
+pub use stepped::{AtomicU32, AtomicU64};
+
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use spin::{Mutex, MutexGuard};
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) use model::{Mutex, MutexGuard};
 
 /// How much room there is where there is `usual` room: threads of a model have little stack, and fill
@@ -22,10 +31,12 @@ pub(crate) const fn room(usual: usize) -> usize {
 
 /// Tells the CPU that this is a wait for another one.
 pub(crate) fn relax() {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     core::hint::spin_loop();
     #[cfg(loom)]
     loom::thread::yield_now();
+    #[cfg(shuttle)]
+    shuttle::hint::spin_loop();
 }
 
 /// Stores `value` and orders the store before every later load, against [`full_fence`] elsewhere.
@@ -49,17 +60,22 @@ pub(crate) fn full_fence() {
     loom::sync::atomic::fence(Ordering::SeqCst);
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod model {
-    pub(crate) use loom::sync::MutexGuard;
+    #[cfg(loom)]
+    use loom::sync as checked;
+    #[cfg(shuttle)]
+    use shuttle::sync as checked;
 
-    /// loom's mutex behind the interface of spin's.
+    pub(crate) use checked::MutexGuard;
+
+    /// The checker's mutex behind the interface of spin's.
     #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(crate) struct Mutex<T>(checked::Mutex<T>);
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
+            Self(checked::Mutex::new(value))
         }
 
         #[expect(clippy::unwrap_used, reason = "a model run that panicked has failed already")]

@@ -48,6 +48,7 @@ pub mod replay;
 pub mod sequence;
 pub mod show;
 mod source;
+mod sync;
 pub mod trace;
 mod units;
 

@@ -1,15 +1,13 @@
 //! Table frames: a frame is where its memory is, as in a direct map.
 #![expect(unsafe_code, reason = "the arena is an embedder's implementation of a platform trait")]
 
-use std::{
-    fmt, ptr,
-    sync::{Mutex, atomic::AtomicU64},
-};
+use std::{fmt, ptr, sync::Mutex};
 
 use pviommu_abi::DomId;
 use pviommu_hypervisor::{
     addr::{Mfn, MfnRange, PAGE_SHIFT},
     platform::{Pool, TABLE_ENTRIES, TableFrames},
+    sync::AtomicU64,
 };
 
 use crate::machine::frames::lock;

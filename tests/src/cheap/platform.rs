@@ -1,7 +1,7 @@
 //! The platform traits, as cheap as an embedder's can be.
 #![expect(unsafe_code, reason = "three of the platform traits are unsafe to implement")]
 
-use std::{hint::black_box, sync::atomic::AtomicU64};
+use std::hint::black_box;
 
 use pviommu_abi::{Bfn, DomId, GuestPtr, PciDevice};
 use pviommu_hypervisor::{
@@ -12,6 +12,7 @@ use pviommu_hypervisor::{
         InitialRun, Invalidation, IommuHw, PageOwnership, Pool, Preempt, Run, Runs, SourceId,
         TableFrames, TableRoot, Tag, UnitError, UnitId, Wanted,
     },
+    sync::AtomicU64,
 };
 
 use super::{Arena, Buffers, Pages};

@@ -1,7 +1,5 @@
 //! The service on the cheap platform, with one guest that has some devices.
 
-use std::sync::atomic::AtomicU64;
-
 use pviommu_abi::{
     AllocContext, Batch, BatchElement, ContextId, DomId, GuestPtr, Init, MapPages, PciDevice,
     ReattachDevice, Subop, UnmapPages,
@@ -11,6 +9,7 @@ use pviommu_hypervisor::{
     Machine, Outcome, Role, SourceEntry, Unit, Width,
     addr::Mfn,
     platform::{InitialRun, UnitFacts, UnitId},
+    sync::AtomicU64,
 };
 use zerocopy::{Immutable, IntoBytes};
 

@@ -4,9 +4,13 @@
     reason = "memory is lent to drivers by the address at which the unit finds it"
 )]
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
-use pviommu_hypervisor::{addr::Mfn, platform::UnitMemory};
+use pviommu_hypervisor::{
+    addr::Mfn,
+    platform::UnitMemory,
+    sync::{AtomicU64, Ordering},
+};
 
 /// Words of a page.
 const PAGE: usize = 512;

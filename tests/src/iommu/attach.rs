@@ -12,7 +12,10 @@ use super::{
     unit::{State, UnitModel},
     walker::{self, Rights},
 };
-use crate::machine::{frames::lock, memory::Memory, violation::Violation};
+use crate::{
+    machine::{memory::Memory, violation::Violation},
+    sync::lock,
+};
 
 /// The entry of a unit of these facts that refuses everything.
 fn blocked(facts: &UnitFacts) -> Stored {

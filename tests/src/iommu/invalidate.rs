@@ -13,11 +13,9 @@ use super::{
     walker::{self, Place, Step, Walk},
     write_buffer::WriteBuffer,
 };
-use crate::machine::{
-    Basis,
-    frames::{Reach, lock},
-    memory::Memory,
-    violation::Violation,
+use crate::{
+    machine::{Basis, frames::Reach, memory::Memory, violation::Violation},
+    sync::lock,
 };
 
 /// Bus frames, and whether the tables on the way are left alone.

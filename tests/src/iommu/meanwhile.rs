@@ -10,7 +10,10 @@ use super::{
     unit::{State, UnitModel},
     walker,
 };
-use crate::machine::{Dice, frames::lock, memory::Memory};
+use crate::{
+    machine::{Dice, memory::Memory},
+    sync::lock,
+};
 
 /// Addresses a unit remembers.
 const RECENT: usize = 32;

@@ -8,7 +8,7 @@ use super::{
     unit::{State, UnitModel},
     walker::{self, Walk},
 };
-use crate::machine::{frames::lock, memory::Memory};
+use crate::{machine::memory::Memory, sync::lock};
 
 impl UnitModel {
     /// What would become of an access by `device` at `address`. Nothing is cached and no fault is

@@ -15,11 +15,9 @@ use super::{
     unit::{State, UnitModel},
     walker::{self, Place, Walk},
 };
-use crate::machine::{
-    Basis,
-    frames::{Reach, lock},
-    memory::Memory,
-    violation::Violation,
+use crate::{
+    machine::{Basis, frames::Reach, memory::Memory, violation::Violation},
+    sync::lock,
 };
 
 /// Most fault records kept; later ones are only counted.

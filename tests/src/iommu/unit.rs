@@ -4,8 +4,6 @@
 //! of its transfer. So whoever has invalidated knows that no earlier translation is still in
 //! use: the drain that real units are asked for.
 
-use std::sync::Mutex;
-
 use pviommu_abi::{DomId, PciDevice};
 use pviommu_hypervisor::{
     addr::Mfn,
@@ -24,7 +22,10 @@ use super::{
     paging_cache::PagingCache,
     write_buffer::WriteBuffer,
 };
-use crate::machine::{Harshness, frames::lock};
+use crate::{
+    machine::Harshness,
+    sync::{Mutex, lock},
+};
 
 /// What a unit has done since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -4,13 +4,10 @@
 
 use std::{
     cell::Cell,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::frames::lock;
+use crate::sync::{Mutex, MutexGuard, lock, thread_local};
 
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
 

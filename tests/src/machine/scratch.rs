@@ -15,7 +15,7 @@ use super::{
     tables::{Tables, Words},
     violation::Violations,
 };
-use crate::iommu::Landing;
+use crate::{iommu::Landing, sync::quiet};
 
 const WORD: usize = 8;
 
@@ -40,7 +40,7 @@ fn load(words: &Words, offset: usize, to: &mut [u8]) {
     let mut rest = to;
     for (place, first, bytes) in parts(offset, rest.len()) {
         let (now, later) = std::mem::take(&mut rest).split_at_mut(bytes);
-        let word = words[place].load(Ordering::Acquire).to_le_bytes();
+        let word = quiet(&words[place]).load(Ordering::Acquire).to_le_bytes();
         now.copy_from_slice(&word[first..first + bytes]);
         rest = later;
     }
@@ -51,7 +51,7 @@ fn store(words: &Words, offset: usize, from: &[u8]) {
     for (place, first, bytes) in parts(offset, rest.len()) {
         let (now, later) = rest.split_at(bytes);
         // Other devices may write the other bytes of the word meanwhile.
-        let _ = words[place].fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+        let _ = quiet(&words[place]).fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let mut word = word.to_le_bytes();
             word[first..first + bytes].copy_from_slice(now);
             Some(u64::from_le_bytes(word))

@@ -1,6 +1,6 @@
 //! How a machine is put together and the service started on it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 
 use pviommu_abi::DomId;
 use pviommu_hypervisor::{
@@ -8,6 +8,7 @@ use pviommu_hypervisor::{
     Role, SetupError, SourceEntry, Unit,
     addr::{Mfn, MfnRange},
     platform::SourceId,
+    sync::AtomicU64,
 };
 
 use super::{

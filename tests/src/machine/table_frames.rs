@@ -1,12 +1,11 @@
 //! Page-table memory, lent to the service.
 #![expect(unsafe_code, reason = "three of the platform traits are unsafe to implement")]
 
-use std::sync::atomic::AtomicU64;
-
 use pviommu_abi::DomId;
 use pviommu_hypervisor::{
     addr::{Mfn, MfnRange},
     platform::{Pool, TableFrames},
+    sync::AtomicU64,
 };
 
 use super::{platform::Platform, schedule::Step};

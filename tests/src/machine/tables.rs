@@ -7,13 +7,14 @@
 
 use std::sync::{
     Mutex, OnceLock,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{self, AtomicU32, Ordering},
 };
 
 use pviommu_abi::DomId;
 use pviommu_hypervisor::{
     addr::{Mfn, MfnRange},
     platform::{Pool, TABLE_ENTRIES},
+    sync::AtomicU64,
 };
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
     scratch::ScratchUse,
     violation::{Violation, Violations},
 };
+use crate::sync::quiet;
 
 pub use super::book::TableUse;
 
@@ -45,9 +47,9 @@ pub(super) struct Table {
     pub(super) words: Words,
     owner: AtomicU32,
     /// Of a scratch page, the frame of the root that first led to it; 0 if none did.
-    pub(super) root: AtomicU64,
+    pub(super) root: atomic::AtomicU64,
     /// Of a scratch page of quarantine, the device that first reached it, and one; 0 if none did.
-    pub(super) device: AtomicU64,
+    pub(super) device: atomic::AtomicU64,
 }
 
 /// What units see that do not snoop CPU caches; allocated only if there is such a unit.
@@ -71,7 +73,7 @@ fn zeroed() -> Words {
 
 fn fill(words: &Words, value: u64) {
     for word in words {
-        word.store(value, Ordering::Relaxed);
+        quiet(word).store(value, Ordering::Relaxed);
     }
 }
 
@@ -83,7 +85,8 @@ fn charged_to(domain: DomId, what: Use) -> u32 {
 
 impl Table {
     fn fresh() -> Self {
-        let (owner, [root, device]) = (AtomicU32::new(FREE), [const { AtomicU64::new(0) }; 2]);
+        let (owner, [root, device]) =
+            (AtomicU32::new(FREE), [const { atomic::AtomicU64::new(0) }; 2]);
         Self { words: zeroed(), owner, root, device }
     }
 }
@@ -219,6 +222,7 @@ impl Tables {
         {
             for (to, from) in published[first..=last].iter().zip(&table.words[first..=last]) {
                 // Until it holds: else a CPU that publishes an older value could be the last.
+                let (to, from) = (quiet(to), quiet(from));
                 let mut now = from.load(Ordering::SeqCst);
                 loop {
                     to.store(now, Ordering::SeqCst);

@@ -19,15 +19,13 @@ mod registers;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard},
 };
 
 use pviommu_hypervisor::{
     addr::Mfn,
     platform::{Host, TableRoot},
+    sync::{AtomicU64, Ordering},
 };
 
 pub use caches::{Interrupt, Verdict};

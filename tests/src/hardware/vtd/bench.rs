@@ -1,8 +1,9 @@
 //! A clock and the CPU's cache, as a driver asks for them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use pviommu_hypervisor::platform::Host;
+use pviommu_hypervisor::{
+    platform::Host,
+    sync::{AtomicU64, Ordering},
+};
 
 use crate::hardware::Ram;
 

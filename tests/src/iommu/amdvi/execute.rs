@@ -11,7 +11,8 @@ use crate::{
         invalidate::{Span, Why},
         unit::{State, UnitModel},
     },
-    machine::{frames::lock, memory::Memory, violation::Violation},
+    machine::{memory::Memory, violation::Violation},
+    sync::lock,
 };
 
 impl UnitModel {

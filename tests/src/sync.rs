@@ -1,0 +1,29 @@
+//! What can be shuttle's: under `--cfg shuttle` the locks under which the service, or a unit's walk, can be held up.
+//!
+//! Every other lock of the machine is held between two of its steps only, so it can be an ordinary one.
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::{
+    sync::{Mutex, MutexGuard},
+    thread_local,
+};
+use std::sync::{PoisonError, atomic};
+#[cfg(not(shuttle))]
+pub(crate) use std::{
+    sync::{Mutex, MutexGuard},
+    thread_local,
+};
+
+use pviommu_hypervisor::sync::AtomicU64;
+
+/// Locks; a check that failed in another thread must not hide behind a poisoned lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The word as the machine itself reads and writes it: no other thread goes on because of that.
+pub(crate) const fn quiet(word: &AtomicU64) -> &atomic::AtomicU64 {
+    #[cfg(shuttle)]
+    let word = word.unstepped();
+    word
+}
