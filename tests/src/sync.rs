@@ -21,6 +21,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Between two entries of a call that is continued: it may be another CPU's turn.
+pub(crate) fn again() {
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
+}
+
 /// The word as the machine itself reads and writes it: no other thread goes on because of that.
 pub(crate) const fn quiet(word: &AtomicU64) -> &atomic::AtomicU64 {
     #[cfg(shuttle)]

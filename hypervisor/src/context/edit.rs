@@ -150,7 +150,8 @@ impl<'s, P: Platform> Session<'s, P> {
     ///
     /// # Errors
     /// `-ENOMEM` if the domain's share, or the embedder's memory, is used up even after the
-    /// context gave its empty tables back; [`End::Yield`] if it is time to give way meanwhile.
+    /// context gave its empty tables back; [`End::Yield`] if it is time to give way meanwhile, or
+    /// another CPU is about to split the same leaf.
     pub(crate) fn stock(
         &self,
         context: &Context,
@@ -160,6 +161,9 @@ impl<'s, P: Platform> Session<'s, P> {
         aside: &mut FlushRoom,
     ) -> Result<(), End> {
         while stash.len(pool) < usize::from(frames) {
+            if pool == Pool::Reserved && !self.domain.aside().take() {
+                return Err(End::Yield);
+            }
             let Some(frame) = self.allocate(pool) else {
                 self.reclaim(context, aside)?;
                 continue;
@@ -172,15 +176,14 @@ impl<'s, P: Platform> Session<'s, P> {
         Ok(())
     }
 
-    /// A zeroed frame charged to the domain.
+    /// A zeroed frame charged to the domain. One that was put aside, the caller has taken.
     pub(crate) fn allocate(&self, pool: Pool) -> Option<Mfn> {
-        let open = pool == Pool::Open;
-        if open && !self.domain.tables().take(1) {
+        if pool == Pool::Open && !self.domain.tables().take(1) {
             return None;
         }
         let frame = self.platform().alloc(self.domain.id(), pool);
-        if open && frame.is_none() {
-            self.domain.tables().give(1);
+        if frame.is_none() {
+            self.uncount(pool);
         }
         frame
     }
@@ -188,8 +191,14 @@ impl<'s, P: Platform> Session<'s, P> {
     /// Gives back a frame that nothing points to.
     pub(crate) fn free(&self, frame: Mfn, pool: Pool) {
         self.platform().free(self.domain.id(), frame, pool);
-        if pool == Pool::Open {
-            self.domain.tables().give(1);
+        self.uncount(pool);
+    }
+
+    /// A frame of `pool` is not in use any more.
+    fn uncount(&self, pool: Pool) {
+        match pool {
+            Pool::Open => self.domain.tables().give(1),
+            Pool::Reserved => self.put_aside(1),
         }
     }
 
@@ -208,15 +217,29 @@ impl<'s, P: Platform> Session<'s, P> {
             return false;
         }
         let reserved = self.platform().reserve(self.domain.id(), frames);
-        if !reserved {
+        if reserved {
+            self.put_aside(frames);
+        } else {
             self.domain.tables().give(frames);
         }
         reserved
     }
 
+    /// The embedder has put so many more aside; those that are owed go at once.
+    fn put_aside(&self, frames: u32) {
+        self.let_go_of(self.domain.aside().add(frames));
+    }
+
+    /// So many less are put aside, now or when who has them is done.
     pub(crate) fn unreserve(&self, frames: u32) {
-        self.platform().unreserve(self.domain.id(), frames);
-        self.domain.tables().give(frames);
+        self.let_go_of(self.domain.aside().remove(frames));
+    }
+
+    fn let_go_of(&self, frames: u32) {
+        if frames > 0 {
+            self.platform().unreserve(self.domain.id(), frames);
+            self.domain.tables().give(frames);
+        }
     }
 
     /// Releases the pages of `runs` after the first `kept`: no entry ever named them.

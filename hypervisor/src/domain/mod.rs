@@ -1,11 +1,13 @@
 //! What the service keeps for one domain: its contexts and its share of everything.
 
+mod aside;
 mod default;
 mod limits;
 mod pinned;
 mod slots;
 mod stats;
 
+pub(crate) use aside::PutAside;
 pub use default::{Backing, DefaultMap, P2mChange};
 pub(crate) use default::{DefaultState, Switch};
 pub(crate) use limits::Quota;
@@ -89,6 +91,8 @@ pub struct DomainIommu<'a> {
     /// Contexts the guest may have, the default one not counted; 0 until it asked.
     granted: AtomicU32,
     tables: Quota,
+    /// Those of them that are for splitting large leaves.
+    aside: PutAside,
     /// Pages unmapped that wait for a flush.
     waiting: Quota,
     /// Pages of other domains that are mapped.
@@ -124,6 +128,7 @@ impl<'a> DomainIommu<'a> {
             default: DefaultState::new(),
             granted: AtomicU32::new(0),
             tables,
+            aside: PutAside::new(),
             waiting,
             foreign,
             pinned: Pinned::new(limits.max_pinned_pages),
@@ -244,6 +249,10 @@ impl<'a> DomainIommu<'a> {
 
     pub(crate) fn tables(&self) -> &Quota {
         &self.tables
+    }
+
+    pub(crate) fn aside(&self) -> &PutAside {
+        &self.aside
     }
 
     pub(crate) fn waiting(&self) -> &Quota {

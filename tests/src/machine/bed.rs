@@ -17,7 +17,10 @@ use super::{
     schedule::Schedule,
     violation::Violation,
 };
-use crate::iommu::{Direction, FaultRecord};
+use crate::{
+    iommu::{Direction, FaultRecord},
+    sync::again,
+};
 
 /// A machine, its domains and the service.
 #[derive(Debug)]
@@ -100,6 +103,7 @@ impl<'a> Bed<'a> {
             if let Outcome::Done(status) = self.iommu.trim(self.domain(domain), cpu, &mut sweep) {
                 return Errno::from_ret(status).map_or(Ok(()), Err);
             }
+            again();
         }
     }
 
@@ -110,6 +114,7 @@ impl<'a> Bed<'a> {
             if let Outcome::Done(status) = self.iommu.teardown(self.domain(domain), cpu) {
                 return status;
             }
+            again();
         }
     }
 

@@ -5,6 +5,7 @@ use pviommu_abi::{DomId, Errno, Gfn, PciDevice};
 use pviommu_hypervisor::{Backing, DefaultMap, Outcome, P2mChange, Sweep, addr::MfnRange};
 
 use super::bed::Bed;
+use crate::sync::again;
 
 /// Times a call may be continued before it counts as stuck.
 const CONTINUATIONS: u32 = 1 << 20;
@@ -15,6 +16,7 @@ pub(super) fn finish(mut call: impl FnMut() -> Outcome) -> Result<(), Errno> {
         if let Outcome::Done(status) = call() {
             return Errno::from_ret(status).map_or(Ok(()), Err);
         }
+        again();
     }
     unreachable!("a call makes no progress");
 }

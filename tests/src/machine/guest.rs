@@ -18,6 +18,7 @@ use super::{
     frames::PAGE_SIZE,
     layout::{ARGUMENT_PAGES, argument_frame},
 };
+use crate::sync::again;
 
 /// Times a call may be continued before it counts as stuck.
 const CONTINUATIONS: u32 = 1 << 24;
@@ -109,7 +110,7 @@ impl<'b> Guest<'b> {
             match self.port.call(self.domain, self.cpu, subop, arg) {
                 Outcome::Done(status) => break status,
                 _ if u64::from(entries) >= patience => break GIVEN_UP,
-                _ => {}
+                _ => again(),
             }
         };
         let spent = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -13,6 +13,13 @@ fn one_guest() -> Config {
     Config::one_guest(64)
 }
 
+/// A guest with memory for a large leaf.
+fn one_large() -> Config {
+    let mut config = Config::one_guest(1024);
+    config.domains[0].contiguous = vec![GfnRange::of_pages(Gfn(512), 512).unwrap()];
+    config
+}
+
 /// INV-21: who unmaps a page gives its reference back, and nobody else does.
 #[test]
 fn two_cpus_map_and_unmap_the_same_bus_frames() {
@@ -59,12 +66,7 @@ fn neighbours_come_and_go_in_a_table_that_is_freed_when_it_is_empty() {
 /// INV-06, INV-21: a large leaf is split once, whoever comes first.
 #[test]
 fn two_cpus_unmap_pages_of_one_large_leaf() {
-    let config = || {
-        let mut config = Config::one_guest(1024);
-        config.domains[0].contiguous = vec![GfnRange::of_pages(Gfn(512), 512).unwrap()];
-        config
-    };
-    explore(config, |vm| {
+    explore(one_large, |vm| {
         let context = vm.attached_context();
         assert_eq!(vm.map(context, 0x200, 512, 512, RW), (0, 512));
         let unmap = |bfn: u64| move |vm: &Vm<'_>| assert_eq!(vm.unmap(context, bfn, 1), (0, 1));
@@ -73,6 +75,27 @@ fn two_cpus_unmap_pages_of_one_large_leaf() {
         race(vm, &[&one, &another, &stays]);
         assert!(vm.hits_background(DEVICE, 0x203) && vm.hits_background(DEVICE, 0x280));
         assert!(vm.lands_in(DEVICE, 0x204, 516));
+        vm.end();
+    });
+}
+
+/// INV-21: what was put aside for the split of a leaf is asked for once, and goes with it.
+#[test]
+fn one_cpu_unmaps_a_page_of_a_large_leaf_and_another_all_of_it() {
+    explore(one_large, |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 0x200, 512, 512, RW), (0, 512));
+        let all = |vm: &Vm<'_>| {
+            let (status, pages) = vm.unmap(context, 0x200, 512);
+            let after = [(0, 512), (err(Errno::ENOENT), 0x80)];
+            assert!(after.contains(&(status, pages)), "{status} {pages}");
+        };
+        let part = |vm: &Vm<'_>| {
+            let after = [(0, 1), (err(Errno::ENOENT), 0)];
+            assert!(after.contains(&vm.unmap(context, 0x280, 1)));
+        };
+        race(vm, &[&all, &part, &|vm| strike(vm, DEVICE, &[0x280, 0x300])]);
+        let _ = vm.unmap(context, 0x281, 0x17f);
         vm.end();
     });
 }
