@@ -43,6 +43,7 @@ pub mod hardware;
 pub mod iommu;
 pub mod machine;
 pub mod measure;
+pub mod model;
 pub mod pci;
 pub mod replay;
 pub mod sequence;
@@ -51,6 +52,7 @@ mod source;
 mod sync;
 pub mod trace;
 mod units;
+pub mod vm;
 
 /// The examples of the front page, which have to compile.
 #[cfg(doctest)]

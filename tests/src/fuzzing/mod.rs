@@ -1,5 +1,6 @@
 //! What a fuzzer feeds to the hypercall, and what must hold whatever it feeds. What it feeds to the formats of
-//! tables is in [`format`](mod@format), and to the topology in [`topology`](mod@topology).
+//! tables is in [`format`](mod@format), to the topology in [`topology`](mod@topology), and to the service and a model of
+//! it in [`ops`](mod@ops).
 //!
 //! ```text
 //!  bytes ──► Input ──► Operation, Operation, ... ──► machine and service ──► oracles
@@ -33,6 +34,7 @@ mod firmware;
 pub mod format;
 mod input;
 mod manage;
+pub mod ops;
 mod printing;
 mod script;
 mod seeds;
@@ -60,9 +62,10 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 4] = [
     Target { name: "hypercall", run: hypercall, seeds: hypercall_seeds },
     Target { name: "format", run: format, seeds: format_seeds },
+    Target { name: "ops", run: ops, seeds: ops::seeds },
     Target { name: "topology", run: topology, seeds: topology_seeds },
 ];
 
@@ -80,6 +83,14 @@ pub fn hypercall(data: &[u8]) {
 /// If an oracle fails.
 pub fn format(data: &[u8]) {
     format::run(data, prints());
+}
+
+/// Runs one input of `ops`.
+///
+/// # Panics
+/// If an oracle fails.
+pub fn ops(data: &[u8]) {
+    ops::run(data, prints());
 }
 
 /// Runs one input of `topology`.

@@ -1,16 +1,15 @@
 //! A guest at the level of its hypercalls, for the tests of the service.
 
-use pviommu_abi::{
-    AllocContext, Bfn, Capabilities, ContextId, DeviceHandle, DomId, Errno, FreeContext, FreeFlags,
-    Gfn, Init, MapFlags, MapPages, PciDevice, QueryDevice, ReattachDevice, Subop, UnmapPages,
-};
-use pviommu_guest::Hypercall;
-use pviommu_hypervisor::{Background, Role, addr::GfnRange, platform::AcquireError};
+use std::ops::Deref;
+
+use pviommu_abi::{ContextId, DomId, Gfn, MapFlags, PciDevice};
+use pviommu_hypervisor::{Background, Role, addr::GfnRange};
+pub(crate) use pviommu_testbed::vm::{REASONS, err, map_argument, unmap_argument};
 use pviommu_testbed::{
     iommu::Direction,
-    machine::{Bed, Config, DeviceConfig, DomainConfig, Guest, Reach, run},
+    machine::{Bed, Config, DeviceConfig, DomainConfig, Reach, run},
+    vm,
 };
-use zerocopy::{FromBytes, IntoBytes};
 
 use crate::kinds;
 
@@ -40,10 +39,7 @@ pub(crate) fn over_scratch() -> bool {
 }
 
 /// Domain 1 on a CPU, making calls.
-pub(crate) struct Vm<'b> {
-    pub(crate) bed: &'b Bed<'b>,
-    pub(crate) guest: Guest<'b>,
-}
+pub(crate) struct Vm<'b>(vm::Vm<'b>);
 
 /// Runs `body` on a machine with one guest of `pages` pages and one device.
 pub(crate) fn with_guest<R>(pages: u64, body: impl FnOnce(&Vm<'_>) -> R) -> R {
@@ -73,50 +69,22 @@ pub(crate) fn two_guests(pages: u64) -> Config {
     config
 }
 
-/// Why a page may be refused, and what the guest is told.
-pub(crate) const REASONS: [(AcquireError, Errno); 4] = [
-    (AcquireError::NotBacked, Errno::ENOENT),
-    (AcquireError::NotPermitted, Errno::EPERM),
-    (AcquireError::Retry, Errno::EAGAIN),
-    (AcquireError::Saturated, Errno::EBUSY),
-];
-
 /// Runs `body` on the machine of `config`, as domain 1 on CPU 0.
 pub(crate) fn with<R>(config: &Config, body: impl FnOnce(&Vm<'_>) -> R) -> R {
     run(&kinds::of_this_kind(config), |bed| body(&Vm::new(bed, GUEST, 0)))
 }
 
-/// A negative status.
-pub(crate) fn err(errno: Errno) -> i64 {
-    errno.to_ret()
+impl<'b> Deref for Vm<'b> {
+    type Target = vm::Vm<'b>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl<'b> Vm<'b> {
     pub(crate) fn new(bed: &'b Bed<'b>, domain: DomId, cpu: usize) -> Self {
-        Self { bed, guest: bed.guest(domain, cpu) }
-    }
-
-    /// One call, with the argument as it lies in guest memory.
-    pub(crate) fn op<T: IntoBytes + FromBytes>(&self, subop: Subop, argument: &mut T) -> i64 {
-        self.guest.iommu_op(subop, argument.as_mut_bytes(), None)
-    }
-
-    pub(crate) fn init(&self, max_ctx_no: u32, arena_order: u32) -> i64 {
-        self.op(Subop::INIT, &mut Init { max_ctx_no, arena_order })
-    }
-
-    pub(crate) fn capabilities(&self) -> Capabilities {
-        let mut argument = Capabilities::default();
-        assert_eq!(self.op(Subop::QUERY_CAPABILITIES, &mut argument), 0);
-        argument
-    }
-
-    pub(crate) fn alloc(&self) -> Result<ContextId, i64> {
-        let mut argument = AllocContext::default();
-        match self.op(Subop::ALLOC_CONTEXT, &mut argument) {
-            0 => Ok(argument.ctx_no),
-            status => Err(status),
-        }
+        Self(vm::Vm::new(bed, domain, cpu))
     }
 
     /// Asks for the usual limits and opens a context.
@@ -132,37 +100,6 @@ impl<'b> Vm<'b> {
         let context = self.context();
         assert_eq!(self.attach(DEVICE, context), 0);
         context
-    }
-
-    pub(crate) fn free(&self, ctx_no: ContextId, free_flags: FreeFlags) -> i64 {
-        let mut argument = FreeContext { ctx_no, free_flags, ..FreeContext::default() };
-        self.op(Subop::FREE_CONTEXT, &mut argument)
-    }
-
-    pub(crate) fn attach(&self, dev: PciDevice, ctx_no: ContextId) -> i64 {
-        let mut argument = ReattachDevice { ctx_no, dev, ..ReattachDevice::default() };
-        self.op(Subop::REATTACH_DEVICE, &mut argument)
-    }
-
-    /// Maps, and returns the status and the count.
-    pub(crate) fn map(
-        &self,
-        ctx: ContextId,
-        bfn: u64,
-        gfn: u64,
-        pages: u32,
-        flags: MapFlags,
-    ) -> (i64, u32) {
-        let mut argument = map_argument(ctx, bfn, gfn, pages, flags);
-        let status = self.op(Subop::MAP_PAGES, &mut argument);
-        (status, argument.mapped)
-    }
-
-    /// Unmaps, and returns the status and the count.
-    pub(crate) fn unmap(&self, ctx: ContextId, bfn: u64, pages: u32) -> (i64, u32) {
-        let mut argument = unmap_argument(ctx, bfn, pages);
-        let status = self.op(Subop::UNMAP_PAGES, &mut argument);
-        (status, argument.unmapped)
     }
 
     /// Has the device write a byte at a bus frame, and says where in guest memory it landed.
@@ -196,18 +133,6 @@ impl<'b> Vm<'b> {
         self.hits(device, bfn, read) == expected && self.hits(device, bfn, write) == expected
     }
 
-    /// What the device finds at `bfn`; nothing if it is refused.
-    pub(crate) fn hits(&self, device: PciDevice, bfn: u64, way: Direction) -> Option<Reach> {
-        self.bed.dma_probe(device, bfn << 12, way).ok().map(|hit| hit.reach)
-    }
-
-    /// What the guest is told of one of its devices.
-    pub(crate) fn describe(&self, device: PciDevice) -> QueryDevice {
-        let mut query = QueryDevice { device: DeviceHandle::pci(device), ..QueryDevice::default() };
-        assert_eq!(self.op(Subop::QUERY_DEVICE, &mut query), 0);
-        query
-    }
-
     /// Ends the domain, and checks that nothing went wrong and nothing is left.
     pub(crate) fn end(&self) {
         assert_eq!(self.bed.teardown(GUEST, 0), 0);
@@ -216,26 +141,4 @@ impl<'b> Vm<'b> {
         let left = self.bed.domain(GUEST).stats();
         assert_eq!((left.table_frames, left.pinned_pages, left.foreign_pages), (0, 0, 0));
     }
-}
-
-pub(crate) fn map_argument(
-    ctx_no: ContextId,
-    bfn: u64,
-    gfn: u64,
-    nr_pages: u32,
-    map_flags: MapFlags,
-) -> MapPages {
-    MapPages {
-        ctx_no,
-        gfn: Gfn(gfn),
-        dfn: Bfn(bfn),
-        map_flags,
-        pgsize: 4096,
-        nr_pages,
-        ..MapPages::default()
-    }
-}
-
-pub(crate) fn unmap_argument(ctx_no: ContextId, bfn: u64, nr_pages: u32) -> UnmapPages {
-    UnmapPages { ctx_no, dfn: Bfn(bfn), pgsize: 4096, nr_pages, ..UnmapPages::default() }
 }

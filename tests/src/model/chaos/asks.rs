@@ -1,6 +1,5 @@
 //! Calls that change nothing of what the model knows, or hardly anything.
 
-use proptest::prelude::*;
 use pviommu_abi::{
     ContextId, DeviceHandle, DomId, Errno, GuestPtr, QueryDevice, QueryReserved, ReadFaults,
     RemoteCmd, Subop,
@@ -10,17 +9,19 @@ use zerocopy::IntoBytes;
 
 use super::super::{
     check::Seen,
+    choices::{DEVICE, DOM},
+    field::{In, OneOf, variants},
     run::{CONTEXTS, Run, status},
     world::Domain,
 };
-use crate::acts::{flush, limits};
-use crate::kit::{Vm, err, unmap_argument};
+use crate::vm::{Vm, err, flush, limits, unmap_argument};
 
 /// How far behind its own argument a call has that of the call it makes for another domain.
 const INNER: u64 = 0x400;
 
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Ask {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
+pub enum Ask {
     Noop,
     Capabilities,
     Init,
@@ -57,24 +58,28 @@ pub(super) enum Ask {
     Faults,
 }
 
-pub(super) fn ask() -> impl Strategy<Value = Ask> {
-    let pages = prop::sample::select(vec![1u32, 4, 0x200]);
-    prop_oneof![
-        Just(Ask::Noop),
-        Just(Ask::Capabilities),
-        Just(Ask::Init),
-        (0..5u16, 0..0x400u64, pages).prop_map(|(ctx, bfn, pages)| Ask::Flush { ctx, bfn, pages }),
-        (0..4usize).prop_map(|device| Ask::Device { device }),
-        (0..3u16, 0..0x400u64).prop_map(|(ctx, bfn)| Ask::Lookup { ctx, bfn }),
-        (0..3u16).prop_map(|ctx| Ask::Limits { ctx }),
-        (0..3u16).prop_map(|ctx| Ask::Reserved { ctx }),
-        (0..3usize, 0..5u16).prop_map(|(of, ctx)| Ask::Remote { of, ctx }),
-        Just(Ask::FlushWaiting),
-        Just(Ask::SameDefault),
-        (0..4usize).prop_map(|device| Ask::Quarantine { device }),
-        Just(Ask::ScratchWritten),
-        Just(Ask::Faults),
-    ]
+const CTX: In = In(0, 5);
+const OWN_CTX: In = In(0, 3);
+const BFN: In = In(0, 0x400);
+const PAGES: OneOf<u32> = OneOf(&[(1, 1), (1, 4), (1, 0x200)]);
+
+variants! {
+    /// What is asked.
+    pub(super) Asks of Ask:
+    1 Noop {},
+    1 Capabilities {},
+    1 Init {},
+    1 Flush { ctx: CTX, bfn: BFN, pages: PAGES },
+    1 Device { device: DEVICE },
+    1 Lookup { ctx: OWN_CTX, bfn: BFN },
+    1 Limits { ctx: OWN_CTX },
+    1 Reserved { ctx: OWN_CTX },
+    1 Remote { of: DOM, ctx: CTX },
+    1 FlushWaiting {},
+    1 SameDefault {},
+    1 Quarantine { device: DEVICE },
+    1 ScratchWritten {},
+    1 Faults {},
 }
 
 impl Run<'_> {

@@ -15,8 +15,7 @@ use super::{
     learn::Lost,
     play::{Came, Chaos},
 };
-use crate::acts::{Found, both};
-use crate::kit::err;
+use crate::vm::{Found, both, err};
 
 impl Run<'_> {
     /// True if a device finds nothing at all.
@@ -119,7 +118,7 @@ impl Chaos<'_> {
             Op::Map { .. } | Op::Unmap { .. } | Op::MapGrant { .. } | Op::Later { .. } => {
                 let dom = self.target(op).map(|at| at.dom);
                 if dom.is_some_and(|dom| before.domains[dom].unknown) {
-                    return self.go_on();
+                    return self.know_less();
                 }
                 assert!(told.iter().all(allowed), "{told:?}");
                 if now {
@@ -137,7 +136,7 @@ impl Chaos<'_> {
                 let may_fail = now || its.dead || its.unknown || before.has_lost(dom);
                 assert!(ended || may_fail, "{told:?}");
                 if !ended || before.domains[dom].unknown {
-                    return self.go_on();
+                    return self.know_less();
                 }
             }
             Op::Trim { dom }
@@ -146,7 +145,7 @@ impl Chaos<'_> {
             | Op::Retarget { dom, .. }
                 if before.domains[dom].unknown =>
             {
-                return self.go_on();
+                return self.know_less();
             }
             Op::Trim { .. }
             | Op::Change { .. }
@@ -172,7 +171,7 @@ impl Chaos<'_> {
                         self.run.world = before;
                     }
                     self.run.world.forget(dom);
-                    return self.go_on();
+                    return self.know_less();
                 }
             }
             Op::Grant { .. } | Op::CloseGrant { .. } | Op::EndGrant { .. } => {}
@@ -187,7 +186,7 @@ impl Chaos<'_> {
     }
 
     /// Not all that is held is known of.
-    fn go_on(&mut self) {
+    fn know_less(&mut self) {
         self.learn_who_is_not_blocked();
         self.held = self.run.recount();
         self.run.count_foreign();

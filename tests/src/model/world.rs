@@ -8,7 +8,7 @@ use pviommu_hypervisor::{
     platform::{Access, UnitId},
 };
 
-use crate::acts::Found;
+use crate::{machine::UnitKind, vm::Found};
 
 /// What keeps a frame for a mapping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +41,8 @@ pub(super) struct Space {
     pub(super) host: bool,
     /// What devices here have reserved, and how many of them.
     pub(super) reserved: Vec<(Reserved, u32)>,
+    /// Bus frames that are not memory.
+    pub(super) holes: &'static [(u64, u64)],
     /// A unit that serves it has failed: nothing here is changed any more.
     pub(super) frozen: bool,
 }
@@ -134,6 +136,7 @@ pub(super) struct World {
     pub(super) ram: Vec<(u64, u64)>,
     pub(super) background: Found,
     pub(super) quarantine: Option<Found>,
+    pub(super) holes: &'static [(u64, u64)],
     pub(super) domains: Vec<Domain>,
     pub(super) devices: Vec<Device>,
     pub(super) shares: Vec<Share>,
@@ -142,7 +145,17 @@ pub(super) struct World {
 }
 
 /// The interrupt window, which is nobody's.
-pub(super) const WINDOW: (u64, u64) = (0xfee00, 0xfeeff);
+const WINDOW: (u64, u64) = (0xfee00, 0xfeeff);
+/// Where HyperTransport has other things than memory, behind AMD's units.
+const HYPERTRANSPORT: (u64, u64) = (0xfd0_0000, 0xfff_ffff);
+
+/// The bus frames that are not memory, whatever is mapped.
+pub(super) const fn holes(unit: UnitKind) -> &'static [(u64, u64)] {
+    match unit {
+        UnitKind::Vtd => &[WINDOW],
+        UnitKind::AmdVi => &[WINDOW, HYPERTRANSPORT],
+    }
+}
 
 pub(super) fn contains((first, last): (u64, u64), bfn: u64) -> bool {
     first <= bfn && bfn <= last
@@ -153,11 +166,6 @@ pub(super) fn bounds(reserved: &Reserved) -> (u64, u64) {
 }
 
 impl Space {
-    pub(super) fn new(background: Found, aperture: (u64, u64)) -> Self {
-        let (maps, reserved) = (BTreeMap::new(), Vec::new());
-        Self { background, aperture, maps, host: false, reserved, frozen: false }
-    }
-
     pub(super) fn get(&self, ram: &[(u64, u64)], bfn: u64) -> Option<Mapping> {
         let (access, origin) = (Access::all(), Origin::INITIAL);
         let initial = Mapping { frame: bfn, access, origin, hold: Hold::Nothing, mmio: false };
@@ -181,7 +189,7 @@ impl Space {
     }
 
     pub(super) fn is_reserved(&self, bfn: u64) -> bool {
-        contains(WINDOW, bfn) || self.reserved_at(bfn).is_some()
+        self.holes.iter().any(|it| contains(*it, bfn)) || self.reserved_at(bfn).is_some()
     }
 
     /// Checks a range that the guest wants to edit.
@@ -212,6 +220,13 @@ pub(super) fn found_reserved(reserved: &Reserved, bfn: u64) -> [Found; 2] {
 }
 
 impl World {
+    /// A context in which nothing is mapped.
+    pub(super) fn empty(&self, background: Found, aperture: (u64, u64)) -> Space {
+        let (maps, reserved) = (BTreeMap::new(), Vec::new());
+        let holes = self.holes;
+        Space { background, aperture, maps, host: false, reserved, holes, frozen: false }
+    }
+
     /// Takes what `hold` says on `frame`.
     pub(super) fn hold(&mut self, frame: u64, hold: Hold) {
         if hold != Hold::Nothing {
@@ -272,7 +287,7 @@ impl World {
         let blocked = [Found::Fault; 2];
         let its_own = device.reserved.iter().find(|it| contains(bounds(it), bfn));
         let direct = device.reserved.iter().any(|it| it.kind == ReservedKind::Direct);
-        if contains(WINDOW, bfn) || device.blocked {
+        if self.holes.iter().any(|it| contains(*it, bfn)) || device.blocked {
             return blocked;
         }
         let space = match (device.owner, device.context) {

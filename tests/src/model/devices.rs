@@ -7,7 +7,7 @@ use super::{
     pages::maintained,
     world::{Space, World, bounds, contains},
 };
-use crate::acts::Found;
+use crate::vm::Found;
 
 impl World {
     pub(super) fn background(&self, asked: Wire) -> Found {
@@ -20,7 +20,7 @@ impl World {
 
     /// The default context of `dom`, as the domain starts.
     pub(super) fn build_initial(&mut self, dom: usize) -> Option<Space> {
-        let mut space = Space::new(self.background, (0, self.top));
+        let mut space = self.empty(self.background, (0, self.top));
         let mut maps = Vec::new();
         match self.domains[dom].default {
             DefaultMap::Blocked => return None,
@@ -186,7 +186,7 @@ impl World {
         if domain.owned != gives {
             return Ok(());
         }
-        let empty = Space::new(self.background(wire), (0, self.top));
+        let empty = self.empty(self.background(wire), (0, self.top));
         let new = match mode {
             OwnershipMode::GIVE_BACK => self.build_initial(dom),
             OwnershipMode::KEEP if domain.default != DefaultMap::Blocked => {

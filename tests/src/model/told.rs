@@ -3,12 +3,12 @@
 use std::fmt::Debug;
 
 use pviommu_abi::Errno;
-use pviommu_testbed::machine::Bed;
 
 use super::{
     run::{Run, status},
     world::World,
 };
+use crate::machine::Bed;
 
 /// An answer as numbers: status of the call, status of its element, pages done.
 pub(super) type Numbers = (i64, i64, i64);
@@ -36,15 +36,9 @@ impl Answer for Result<(), Errno> {
     }
 }
 
-impl Answer for (i64, u32) {
+impl Answer for Numbers {
     fn numbers(&self) -> Numbers {
-        (self.0, 0, i64::from(self.1))
-    }
-}
-
-impl Answer for (i64, i32, u32) {
-    fn numbers(&self) -> Numbers {
-        (self.0, i64::from(self.1), i64::from(self.2))
+        *self
     }
 }
 

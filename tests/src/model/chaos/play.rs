@@ -1,11 +1,11 @@
 //! Has a step of a sequence happen, with what fails meanwhile, and makes the model what came of it.
 
+use pviommu_abi::ElementFlags;
 use pviommu_hypervisor::Outcome;
-use pviommu_testbed::machine::GIVEN_UP;
 
 use super::{
     super::{
-        guests::{How, Target},
+        edits::{Edit, How, Target},
         ops::Op,
         run::Run,
         told::Told,
@@ -14,8 +14,9 @@ use super::{
     Event, Fault,
     asks::Ask,
     learn::Lost,
+    standing::Standing,
 };
-use pviommu_abi::ElementFlags;
+use crate::machine::GIVEN_UP;
 
 /// A sequence that failures are part of.
 pub(super) struct Chaos<'b> {
@@ -24,6 +25,8 @@ pub(super) struct Chaos<'b> {
     yields: u64,
     /// References that are held for ever.
     pub(super) held: u64,
+    /// Calls that have not been continued yet.
+    pub(super) standing: Vec<Standing>,
 }
 
 impl Run<'_> {
@@ -53,7 +56,7 @@ pub(super) struct Came<'e> {
 
 impl<'b> Chaos<'b> {
     pub(super) fn new(run: Run<'b>, yields: u64) -> Self {
-        Self { run, yields, held: 0 }
+        Self { run, yields, held: 0, standing: Vec::new() }
     }
 
     pub(super) fn step(&mut self, event: &Event) {
@@ -61,6 +64,14 @@ impl<'b> Chaos<'b> {
             Event::Plain(op) => self.op(op, None, false),
             Event::Failing(op, fault, dies) => self.op(op, Some(*fault), *dies),
             Event::Ask(dom, ask, fault) => self.ask(*dom, *ask, *fault),
+            Event::Begin { op, cpu, entries } => self.begin(op, *cpu, *entries),
+            Event::GoOn { number, entries, fault } => self.go_on(*number, *entries, *fault),
+            Event::Dma { device, at, pages } => {
+                let first = self.run.target(0, 0, *at, *pages).bfn;
+                for bfn in first..first + u64::from(*pages) {
+                    self.run.check_dma(*device, bfn);
+                }
+            }
         }
         self.run.check();
     }
@@ -75,7 +86,36 @@ impl<'b> Chaos<'b> {
         domains.map(|domain| self.run.bed.domain(domain.id).stats().leaked_pages).sum()
     }
 
-    fn op(&mut self, op: &Op, fault: Option<Fault>, dies: bool) {
+    pub(super) fn op(&mut self, op: &Op, fault: Option<Fault>, dies: bool) {
+        let careful = fault.is_some() || !self.run.bed.failed_units().is_empty();
+        self.play(fault, dies, |run| {
+            match op {
+                Op::Later { dom, ctx, at, pages, .. } if careful => {
+                    // Alone: what comes next would depend on it.
+                    let at = run.target(*dom, *ctx, *at, *pages);
+                    run.touch(at.bfn, u64::from(at.pages));
+                    let flags = ElementFlags::NO_FLUSH | ElementFlags::SKIP_HOLES;
+                    run.edit(at, Edit::Unmap(How::Batch(flags)));
+                    run.flush_what_waits();
+                }
+                Op::Kill { dom } if dies => {
+                    run.begin_end(*dom);
+                    run.step(op);
+                }
+                op => run.step(op),
+            }
+            Some(op.clone())
+        });
+    }
+
+    /// Has something happen, with what fails meanwhile; it says which operation that was in the end, if any
+    /// was.
+    pub(super) fn play(
+        &mut self,
+        fault: Option<Fault>,
+        dies: bool,
+        happens: impl FnOnce(&mut Run<'_>) -> Option<Op>,
+    ) {
         let before = self.run.world.clone();
         let (leaked, failed) = (self.leaked(), self.run.bed.failed_units().len());
         let careful = fault.is_some() || failed > 0;
@@ -85,26 +125,13 @@ impl<'b> Chaos<'b> {
         if let Some(fault) = &fault {
             fault.arm(&mut self.run);
         }
-        match op {
-            Op::Later { dom, ctx, at, pages, .. } if careful => {
-                // Alone: what comes next would depend on it.
-                let at = self.run.target(*dom, *ctx, *at, *pages);
-                self.run.touch(at.bfn, u64::from(at.pages));
-                let flags = ElementFlags::NO_FLUSH | ElementFlags::SKIP_HOLES;
-                self.run.unmap(at, How::Batch(flags));
-                self.run.flush_what_waits();
-            }
-            Op::Kill { dom } if dies => {
-                self.run.begin_end(*dom);
-                self.run.step(op);
-            }
-            op => self.run.step(op),
-        }
+        let op = happens(&mut self.run);
         let fault = fault.map(|fault| (fault, fault.disarm(&mut self.run, self.yields)));
-        if matches!(op, Op::Later { .. }) && careful {
+        if matches!(op, Some(Op::Later { .. })) && careful {
             self.run.flush_what_waits();
         }
         let told = self.run.told.take().unwrap_or_default();
+        let Some(op) = &op else { return };
         let came = Came { op, before, told, leaked, fault };
         let failed = self.run.bed.failed_units().len() > failed;
         if failed || self.is_behind_a_failed_unit(&came) {

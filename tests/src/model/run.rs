@@ -1,16 +1,16 @@
 //! Has each thing happen, on the machine and in the model, and compares what is answered.
 
-use pviommu_abi::{ContextId, DomId, ElementFlags, Errno, FreeFlags};
-use pviommu_testbed::machine::Bed;
-
 use super::{
-    guests::{How, Target},
+    edits::{Edit, How, Target},
     ops::{Op, Place},
     told::Told,
     world::World,
 };
-use crate::acts::take;
-use crate::kit::{Vm, err};
+use crate::{
+    machine::Bed,
+    vm::{Vm, err, take},
+};
+use pviommu_abi::{ContextId, DomId, ElementFlags, Errno, FreeFlags};
 
 /// Contexts that each domain asked for.
 pub(super) const CONTEXTS: u16 = 4;
@@ -65,31 +65,20 @@ impl<'b> Run<'b> {
 
     pub(super) fn step(&mut self, op: &Op) {
         match *op {
-            Op::Map { dom, ctx, at, pages, gfn, access, by } => {
-                self.map(self.target(dom, ctx, at, pages), gfn, access, by);
-                self.touch_place(at, pages);
-                self.touch_gfn(dom, gfn);
-            }
-            Op::Unmap { dom, ctx, at, pages, skip_holes, alone } => {
-                let mut flags = ElementFlags::empty();
-                flags.set(ElementFlags::SKIP_HOLES, skip_holes);
-                let how = if alone { How::Alone } else { How::Batch(flags) };
-                self.unmap(self.target(dom, ctx, at, pages), how);
-                self.touch_place(at, pages);
+            Op::Map { .. } | Op::Unmap { .. } | Op::MapGrant { .. } => {
+                let Some((at, edit)) = self.edit_of(op) else { return };
+                self.edit(at, edit);
+                self.touch(at.bfn, u64::from(at.pages));
+                if let Edit::Map { gfn, .. } = edit {
+                    self.touch_gfn(at.dom, gfn);
+                }
             }
             Op::Later { dom, ctx, at, pages, ref then } => {
                 let flags = ElementFlags::NO_FLUSH | ElementFlags::SKIP_HOLES;
                 self.touch_place(at, pages);
-                self.unmap(self.target(dom, ctx, at, pages), How::Batch(flags));
+                self.edit(self.target(dom, ctx, at, pages), Edit::Unmap(How::Batch(flags)));
                 self.step(then);
                 self.flush_what_waits();
-            }
-            Op::MapGrant { other, ctx, at, grant, access } => {
-                let Some(&share) = self.world.grants.get(grant) else { return };
-                let dom = other.or(self.world.shares[share].grant.map(|grant| grant.to));
-                let dom = dom.unwrap();
-                self.map_grant(self.target(dom, ctx, at, 1), share, access);
-                self.touch_place(at, 1);
             }
             Op::Alloc { dom, background, aperture } => self.alloc(dom, background, aperture),
             Op::Free { dom, ctx, reattach } => {

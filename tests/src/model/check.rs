@@ -6,15 +6,16 @@ use pviommu_abi::{
 };
 use pviommu_guest::Hypercall;
 use pviommu_hypervisor::{Reserved, ReservedKind, addr::Mfn, platform::Access};
-use pviommu_testbed::machine::FrameKind;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{
     run::{CONTEXTS, Run},
     world::{Hold, Mapping, Space, bounds, contains},
 };
-use crate::acts::{Found, both, holes, limits, lookup, moves};
-use crate::kit::err;
+use crate::{
+    machine::FrameKind,
+    vm::{Found, both, err, limits, lookup, moves},
+};
 
 /// Bus frames that are looked at after every step.
 pub(super) const ALWAYS: [u64; 6] = [0x7fff, 0x8000, 0x8002, 0x8003, 3, 0x2ff];
@@ -70,7 +71,7 @@ impl Run<'_> {
         assert_eq!(self.bed.violations(), []);
     }
 
-    fn check_dma(&self, device: usize, bfn: u64) {
+    pub(super) fn check_dma(&self, device: usize, bfn: u64) {
         let (world, bed) = (&self.world, self.bed);
         let expected = world.expected(device, bfn);
         let function = world.devices[device].function;
@@ -81,7 +82,7 @@ impl Run<'_> {
             // The machine judges where that lands, but for what a host map may still lead to.
             let info = bed.board().memory().frames.info(Mfn(bfn));
             if info.is_some_and(|info| info.kind != FrameKind::Free) {
-                both(bed, function, bfn);
+                let _ = both(bed, function, bfn);
             }
             return;
         }
@@ -233,6 +234,12 @@ impl Run<'_> {
         (found, expected.map(|it| Seen { frame, ..it }).map_err(err))
     }
 
+    /// What is told of the bus frames that are not memory.
+    fn holes(&self) -> impl Iterator<Item = (u64, u64, WireKind)> {
+        let kinds = [WireKind::MSI, WireKind::RESERVED];
+        self.world.holes.iter().zip(kinds).map(|(&(first, last), kind)| (first, last, kind))
+    }
+
     fn check_reserved(&self, dom: usize, ctx: u16) {
         let mut query =
             QueryReserved { ctx_id: u32::from(ctx), nr_entries: 8, ..QueryReserved::default() };
@@ -249,7 +256,7 @@ impl Run<'_> {
         let space = self.world.space(dom, ctx);
         let own = space.into_iter().flat_map(|space| &space.reserved);
         let own = own.map(|(it, _)| (bounds(it).0, bounds(it).1, kind(it)));
-        let mut expected: Vec<_> = own.chain(holes()).collect();
+        let mut expected: Vec<_> = own.chain(self.holes()).collect();
         expected.sort_by_key(|(first, last, kind)| (*first, *last, kind.0));
         assert_eq!(told, expected, "context {ctx}");
     }

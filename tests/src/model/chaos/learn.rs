@@ -4,15 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pviommu_hypervisor::addr::Mfn;
-use pviommu_testbed::machine::FrameKind;
 
 use super::super::{
     check::ALWAYS,
-    guests::Target,
+    edits::Target,
     run::Run,
     world::{Device, Hold, Mapping, Space, World, bounds, contains},
 };
-use crate::acts::both;
+use crate::{machine::FrameKind, vm::both};
 
 /// Pages that the largest leaf which a failure may cost has here.
 const LEAF: u64 = 0x200;

@@ -1,24 +1,32 @@
 //! What fails while something happens, and what that may answer.
 
-use proptest::prelude::*;
 use pviommu_abi::Errno;
 use pviommu_hypervisor::platform::AcquireError;
-use pviommu_testbed::machine::{GIVEN_UP, Half, Step, When};
 
-use super::super::{ops::Op, run::Run, told::Told};
-use super::learn::Lost;
-use crate::kit::{REASONS, err};
+use super::{
+    super::{
+        field::{Bytes, Either, Field, In, OneOf, put_below},
+        ops::Op,
+        run::Run,
+        told::Told,
+    },
+    learn::Lost,
+};
+use crate::{
+    machine::{GIVEN_UP, Half, Step, When},
+    vm::{REASONS, err},
+};
 
 /// Which call of which method fails, and when it is time to give way meanwhile.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fault {
-    step: Step,
-    nth: u64,
-    reason: AcquireError,
-    half: Half,
-    yields: When,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    pub(crate) step: Step,
+    pub(crate) nth: u64,
+    pub(crate) reason: AcquireError,
+    pub(crate) half: Half,
+    pub(crate) yields: When,
     /// Entries after which a guest forgets its call for ever.
-    patience: Option<u32>,
+    pub(crate) patience: Option<u32>,
 }
 
 impl Fault {
@@ -128,29 +136,68 @@ fn of_unit(op: &Op) -> &'static [Step] {
     }
 }
 
-/// Something that fails while `op` happens, if it ever gets there.
-pub(super) fn fault_in(op: &Op) -> impl Strategy<Value = Fault> + use<> {
-    let step = prop_oneof![
-        6 => prop::sample::select(soft(op)),
-        2 => prop::sample::select(of_unit(op)),
-    ];
-    let nth = prop_oneof![9 => Just(1u64), 7 => 2..4u64, 2 => 4..7u64, 1 => 7..24u64];
-    let reason = prop::sample::select(REASONS.map(|(reason, _)| reason).to_vec());
-    let half = prop::sample::select(vec![Half::Nothing, Half::Done]);
-    let yields = prop_oneof![
-        4 => (1..3u64).prop_map(When::Every),
-        1 => (1..12u64).prop_map(When::Nth),
-        1 => Just(When::Never),
-    ];
-    let patience = prop::option::weighted(0.3, prop::sample::select(vec![1u32, 1, 2, 3]));
-    (step, nth, reason, half, yields, patience).prop_map(
-        |(step, nth, reason, half, yields, patience)| Fault {
-            step,
-            nth,
-            reason,
-            half,
-            yields,
-            patience,
-        },
-    )
+/// Something that fails while an operation happens, if it ever gets there.
+pub(super) struct FaultIn<'o>(pub(super) &'o Op);
+
+const NTH: Either<u64> = Either(&[(9, &In(1, 1)), (7, &In(2, 2)), (2, &In(4, 3)), (1, &In(7, 17))]);
+const HALF: OneOf<Half> = OneOf(&[(1, Half::Nothing), (1, Half::Done)]);
+const YIELDS: OneOf<When> = OneOf(&[
+    (12, When::Every(1)),
+    (12, When::Every(2)),
+    (1, When::Nth(1)),
+    (1, When::Nth(2)),
+    (1, When::Nth(3)),
+    (1, When::Nth(5)),
+    (1, When::Nth(7)),
+    (1, When::Nth(11)),
+    (6, When::Never),
+]);
+const PATIENCE: OneOf<Option<u32>> = OneOf(&[(28, None), (6, Some(1)), (3, Some(2)), (3, Some(3))]);
+
+impl FaultIn<'_> {
+    /// Those that leave units well are likelier.
+    fn steps(&self) -> [(usize, &'static [Step]); 2] {
+        [(6, soft(self.0)), (2, of_unit(self.0))]
+    }
+}
+
+impl Field<Fault> for FaultIn<'_> {
+    fn get(&self, from: &mut Bytes<'_>) -> Fault {
+        let [(often, soft), (rarely, of_unit)] = self.steps();
+        let steps = if from.below(often + rarely) < often { soft } else { of_unit };
+        Fault {
+            step: steps[from.below(steps.len())],
+            nth: NTH.get(from),
+            reason: REASONS[from.below(REASONS.len())].0,
+            half: HALF.get(from),
+            yields: YIELDS.get(from),
+            patience: PATIENCE.get(from),
+        }
+    }
+
+    fn put(&self, fault: &Fault, to: &mut Vec<u8>) -> bool {
+        let [(often, soft), (rarely, of_unit)] = self.steps();
+        let at = |steps: &[Step]| steps.iter().position(|step| *step == fault.step);
+        let (tag, step, steps) = match (at(soft), at(of_unit)) {
+            (Some(at), _) => (0, at, soft.len()),
+            (_, Some(at)) => (often, at, of_unit.len()),
+            (None, None) => return false,
+        };
+        let Some(reason) = REASONS.iter().position(|(it, _)| *it == fault.reason) else {
+            return false;
+        };
+        let mut bytes = Vec::new();
+        put_below(tag, often + rarely, &mut bytes);
+        put_below(step, steps, &mut bytes);
+        let can = NTH.put(&fault.nth, &mut bytes);
+        put_below(reason, REASONS.len(), &mut bytes);
+        let can = can
+            && HALF.put(&fault.half, &mut bytes)
+            && YIELDS.put(&fault.yields, &mut bytes)
+            && PATIENCE.put(&fault.patience, &mut bytes);
+        if can {
+            to.extend(bytes);
+        }
+        can
+    }
 }
