@@ -5,7 +5,7 @@ use pviommu_hypervisor::{Background, Outcome, addr::Mfn};
 use pviommu_testbed::machine::{Bed, FrameKind};
 use pviommu_testbed::vm::switch;
 pub(crate) use pviommu_testbed::vm::{
-    Found, batch, batch_one, both, element, find, flush, limits, lookup, moves, take,
+    Found, batch_one, both, element, find, flush, limits, lookup, moves, take,
 };
 use zerocopy::IntoBytes;
 

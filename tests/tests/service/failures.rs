@@ -4,7 +4,8 @@ use pviommu_abi::{Errno, FreeFlags, Gfn};
 use pviommu_hypervisor::addr::GfnRange;
 use pviommu_testbed::machine::{Config, Step, When};
 
-use crate::kit::{DEVICE, REASONS, RW, Vm, err, with, with_guest};
+use crate::kit::{DEVICE, RW, Vm, err, with, with_guest};
+use pviommu_testbed::vm::REASONS;
 
 /// A short life: large and small pages, a split, two contexts, a device that moves.
 fn scenario(vm: &Vm<'_>) {

@@ -9,9 +9,8 @@ use pviommu_abi::{
 use pviommu_testbed::machine::{Step, When};
 use zerocopy::IntoBytes;
 
-use crate::kit::{
-    DEVICE, DOM0, GUEST, RW, Vm, err, map_argument, unmap_argument, with, with_hardware_domain,
-};
+use crate::kit::{DEVICE, DOM0, GUEST, RW, Vm, err, with, with_hardware_domain};
+use pviommu_testbed::vm::{map_argument, unmap_argument};
 
 /// Where an element of a batch lies, and where a list may be written.
 const ARRAY: u64 = 0x2_0000;

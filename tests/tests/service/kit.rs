@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use pviommu_abi::{ContextId, DomId, Gfn, MapFlags, PciDevice};
 use pviommu_hypervisor::{Background, Role, addr::GfnRange};
-pub(crate) use pviommu_testbed::vm::{REASONS, err, map_argument, unmap_argument};
+pub(crate) use pviommu_testbed::vm::err;
 use pviommu_testbed::{
     iommu::Direction,
     machine::{Bed, Config, DeviceConfig, DomainConfig, Reach, run},

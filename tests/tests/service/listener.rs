@@ -35,7 +35,8 @@ impl Log for Dispatcher {
 pub(crate) fn listen(heard: impl Fn(String) + 'static) -> Listening {
     static SET: Once = Once::new();
     SET.call_once(|| {
-        log::set_logger(&Dispatcher).expect("no test has another logger");
+        // No test has another logger.
+        log::set_logger(&Dispatcher).unwrap();
         log::set_max_level(LevelFilter::Trace);
     });
     LISTENER.with(|listener| *listener.borrow_mut() = Some(Arc::new(heard)));

@@ -4,8 +4,9 @@ use pviommu_abi::{Errno, Gfn, Subop};
 use pviommu_hypervisor::platform::UnitFeatures;
 use pviommu_testbed::machine::{Config, FrameKind};
 
-use crate::kit::{DEVICE, GUEST, RW, err, map_argument, unmap_argument, with, with_guest};
+use crate::kit::{DEVICE, GUEST, RW, err, with, with_guest};
 use pviommu_abi::MapFlags;
+use pviommu_testbed::vm::{map_argument, unmap_argument};
 
 /// INV-23: what the hypervisor keeps for itself is never a device's to write.
 #[test]

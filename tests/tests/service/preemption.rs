@@ -5,7 +5,8 @@ use pviommu_hypervisor::{Outcome, addr::GfnRange};
 use pviommu_testbed::machine::{Config, Step, When};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::kit::{DEVICE, GUEST, RW, Vm, err, map_argument, with, with_guest};
+use crate::kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest};
+use pviommu_testbed::vm::map_argument;
 
 const PAGES: u32 = 2000;
 

@@ -3,7 +3,8 @@
 use pviommu_abi::{ContextId, DomId, Errno, GuestPtr, MapPages, RemoteCmd, Subop};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::kit::{DEVICE, DOM0, GUEST, RW, Vm, err, map_argument, with, with_hardware_domain};
+use crate::kit::{DEVICE, DOM0, GUEST, RW, Vm, err, with, with_hardware_domain};
+use pviommu_testbed::vm::map_argument;
 
 /// Where the inner argument lies in the caller's memory.
 const INNER: u64 = 0x3ff0;

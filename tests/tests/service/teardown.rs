@@ -7,8 +7,9 @@ use zerocopy::IntoBytes;
 
 use crate::{
     batch::kit::{self, HEADER, STOP, header, lay, run_one, unmap_later},
-    kit::{DEVICE, GUEST, RW, Vm, err, map_argument, unmap_argument, with},
+    kit::{DEVICE, GUEST, RW, Vm, err, with},
 };
+use pviommu_testbed::vm::{map_argument, unmap_argument};
 
 /// Where an argument lies in guest memory.
 const AT: u64 = 0x4000;

@@ -1,13 +1,14 @@
 //! The v7 subops as a driver written for the reference expects them: counts, padding, order of
 //! checks, and the errno of each refusal.
 
-use crate::kit::{DEVICE, GUEST, RW, Vm, err, map_argument, unmap_argument, with, with_guest};
+use crate::kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest};
 use pviommu_abi::{
     AllocContext, AllocFlags, CapabilityFlags, ContextId, Errno, FreeFlags, MapFlags, PciDevice,
     Subop,
 };
 use pviommu_hypervisor::{Caller, Limits, Outcome, Width};
 use pviommu_testbed::machine::{Config, Schedule, Step, When, limits};
+use pviommu_testbed::vm::{map_argument, unmap_argument};
 
 const NO_FLAGS: FreeFlags = FreeFlags::empty();
 

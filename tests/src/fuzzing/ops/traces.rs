@@ -117,7 +117,7 @@ impl Turned {
                 let mut op = unmap(dom, gone.iova >> 12, pages(gone.size) as u32);
                 if let Op::Unmap { ctx, alone, skip_holes, .. } = &mut op {
                     *ctx = its_ctx;
-                    *alone = self.events.len() % 2 == 0;
+                    *alone = self.events.len().is_multiple_of(2);
                     *skip_holes = !*alone;
                 }
                 self.push(op, cpu);

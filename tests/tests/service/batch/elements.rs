@@ -8,7 +8,8 @@ use crate::batch::kit::{
     LIST, READ_WRITE, RUN_ALL, element, flush, lay_list, lookup, map, map_list, run, run_one,
     skip_holes, statuses, unmap, unmap_later,
 };
-use crate::kit::{DEVICE, GUEST, REASONS, RW, Vm, err, with, with_guest};
+use crate::kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest};
+use pviommu_testbed::vm::REASONS;
 
 const NONE: ElementFlags = ElementFlags::empty();
 const TOP: u64 = (1 << 36) - 1;

@@ -5,9 +5,8 @@ use pviommu_hypervisor::Outcome;
 use pviommu_testbed::machine::Config;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::kit::{
-    DEVICE, GUEST, OTHER, RW, SECOND, Vm, map_argument, two_guests, unmap_argument, with,
-};
+use crate::kit::{DEVICE, GUEST, OTHER, RW, SECOND, Vm, two_guests, with};
+use pviommu_testbed::vm::{map_argument, unmap_argument};
 
 /// Where an argument lies in guest memory.
 const AT: u64 = 0x4000;

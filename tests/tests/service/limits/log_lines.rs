@@ -11,9 +11,10 @@ use pviommu_hypervisor::{
 use pviommu_testbed::machine::{self, Bed, Config, Step, When};
 
 use crate::{
-    kit::{DEVICE, GUEST, OTHER, RW, SECOND, Vm, two_guests, unmap_argument, with},
+    kit::{DEVICE, GUEST, OTHER, RW, SECOND, Vm, two_guests, with},
     listener::{lines_of, listen},
 };
+use pviommu_testbed::vm::unmap_argument;
 
 /// A guest that has two devices of which the first reserves 2 MiB and the second the first 16 pages of
 /// those: when the first leaves a context, what it reserved alone stays blocked for want of a table.
@@ -104,7 +105,9 @@ fn ends<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, over) = channel();
     std::thread::spawn(move || done.send(act()));
     let patience = Duration::from_secs(20);
-    over.recv_timeout(patience).expect("a line was written while a lock was held, or a call failed")
+    let result = over.recv_timeout(patience);
+    assert!(result.is_ok(), "a line was written while a lock was held, or a call failed");
+    result.unwrap()
 }
 
 /// Calls that take every lock a guest's call takes, with the same CPU.
@@ -128,13 +131,12 @@ fn at_each_line(act: impl FnOnce(), check: impl Fn() + Sync) -> usize {
     std::thread::scope(|scope| {
         let check = &check;
         let checks = scope.spawn(move || {
-            lines
-                .iter()
-                .map(|_: String| {
-                    check();
-                    checked.send(()).is_ok()
-                })
-                .count()
+            lines.iter().fold(0, |seen, _: String| {
+                check();
+                // Who logged has failed if it does not listen any more.
+                let _ = checked.send(());
+                seen + 1
+            })
         });
         let listening = listen(move |text| {
             let _ = line.send(text);
