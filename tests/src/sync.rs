@@ -8,14 +8,12 @@ pub(crate) use shuttle::{
     thread_local,
 };
 use std::sync::PoisonError;
+pub(crate) use std::sync::atomic::AtomicU64 as QuietWord;
 #[cfg(not(shuttle))]
 pub(crate) use std::{
     sync::{Mutex, MutexGuard},
     thread_local,
 };
-
-/// A word that only the machine writes.
-pub(crate) use std::sync::atomic::AtomicU64 as QuietU64;
 
 use pviommu_hypervisor::sync::AtomicU64;
 
@@ -31,7 +29,7 @@ pub(crate) fn again() {
 }
 
 /// The word as the machine itself reads and writes it: no other thread goes on because of that.
-pub(crate) const fn quiet(word: &AtomicU64) -> &QuietU64 {
+pub(crate) const fn quiet(word: &AtomicU64) -> &QuietWord {
     #[cfg(shuttle)]
     let word = word.unstepped();
     word

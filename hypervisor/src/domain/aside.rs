@@ -12,7 +12,7 @@ use crate::sync::{AtomicU32, Ordering};
 pub(crate) struct PutAside(AtomicU32);
 
 impl PutAside {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(AtomicU32::new(0))
     }
 
@@ -38,11 +38,10 @@ impl PutAside {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 
-    #[cfg(not(any(loom, shuttle)))]
     #[test]
     fn what_is_given_up_while_somebody_has_it_is_owed_until_it_comes_back() {
         let aside = PutAside::new();

@@ -30,3 +30,43 @@ fn loom_a_map_over_a_removal_that_waits_sees_that_it_waits() {
         assert!(flushes != Some(false), "mapped before the flush, and does not know");
     });
 }
+
+/// INV-21: what waited is given back once, whoever flushes and whoever comes for it.
+#[test]
+fn loom_what_waited_is_given_back_once() {
+    loom::model(|| {
+        let shared = Shared::new(2);
+        shared.map(0, 10, 2, &[1]);
+        let deferred = Arc::new(Deferred::new());
+        for frame in [2, 3] {
+            deferred.lock().add_room(&shared.arena, Mfn(frame));
+        }
+        {
+            let page = BfnRange::single(Bfn(0));
+            let mut record = deferred.begin(&shared.arena, page);
+            let mut runs = crate::platform::Runs::new();
+            let frames = MfnRange::single(Mfn(10));
+            runs.push(Run { frames, kind: PageKind::Ram, access: Access::READ }).unwrap();
+            record.add(&shared.arena, page, &runs);
+            deferred.settle(&record);
+        }
+        let end = |deferred: &Deferred, s: &Shared| {
+            if !deferred.is_active() {
+                return 0;
+            }
+            let mut record = deferred.lock();
+            if record.span().is_some() {
+                record.flushed(&s.arena);
+            }
+            deferred.settle(&record);
+            drop(record);
+            let popped = deferred.lock().take_ready(&s.arena);
+            deferred.settle(&deferred.lock());
+            popped.and_then(|it| it.run).map_or(0, |run| run.frames.pages())
+        };
+        let other = Arc::clone(&deferred);
+        let (a, b) = race(&shared, move |s| end(&other, s), |s| end(&deferred, s));
+        assert_eq!(a + b, 1);
+        assert!(!deferred.is_active());
+    });
+}

@@ -25,6 +25,7 @@ use crate::{
     },
 };
 
+mod aside;
 mod deferral;
 mod foreign;
 mod races;

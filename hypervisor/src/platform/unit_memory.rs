@@ -168,6 +168,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri knows no assembly")]
     fn a_pair_changes_at_once_and_alone() {
         with_page(|memory| {
             memory.store(6, 1);
@@ -180,6 +181,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri knows no assembly")]
     fn no_change_of_a_pair_is_lost() {
         with_page(|memory| {
             std::thread::scope(|scope| {

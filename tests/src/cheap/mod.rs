@@ -12,6 +12,8 @@ mod arena;
 mod buffers;
 mod pages;
 mod platform;
+#[cfg(test)]
+mod stress;
 mod world;
 
 pub use arena::Arena;

@@ -63,6 +63,8 @@ mod scramble;
 mod scratch;
 mod share_changes;
 mod shares;
+#[cfg(test)]
+mod short;
 mod start;
 mod table_frames;
 pub mod tables;

@@ -24,7 +24,7 @@ use super::{
     scratch::ScratchUse,
     violation::{Violation, Violations},
 };
-use crate::sync::{QuietU64, quiet};
+use crate::sync::{QuietWord, quiet};
 
 pub use super::book::TableUse;
 
@@ -47,9 +47,9 @@ pub(super) struct Table {
     pub(super) words: Words,
     owner: AtomicU32,
     /// Of a scratch page, the frame of the root that first led to it; 0 if none did.
-    pub(super) root: QuietU64,
+    pub(super) root: QuietWord,
     /// Of a scratch page of quarantine, the device that first reached it, and one; 0 if none did.
-    pub(super) device: QuietU64,
+    pub(super) device: QuietWord,
 }
 
 /// What units see that do not snoop CPU caches; allocated only if there is such a unit.
@@ -85,7 +85,7 @@ fn charged_to(domain: DomId, what: Use) -> u32 {
 
 impl Table {
     fn fresh() -> Self {
-        let (owner, [root, device]) = (AtomicU32::new(FREE), [const { QuietU64::new(0) }; 2]);
+        let (owner, [root, device]) = (AtomicU32::new(FREE), [const { QuietWord::new(0) }; 2]);
         Self { words: zeroed(), owner, root, device }
     }
 }

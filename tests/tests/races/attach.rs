@@ -1,9 +1,10 @@
 //! Devices that move between contexts while these are edited.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use pviommu_abi::{ContextId, Errno, FreeFlags};
 use pviommu_hypervisor::Reserved;
 use pviommu_testbed::machine::{Config, DeviceConfig};
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::{
     explore::{clear, explore, race, strike},

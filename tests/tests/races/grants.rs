@@ -1,7 +1,8 @@
 //! Grants that end while they are mapped.
 
-use pviommu_abi::{Errno, Gfn};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use pviommu_abi::{Errno, Gfn};
 
 use crate::{
     explore::{explore, race, strike},

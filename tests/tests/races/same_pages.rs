@@ -1,5 +1,7 @@
 //! CPUs that map and unmap the same bus frames, and neighbours in one table.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use pviommu_abi::{Errno, Gfn};
 use pviommu_hypervisor::addr::GfnRange;
 use pviommu_testbed::machine::Config;
@@ -96,6 +98,24 @@ fn one_cpu_unmaps_a_page_of_a_large_leaf_and_another_all_of_it() {
         };
         race(vm, &[&all, &part, &|vm| strike(vm, DEVICE, &[0x280, 0x300])]);
         let _ = vm.unmap(context, 0x281, 0x17f);
+        vm.end();
+    });
+}
+
+/// INV-21: of two that remove a large leaf, one gives its pages back.
+#[test]
+fn two_cpus_unmap_all_of_one_large_leaf() {
+    explore(one_large, |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 0x200, 512, 512, RW), (0, 512));
+        let unmapped = AtomicU32::new(0);
+        let all = |vm: &Vm<'_>| {
+            let (status, pages) = vm.unmap(context, 0x200, 512);
+            assert!([0, err(Errno::ENOENT)].contains(&status), "unmap {status}");
+            unmapped.fetch_add(pages, Ordering::Relaxed);
+        };
+        race(vm, &[&all, &all, &|vm| strike(vm, DEVICE, &[0x280, 0x300])]);
+        assert_eq!(unmapped.into_inner(), 512);
         vm.end();
     });
 }
