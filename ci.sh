@@ -27,6 +27,8 @@ readonly STEPS=(
     "nopanic   no panic can be reached from the service's entry points"
     "stack     a hypercall takes 4 KiB of stack at most, on every path"
     "loom      the table's races, in every interleaving of two CPUs"
+    "shuttle   races of whole calls on the simulated machine, in some random schedules of each"
+    "miri      what is unsafe, and several CPUs at a time, watched by Miri"
     "bench     the benchmarks run, and the cost of groups does not explode"
     "icount    no hot operation takes over 5 % more instructions than its figure"
     "replay    every bundled trace, and every breakage noticed"
@@ -92,6 +94,13 @@ need_valgrind() {
 need_cargo_fuzz() {
     [ "$(cargo fuzz --version 2> /dev/null)" = "cargo-fuzz $CARGO_FUZZ" ] ||
         retry cargo install cargo-fuzz --locked --version "$CARGO_FUZZ" --force
+}
+
+# One of the nightly compiler's.
+need_component() {
+    need_toolchain nightly
+    rustup component list --toolchain nightly --installed | grep -q "^$1" ||
+        retry rustup component add "$1" --toolchain nightly
 }
 
 # Compiled without optimisation: it runs for a second, and takes minutes to optimise.
@@ -213,6 +222,27 @@ step_loom() {
         cargo test --locked --release -p pviommu-hypervisor --lib loom_ | tee "$log"
     # A filter that matches nothing passes, too.
     grep -qE '^test result: ok\. [1-9]' "$log"
+}
+
+step_shuttle() {
+    need_c
+    local log=${CARGO_TARGET_DIR:-target}/shuttle.log
+    mkdir -p "$(dirname "$log")"
+    RUSTFLAGS="--cfg shuttle -D warnings" \
+        cargo test --locked -p pviommu-testbed --test races | tee "$log"
+    # Without the cfg there is none, and that passes, too.
+    grep -qE '^test result: ok\. [1-9]' "$log"
+}
+
+step_miri() {
+    need_c
+    need_component miri
+    need_component rust-src
+    # Frames of tables are found by their numbers, as those of a hypervisor are.
+    export MIRIFLAGS=-Zmiri-permissive-provenance
+    cargo +nightly miri test --locked -p pviommu-hypervisor -p pviommu-capi --lib -- \
+        platform:: lent:: pointers::
+    cargo +nightly miri test --locked -p pviommu-testbed --lib -- cheap::stress machine::short
 }
 
 # Whether they run and what is printed; figures are worth something from a whole build on a quiet machine only.

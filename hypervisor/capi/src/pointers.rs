@@ -203,3 +203,57 @@ impl<T: Copy> Out<T> {
         Ok(unsafe { self.0.read() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(C)]
+    struct Thing {
+        magic: AtomicU64,
+        value: u32,
+    }
+
+    // SAFETY: as it says.
+    unsafe impl Object for Thing {
+        const MAGIC: u64 = 0x7468_696e_6721;
+    }
+
+    #[test]
+    fn an_object_is_known_by_its_word_for_as_long_as_it_has_it() {
+        let thing = Thing { magic: AtomicU64::new(Thing::MAGIC), value: 7 };
+        let place = &raw const thing;
+        // SAFETY: it is there until the end of the test.
+        let shared = unsafe { Shared::new(place) };
+        assert_eq!(shared.open().map(|it| it.value), Ok(7));
+        thing.magic.store(0, Ordering::Release);
+        assert!(shared.open().is_err());
+        thing.magic.store(Thing::MAGIC, Ordering::Release);
+        // SAFETY: nothing is read through it, because it is not aligned.
+        let beside = unsafe { Shared::new(place.wrapping_byte_add(4)) };
+        assert!(beside.open().is_err() && Shared::<Thing>::null().open().is_err());
+    }
+
+    #[test]
+    fn lists_are_read_as_they_are_and_results_stored_where_they_belong() {
+        let list = [1u32, 2, 3];
+        // SAFETY: there are three.
+        let from = unsafe { In::new(list.as_ptr()) };
+        assert_eq!(from.all(3), Ok(&list[..]));
+        assert_eq!((from.read(), from.optional()), (Ok(1), Ok(Some(1))));
+        assert_eq!(from.all(0), Ok(&[][..]));
+        // SAFETY: nothing is read through either.
+        let wrong =
+            unsafe { [In::new(list.as_ptr().wrapping_byte_add(1)), In::new(core::ptr::null())] };
+        assert!(wrong.iter().all(|it| it.read().is_err() && it.all(1).is_err()));
+        let mut places = [0u32; 2];
+        // SAFETY: two places, which nobody else uses.
+        let to = unsafe { Out::new(places.as_mut_ptr()) };
+        assert_eq!((to.write(5), to.after().write(6)), (Ok(()), Ok(())));
+        assert_eq!((to.read(), to.after().read()), (Ok(5), Ok(6)));
+        // SAFETY: nothing is stored through it.
+        let nowhere = unsafe { Out::<u32>::new(core::ptr::null_mut()) };
+        assert!(nowhere.is_null() && nowhere.write(1).is_err() && nowhere.read().is_err());
+        assert_eq!(places, [5, 6]);
+    }
+}
