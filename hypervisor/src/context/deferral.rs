@@ -82,12 +82,16 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// The bound is reached: flushes all that waits in the domain, and gives it back.
     fn end_all_waits(&mut self) -> Result<(), End> {
         for (_, context) in self.session.domain.slots() {
+            let waits = context.deferred.is_active();
             let flushed = self.session.flush_waiting(context, None);
             // Another context may be behind a unit that has failed; this one goes on.
             if core::ptr::eq(context, self.context) {
                 flushed.map_err(End::Failed)?;
             }
-            while self.session.give_back_piece(context, self.acquired) {
+            let mut more = waits;
+            while more {
+                more = self.session.give_back_piece(context, self.acquired);
+                // A domain may have a little waiting in each of many contexts.
                 if self.worked(WORK_UNIT) {
                     return Err(End::Yield);
                 }
@@ -101,7 +105,10 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// # Errors
     /// `-EIO` if a unit did not complete.
     pub(super) fn flush_waiting(&mut self, range: Option<BfnRange>) -> Result<(), Errno> {
-        self.session.flush_waiting(self.context, range)
+        if self.session.flush_waiting(self.context, range)? {
+            self.has_flushed();
+        }
+        Ok(())
     }
 
     /// Gives back what has been flushed, all of it.
@@ -137,7 +144,7 @@ impl<P: Platform> Session<'_, P> {
     }
 
     /// Flushes what waits in `context`, if a bus frame of `range` may be among it, so that it can be
-    /// given back. Who maps there meanwhile waits for it.
+    /// given back; true if there was something to flush. Who maps there meanwhile waits for it.
     ///
     /// # Errors
     /// `-EIO` if a unit did not complete; what waited is then held for ever.
@@ -145,15 +152,15 @@ impl<P: Platform> Session<'_, P> {
         &self,
         context: &Context,
         range: Option<BfnRange>,
-    ) -> Result<(), Errno> {
+    ) -> Result<bool, Errno> {
         if !context.deferred.is_active() {
-            return Ok(());
+            return Ok(false);
         }
         let mut record = context.deferred.lock();
         if range.is_some_and(|range| !record.may_hold(self.platform(), range)) {
-            return Ok(());
+            return Ok(false);
         }
-        let Some(span) = record.span() else { return Ok(()) };
+        let Some(span) = record.span() else { return Ok(false) };
         let flushed = self.flush(context, Some(Invalidation::Leaves(span)), None);
         match flushed {
             Ok(()) => record.flushed(self.platform()),
@@ -164,7 +171,7 @@ impl<P: Platform> Session<'_, P> {
             }
         }
         context.deferred.settle(&record);
-        flushed.map_err(|_| Errno::EIO)
+        flushed.map(|()| true).map_err(|_| Errno::EIO)
     }
 
     /// Gives back a piece of what has been flushed: at most [`WORK_UNIT`] pages, or one run of more.
@@ -201,7 +208,9 @@ impl<P: Platform> Session<'_, P> {
     pub(crate) fn end_waits(&self, room: &mut Runs) -> End {
         let mut first_error = None;
         for (_, context) in self.domain.slots() {
+            let waited = context.deferred.is_active();
             match self.end_wait(context, room) {
+                End::Finished if waited && self.platform().should_yield() => return End::Yield,
                 End::Finished => {}
                 End::Yield => return End::Yield,
                 End::Failed(errno) => first_error = first_error.or(Some(errno)),

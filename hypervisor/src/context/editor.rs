@@ -17,6 +17,10 @@ use crate::{
 /// Pages of work between two looks at whether to give way.
 pub(crate) const WORK_UNIT: u64 = 256;
 
+/// Pages of work that a flush within a call counts for, or a search for empty tables: so many of them at most
+/// come between two looks, even if each is for one page.
+const FLUSH_WORK: u64 = WORK_UNIT / 8;
+
 /// The edits of one call. What they changed is flushed by [`finish`](Self::finish) at the latest.
 pub(crate) struct Editor<'e, P, F> {
     pub(super) session: &'e Session<'e, P>,
@@ -76,7 +80,18 @@ impl<'e, P: Platform, F: Format> Editor<'e, P, F> {
 
     /// Puts what an edit asked for into its stash. The CPU is outside.
     pub(super) fn stock(&mut self, frames: u8, pool: Pool) -> Result<(), End> {
-        self.session.stock(self.context, self.edit.stash, frames, pool, self.aside)
+        let short = self.session.domain.tables().left() < u32::from(frames);
+        let stocked = self.session.stock(self.context, self.edit.stash, frames, pool, self.aside);
+        if short || stocked.is_err() {
+            // Empty tables were searched for.
+            self.has_flushed();
+        }
+        stocked
+    }
+
+    /// Notes work that is not of pages.
+    pub(super) fn has_flushed(&mut self) {
+        self.since_look = self.since_look.saturating_add(FLUSH_WORK);
     }
 
     /// How often what had changed was flushed so far, in full.
@@ -90,6 +105,7 @@ impl<'e, P: Platform, F: Format> Editor<'e, P, F> {
     /// `-EIO` if a unit did not complete.
     pub(super) fn flush(&mut self) -> Result<(), Errno> {
         self.session.complete(self.context, &mut self.edit.pending)?;
+        self.has_flushed();
         self.flushes = self.flushes.saturating_add(1);
         Ok(())
     }

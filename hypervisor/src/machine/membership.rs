@@ -96,7 +96,8 @@ impl<P: Platform> Session<'_, P> {
     fn end_waits_in(&self, device: &Device<'_>, place: Place) -> Result<(), End> {
         let context = self.domain.at(place.slot).ok_or(End::Failed(Errno::ENOENT))?;
         let mut ranges = device.enforced();
-        let flushed = ranges.try_for_each(|range| self.flush_waiting(context, Some(range)));
+        let flushed =
+            ranges.try_for_each(|range| self.flush_waiting(context, Some(range)).map(|_| ()));
         flushed.map_err(End::Failed)
     }
 

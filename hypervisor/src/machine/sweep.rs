@@ -3,7 +3,7 @@
 use pviommu_abi::Errno;
 
 use crate::{
-    context::{Context, End, Session},
+    context::{Context, End, Session, State},
     domain::Slot,
     platform::Platform,
     table::Cursor,
@@ -22,16 +22,22 @@ pub struct Sweep {
 }
 
 impl<P: Platform> Session<'_, P> {
-    /// Has `act` do a piece after the other in each context, from where `sweep` is on. A context in which
-    /// it fails is passed over; the first error is told at the end.
+    /// Has `act` do a piece after the other in each context, from where `sweep` is on, and gives way
+    /// between two if it is time. A context in which it fails is passed over; the first error is told at
+    /// the end.
     pub(crate) fn in_every_context(
         &self,
         sweep: &mut Sweep,
         mut act: impl FnMut(&Context, &mut Cursor) -> End,
     ) -> End {
         let next = sweep.next;
+        let mut worked = false;
         for (slot, context) in self.domain.slots().filter(|(slot, _)| next <= Some(*slot)) {
             sweep.next = Some(slot);
+            if worked && self.platform().should_yield() {
+                return End::Yield;
+            }
+            worked = context.state() != State::Free;
             match act(context, &mut sweep.from) {
                 End::Finished => {}
                 End::Yield => return End::Yield,

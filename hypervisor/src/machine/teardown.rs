@@ -51,7 +51,9 @@ impl<P: Platform> Session<'_, P> {
                 first_error = first_error.or(Some(Errno::EIO));
                 continue;
             }
+            let worked = context.state() != State::Free;
             match self.sweep(context, room) {
+                End::Finished if worked && self.platform().should_yield() => return End::Yield,
                 End::Finished => {}
                 End::Yield => return End::Yield,
                 End::Failed(errno) => first_error = first_error.or(Some(errno)),
