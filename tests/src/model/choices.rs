@@ -21,6 +21,7 @@ const GFN: Either<u64> = Either(&[
     (6, &In(2, 2)),
     (2, &FOREIGN),
     (2, &REGISTERS),
+    (1, &In(0, 0x400)),
 ]);
 
 /// Where pages of others are put.
@@ -28,7 +29,7 @@ const FOREIGN: In = In(0x1000, 4);
 const REGISTERS: In = In(0x2000, 2);
 
 /// Of a map, wherever it may be.
-const ANY_GFN: Either<u64> = Either(&[(24, &GFN), (1, &In(0, 0x400)), (1, &Any)]);
+const ANY_GFN: Either<u64> = Either(&[(24, &GFN), (1, &Any)]);
 
 const BFN: Either<u64> = Either(&[
     (20, &GFN),
