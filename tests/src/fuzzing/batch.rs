@@ -20,8 +20,8 @@ const PAGE: u64 = PAGE_SIZE as u64;
 /// Where the parts lie: the header over the end of a page, the elements at the start of one, and
 /// the list, as other operations left it.
 const HEADER: u64 = 5 * PAGE - 20;
-const ELEMENTS: u64 = 6 * PAGE;
-const LIST: u64 = 8 * PAGE;
+pub(super) const ELEMENTS: u64 = 6 * PAGE;
+pub(super) const LIST: u64 = 8 * PAGE;
 
 /// What the results hold before.
 const UNTOUCHED: u32 = 0x5a5a_5a5a;
@@ -31,12 +31,30 @@ const BFNS: [u64; 8] =
     [0, 0x1_0000, 0x200, 0x8000 - 16, 0xfee00 - 16, (1 << 36) - 64, u64::MAX - 64, 1 << 30];
 
 /// Guest frames: scattered, in a row, registers, at the end.
-const GFNS: [u64; 4] = [0, 0x200, 0xf_0000, u64::MAX - 8];
+pub(super) const GFNS: [u64; 4] = [0, 0x200, 0xf_0000, u64::MAX - 8];
+
+/// The bus frame that a number stands for.
+pub(super) fn bus_frame(number: u16) -> u64 {
+    BFNS[usize::from(number >> 13)].wrapping_add(u64::from(number & 0x1fff))
+}
+
+/// The count of pages that a number stands for: mostly small, sometimes at the ends of what can be counted.
+pub(super) fn pages(number: u16) -> u32 {
+    let low = u32::from(number & 0x3ff);
+    match number >> 10 {
+        0..32 => low,
+        32..48 => low & 7,
+        48..60 => 1,
+        60 => low << 8,
+        61 => low << 22,
+        _ => u32::MAX - low,
+    }
+}
 
 /// The element that the numbers stand for.
 pub(super) fn element(asked: &input::Element) -> BatchElement {
     let op = BatchOp(u16::from(asked.op % 9));
-    let bfn = BFNS[usize::from(asked.bfn >> 13)].wrapping_add(u64::from(asked.bfn & 0x1fff));
+    let bfn = bus_frame(asked.bfn);
     let (base, offset) = (usize::from(asked.page >> 6), u64::from(asked.page & 0x3f));
     let page = match op {
         BatchOp::MAP_LIST if base == 3 => u64::MAX - offset,
@@ -45,22 +63,13 @@ pub(super) fn element(asked: &input::Element) -> BatchElement {
         // Must be zero, so nearly always it is.
         _ => u64::from(asked.page == u8::MAX),
     };
-    let low = u32::from(asked.nr & 0x3ff);
-    let nr = match asked.nr >> 10 {
-        0..32 => low,
-        32..48 => low & 7,
-        48..60 => 1,
-        60 => low << 8,
-        61 => low << 22,
-        _ => u32::MAX - low,
-    };
     BatchElement {
         op,
         flags: ElementFlags::from_bits_retain(u16::from(asked.flags)),
         status: UNTOUCHED as i32,
         bfn: Bfn(bfn),
         page,
-        nr,
+        nr: pages(asked.nr),
         done: UNTOUCHED,
     }
 }

@@ -74,8 +74,7 @@ pub(super) fn call(world: &mut World<'_>, call: &Call) -> i64 {
             check_window(subop, &before, &window(board, domain, at));
         }
         if let Outcome::Done(status) = outcome {
-            let known = status == 0 || Errno::from_ret(status).is_some();
-            assert!(known, "{subop:?} returned {status}");
+            assert!(known(status), "{subop:?} returned {status}");
             if status == 0 {
                 succeeded(world, &request);
             } else if matches!(request.subop, Subop::ALLOC_CONTEXT | Subop::ALLOC_CONTEXT_EXT) {
@@ -120,21 +119,32 @@ fn read<T: FromBytes>(bytes: &[u8; WINDOW]) -> T {
     argument
 }
 
-/// INV-52: only what the subop writes has changed.
-fn check_window(subop: Subop, before: &[u8; WINDOW], after: &[u8; WINDOW]) {
-    let written = |i: usize| match subop {
+/// True if a status is one that a guest may see (INV-55).
+pub(super) fn known(status: i64) -> bool {
+    status == 0 || Errno::from_ret(status).is_some()
+}
+
+/// True if byte `i` of the argument of `subop` is written by the service.
+pub(super) fn is_result(subop: Subop, i: usize) -> bool {
+    match subop {
         Subop::QUERY_CAPABILITIES => i < 24,
         Subop::ALLOC_CONTEXT => i < 2,
         Subop::ALLOC_CONTEXT_EXT => (32..36).contains(&i),
         Subop::QUERY_DEVICE => (32..64).contains(&i),
         Subop::LOOKUP => (24..56).contains(&i),
         Subop::QUERY_LIMITS => (16..128).contains(&i),
+        Subop::QUERY_RESERVED => (32..36).contains(&i),
+        Subop::READ_FAULTS => (12..16).contains(&i) || (24..32).contains(&i),
         Subop::MAP_PAGES => (8..24).contains(&i) || (32..40).contains(&i),
         Subop::UNMAP_PAGES => (8..16).contains(&i) || (20..28).contains(&i),
         _ => false,
-    };
+    }
+}
+
+/// INV-52: only what the subop writes has changed.
+fn check_window(subop: Subop, before: &[u8; WINDOW], after: &[u8; WINDOW]) {
     for (i, (before, after)) in before.iter().zip(after).enumerate() {
-        let may = written(i);
+        let may = is_result(subop, i);
         assert!(may || before == after, "{subop:?} changed byte {i} of its argument");
     }
 }

@@ -124,7 +124,7 @@ impl Input {
 }
 
 /// The next number; zero when there are no bytes left.
-fn number<'a, T: arbitrary::Arbitrary<'a> + Default>(rest: &mut Unstructured<'a>) -> T {
+pub(super) fn number<'a, T: arbitrary::Arbitrary<'a> + Default>(rest: &mut Unstructured<'a>) -> T {
     rest.arbitrary().unwrap_or_default()
 }
 
@@ -175,9 +175,18 @@ fn operation(rest: &mut Unstructured<'_>) -> Operation {
     }
 }
 
-fn element(rest: &mut Unstructured<'_>) -> Element {
+pub(super) fn element(rest: &mut Unstructured<'_>) -> Element {
     let (op, flags) = (number(rest), number(rest));
     Element { op, flags, bfn: number(rest), page: number(rest), nr: number(rest) }
+}
+
+impl Element {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend([self.op, self.flags]);
+        out.extend(self.bfn.to_le_bytes());
+        out.push(self.page);
+        out.extend(self.nr.to_le_bytes());
+    }
 }
 
 fn encode(operation: &Operation, out: &mut Vec<u8>) {
@@ -205,12 +214,7 @@ fn encode(operation: &Operation, out: &mut Vec<u8>) {
         Operation::Batch(batch) => {
             let count = u8::try_from(batch.elements.len()).unwrap();
             out.extend([2, batch.caller, batch.context, batch.flags, count]);
-            for element in &batch.elements {
-                out.extend([element.op, element.flags]);
-                out.extend(element.bfn.to_le_bytes());
-                out.push(element.page);
-                out.extend(element.nr.to_le_bytes());
-            }
+            batch.elements.iter().for_each(|element| element.encode(out));
         }
         Operation::Dma { device, write, address, bytes } => {
             out.extend([3, device | u8::from(*write) << 2]);

@@ -1,6 +1,7 @@
 //! What a fuzzer feeds to the hypercall, and what must hold whatever it feeds. What it feeds to the formats of
 //! tables is in [`format`](mod@format), to the topology in [`topology`](mod@topology), and to the service and a model of
-//! it in [`ops`](mod@ops).
+//! it in [`ops`](mod@ops). Memory that changes during a call is in [`toctou`](mod@toctou), and what a hypervisor may answer
+//! to the guest driver in [`guest`](mod@guest).
 //!
 //! ```text
 //!  bytes ──► Input ──► Operation, Operation, ... ──► machine and service ──► oracles
@@ -32,6 +33,7 @@ mod entry;
 #[cfg(all(feature = "vtd", feature = "amdvi"))]
 mod firmware;
 pub mod format;
+pub mod guest;
 mod input;
 mod manage;
 pub mod ops;
@@ -39,6 +41,7 @@ mod printing;
 mod script;
 mod seeds;
 mod seeds_ext;
+pub mod toctou;
 pub mod topology;
 mod world;
 
@@ -62,11 +65,13 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "hypercall", run: hypercall, seeds: hypercall_seeds },
     Target { name: "format", run: format, seeds: format_seeds },
     Target { name: "ops", run: ops, seeds: ops::seeds },
     Target { name: "topology", run: topology, seeds: topology_seeds },
+    Target { name: "toctou", run: toctou, seeds: toctou_seeds },
+    Target { name: "guest", run: guest, seeds: guest_seeds },
 ];
 
 /// Runs one input of `hypercall`.
@@ -101,6 +106,22 @@ pub fn topology(data: &[u8]) {
     topology::run(data, prints());
 }
 
+/// Runs one input of `toctou`.
+///
+/// # Panics
+/// If an oracle fails.
+pub fn toctou(data: &[u8]) {
+    toctou::run(data, prints());
+}
+
+/// Runs one input of `guest`.
+///
+/// # Panics
+/// If an oracle fails.
+pub fn guest(data: &[u8]) {
+    guest::run(data, prints());
+}
+
 fn prints() -> bool {
     std::env::var_os(PRINT).is_some()
 }
@@ -118,4 +139,12 @@ fn format_seeds() -> Vec<(String, Vec<u8>)> {
 
 fn topology_seeds() -> Vec<(String, Vec<u8>)> {
     topology::seeds().into_iter().map(|(name, input)| (name, input.to_bytes())).collect()
+}
+
+fn toctou_seeds() -> Vec<(String, Vec<u8>)> {
+    toctou::seeds().into_iter().map(|(name, input)| (name.into(), input.to_bytes())).collect()
+}
+
+fn guest_seeds() -> Vec<(String, Vec<u8>)> {
+    guest::seeds().into_iter().map(|(name, input)| (name, input.to_bytes())).collect()
 }

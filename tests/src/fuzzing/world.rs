@@ -67,7 +67,7 @@ pub(super) fn reserved(device: PciDevice, bfn: Bfn) -> bool {
 }
 
 /// Two units, the second made worse by the bits of `machine`; two domains.
-fn config(machine: u8) -> Config {
+pub(super) fn config(machine: u8) -> Config {
     let mut second = vtd_facts();
     for (bit, feature) in [(1, UnitFeatures::CACHES_NOT_PRESENT), (4, UnitFeatures::WRITE_BUFFER)] {
         second.features.set(feature, machine & bit != 0);
@@ -135,8 +135,7 @@ pub(super) fn run(input: &Input, print: bool) {
             // Without one it goes on as well; what there is must hold.
             let _ = bed.set_default(domain, map);
         }
-        let (contexts, taken) = ([0; DEVICES.len()], [false; DOMAINS.len()]);
-        let mut world = World { bed, contexts, taken, grants: Vec::new() };
+        let mut world = World::new(bed);
         if print {
             println!("machine {:#04x}", input.machine);
         }
@@ -152,6 +151,14 @@ pub(super) fn run(input: &Input, print: bool) {
         }
         world.finish();
     });
+}
+
+impl<'b> World<'b> {
+    /// All devices in the default contexts, which are nobody's yet.
+    pub(super) const fn new(bed: &'b Bed<'b>) -> Self {
+        let (contexts, taken) = ([0; DEVICES.len()], [false; DOMAINS.len()]);
+        Self { bed, contexts, taken, grants: Vec::new() }
+    }
 }
 
 impl World<'_> {
@@ -215,7 +222,8 @@ impl World<'_> {
         host && (address >> 12..=last >> 12).any(|frame| frame >= HOST_MEMORY && nobodys(frame))
     }
 
-    fn fail(&self, step: u8, form: u8, number: u8) {
+    /// Has calls of a platform method fail from now on.
+    pub(super) fn fail(&self, step: u8, form: u8, number: u8) {
         let schedule = self.bed.schedule();
         let step = Step::ALL[usize::from(step) % Step::ALL.len()];
         let number = u64::from(number) + 1;
@@ -236,7 +244,7 @@ impl World<'_> {
     }
 
     /// Takes everything down, and looks at what is left.
-    fn finish(&self) {
+    pub(super) fn finish(&self) {
         self.bed.schedule().clear();
         let intact = self.bed.failed_units().is_empty();
         for domain in DOMAINS {

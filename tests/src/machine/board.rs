@@ -26,6 +26,7 @@ use super::{
     sabotage::Sabotage,
     schedule::Schedule,
     shares::Shares,
+    watch::Watch,
 };
 use crate::iommu::UnitModel;
 
@@ -62,6 +63,7 @@ pub struct Board {
     pub(crate) invalidation: PausePoint,
     recording: AtomicBool,
     copies: Mutex<Vec<Copied>>,
+    pub(crate) watch: Watch,
 }
 
 impl Board {
@@ -90,6 +92,7 @@ impl Board {
             invalidation: PausePoint::default(),
             recording: AtomicBool::new(false),
             copies: Mutex::default(),
+            watch: Watch::default(),
         }
     }
 

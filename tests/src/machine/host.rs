@@ -18,8 +18,11 @@ impl GuestMemory for Platform<'_> {
         if self.board.schedule.hit(Step::CopyIn) {
             return Err(CopyFault);
         }
-        self.board.note_copy(Copied { domain, address: from.0, bytes: to.len(), out: false });
-        self.board.guest_read(domain, from.0, to)
+        let copied = Copied { domain, address: from.0, bytes: to.len(), out: false };
+        self.board.note_copy(copied);
+        let done = self.board.guest_read(domain, from.0, to);
+        self.board.note_seen(copied, done.is_ok().then_some(&*to));
+        done
     }
 
     fn copy_out(&self, domain: DomId, to: GuestPtr, from: &[u8]) -> Result<(), CopyFault> {
@@ -27,8 +30,11 @@ impl GuestMemory for Platform<'_> {
         if self.board.schedule.hit(Step::CopyOut) {
             return Err(CopyFault);
         }
-        self.board.note_copy(Copied { domain, address: to.0, bytes: from.len(), out: true });
-        self.board.guest_write(domain, to.0, from)
+        let copied = Copied { domain, address: to.0, bytes: from.len(), out: true };
+        self.board.note_copy(copied);
+        let done = self.board.guest_write(domain, to.0, from);
+        self.board.note_seen(copied, done.is_ok().then_some(from));
+        done
     }
 }
 

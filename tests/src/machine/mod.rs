@@ -70,6 +70,7 @@ mod table_frames;
 pub mod tables;
 mod unit_kind;
 pub mod violation;
+mod watch;
 
 pub use bed::Bed;
 pub use board::{Board, Copied};
@@ -90,5 +91,6 @@ pub use schedule::{Half, Schedule, Step, When};
 pub use start::{run, try_run};
 pub use unit_kind::{UnitKind, amd_facts, poor_amd_facts, poor_facts, vtd_facts};
 pub use violation::Violation;
+pub use watch::{Rewrite, Seen};
 
 pub use crate::iommu::{Direction, FaultReason, FaultRecord};

@@ -1,0 +1,365 @@
+//! A driver that maps and unmaps, and what must hold of it.
+
+use pviommu_abi::{Bfn, DomId};
+use pviommu_guest::dma::{
+    Deferred, Device, Direction, DmaSpace, Kept, MapFailed, Mapping, Mode, Pending, Pool, Reusing,
+    Strict,
+};
+
+use super::{
+    calls,
+    input::Operation,
+    liar::Liar,
+    memory::{BUFFERS, Memory, frames, range},
+};
+
+/// The greatest address that devices reach.
+pub(super) const MASK: u64 = 0xffff_ffff;
+
+/// Buffers from this number on are mapped where mappings are kept.
+const REUSED: u8 = BUFFERS - 6;
+
+/// Numbers of grants, none of which is a guest frame of a buffer.
+const GRANTS: u64 = 1 << 50;
+
+/// Somebody else.
+const OTHER: DomId = DomId(9);
+
+enum Live<'d> {
+    Strict(Mapping<'d, Liar, Memory, Strict>),
+    Deferred(Mapping<'d, Liar, Memory, Deferred>),
+    Reusing(Mapping<'d, Liar, Memory, Reusing>),
+}
+
+enum Back<'d> {
+    Pending(Pending<'d, Liar, Memory>),
+    Kept(Kept<'d, Liar, Memory>),
+}
+
+/// Devices in one space, and what a driver has mapped.
+pub(super) struct Driver<'d> {
+    liar: &'d Liar,
+    space: &'d DmaSpace<'d, Liar>,
+    strict: &'d Device<'d, Liar, Strict>,
+    deferred: &'d Device<'d, Liar, Deferred>,
+    reusing: &'d Device<'d, Liar, Reusing>,
+    /// Buffers that are with the driver.
+    free: Vec<u8>,
+    live: Vec<(Vec<u64>, Live<'d>)>,
+    back: Vec<(std::ops::Range<u64>, Back<'d>)>,
+    grants: u64,
+    /// Nothing has waited or was kept so far.
+    plain: bool,
+    /// Bus frames that were reserved on the way.
+    reserved: u64,
+}
+
+impl<'d> Driver<'d> {
+    pub(super) fn new(
+        liar: &'d Liar,
+        space: &'d DmaSpace<'d, Liar>,
+        (strict, deferred, reusing): (
+            &'d Device<'d, Liar, Strict>,
+            &'d Device<'d, Liar, Deferred>,
+            &'d Device<'d, Liar, Reusing>,
+        ),
+    ) -> Self {
+        let (live, back) = (Vec::new(), Vec::new());
+        let free = (0..BUFFERS).collect();
+        let (grants, plain, reserved) = (GRANTS, true, 0);
+        Self { liar, space, strict, deferred, reusing, free, live, back, grants, plain, reserved }
+    }
+
+    /// Does it; what came of it, in words.
+    pub(super) fn apply(&mut self, operation: &Operation) -> String {
+        let Operation { which, number, .. } = *operation;
+        let told = match operation.what % 16 {
+            kind @ 0..=2 => self.map(kind, which, number),
+            3 => self.unmap(which),
+            4 => self.take(which, number & 1 != 0),
+            5 if !self.live.is_empty() => {
+                let (_, live) = self.live.swap_remove(usize::from(which) % self.live.len());
+                self.forget(live)
+            }
+            6 if !self.back.is_empty() => {
+                drop(self.back.swap_remove(usize::from(which) % self.back.len()));
+                "dropped".into()
+            }
+            5 | 6 => "there is none".into(),
+            7 => {
+                self.liar.pass(number.into());
+                format!("polled: {:?}", self.space.poll())
+            }
+            8 => self.flush(),
+            9 => self.coherent(which, number),
+            10 => self.map_grants(number),
+            11 => self.map_foreign(which),
+            12 => {
+                self.liar.run_on(which.into());
+                "on another CPU".into()
+            }
+            13 => calls::call(self.liar, self.space.client(), which, number),
+            14 => self.pool(number),
+            _ => self.reserve(which, number),
+        };
+        self.check();
+        told
+    }
+
+    fn map(&mut self, kind: u8, which: u8, number: u16) -> String {
+        let directions = [Direction::ToDevice, Direction::FromDevice, Direction::Both];
+        let direction = directions[usize::from(number) % 3];
+        let (first, count) = if kind == 2 { (REUSED, BUFFERS - REUSED) } else { (0, REUSED) };
+        let buffer = first + which % count;
+        let Some(place) = self.free.iter().position(|it| *it == buffer) else {
+            return "it is mapped".into();
+        };
+        self.free.swap_remove(place);
+        self.plain &= kind == 0;
+        let before = self.state();
+        let memory = Memory::buffer(self.liar, buffer);
+        let mapped = match kind {
+            0 => self.strict.map(memory, direction).map(Live::Strict),
+            1 => self.deferred.map(memory, direction).map(Live::Deferred),
+            _ => self.reusing.map(memory, direction).map(Live::Reusing),
+        };
+        self.hold(before, frames(buffer), mapped)
+    }
+
+    /// Bus frames that are free, and pages that are lost.
+    fn state(&self) -> (u64, u64) {
+        (self.space.free_pages(), self.space.lost_pages())
+    }
+
+    /// A buffer was mapped, or not.
+    fn hold(
+        &mut self,
+        (free, lost): (u64, u64),
+        frames: Vec<u64>,
+        mapped: Result<Live<'d>, MapFailed<Memory>>,
+    ) -> String {
+        let failed = match mapped {
+            Ok(live) => {
+                self.live.push((frames, live));
+                return "mapped".into();
+            }
+            Err(failed) => failed,
+        };
+        let told = format!("{:?}", failed.cause);
+        let (now, then_lost) = self.state();
+        match failed.buffer {
+            Some(memory) => {
+                assert_eq!(then_lost, lost, "pages of a buffer that came back are lost");
+                assert!(now == free || !self.plain, "a map that failed took bus frames: {told}");
+                self.is_back(&memory.pages);
+            }
+            None => assert!(then_lost > lost, "a buffer is gone, and not lost: {told}"),
+        }
+        told
+    }
+
+    /// The driver has a buffer again.
+    fn is_back(&mut self, pages: &std::ops::Range<u64>) {
+        self.free.extend((0..BUFFERS).find(|buffer| range(*buffer) == *pages));
+    }
+
+    fn unmap(&mut self, which: u8) -> String {
+        if self.live.is_empty() {
+            return "there is none".into();
+        }
+        let (frames, live) = self.live.swap_remove(usize::from(which) % self.live.len());
+        let (still, cause) = match live {
+            Live::Strict(mapping) => match mapping.unmap() {
+                Ok(memory) => {
+                    self.is_back(&memory.pages);
+                    return "unmapped".into();
+                }
+                Err(still) => (Live::Strict(still.mapping), still.cause),
+            },
+            Live::Deferred(mapping) => {
+                let pages = mapping.buffer().pages.clone();
+                match mapping.unmap() {
+                    Ok(pending) => {
+                        self.back.push((pages, Back::Pending(pending)));
+                        return "waits".into();
+                    }
+                    Err(still) => (Live::Deferred(still.mapping), still.cause),
+                }
+            }
+            Live::Reusing(mapping) => {
+                let pages = mapping.buffer().pages.clone();
+                self.back.push((pages, Back::Kept(mapping.unmap())));
+                return "kept".into();
+            }
+        };
+        self.live.push((frames, still));
+        format!("{cause:?}")
+    }
+
+    fn take(&mut self, which: u8, exposes: bool) -> String {
+        if self.back.is_empty() {
+            return "there is none".into();
+        }
+        let (pages, back) = self.back.swap_remove(usize::from(which) % self.back.len());
+        let (still, cause) = match back {
+            Back::Pending(pending) => match pending.take() {
+                Ok(memory) => {
+                    self.is_back(&memory.pages);
+                    return "taken".into();
+                }
+                Err(still) => (Back::Pending(still.mapping), still.cause),
+            },
+            Back::Kept(kept) if exposes => {
+                self.liar.with_witness(|witness| witness.expose(&pages));
+                drop(kept.accept_exposure());
+                self.is_back(&pages);
+                return "taken, exposed".into();
+            }
+            Back::Kept(kept) => match kept.reclaim() {
+                Ok(memory) => {
+                    self.is_back(&memory.pages);
+                    return "reclaimed".into();
+                }
+                Err(still) => (Back::Kept(still.mapping), still.cause),
+            },
+        };
+        self.back.push((pages, still));
+        format!("{cause:?}")
+    }
+
+    /// A mapping is dropped: the buffer is safe, or lost.
+    fn forget(&mut self, live: Live<'d>) -> String {
+        let lost = self.space.lost_pages();
+        match live {
+            Live::Strict(mapping) => drop(mapping),
+            Live::Deferred(mapping) => drop(mapping),
+            Live::Reusing(mapping) => drop(mapping),
+        }
+        format!("dropped, {} pages are lost", self.space.lost_pages() - lost)
+    }
+
+    fn flush(&self) -> String {
+        let flushed = self.space.flush();
+        let safe = |(_, back): &(_, Back<'_>)| match back {
+            Back::Pending(pending) => pending.is_safe(),
+            Back::Kept(_) => true,
+        };
+        assert!(flushed.is_err() || self.back.iter().all(safe), "it waits after a flush");
+        format!("{flushed:?}")
+    }
+
+    fn coherent(&mut self, which: u8, number: u16) -> String {
+        let buffer = which % REUSED;
+        let Some(place) = self.free.iter().position(|it| *it == buffer) else {
+            return "it is mapped".into();
+        };
+        self.free.swap_remove(place);
+        self.plain &= number & 1 == 0;
+        let (before, memory) = (self.state(), Memory::buffer(self.liar, buffer));
+        let mapped = if number & 1 == 0 {
+            self.strict.coherent(memory).map(Live::Strict)
+        } else {
+            self.deferred.coherent(memory).map(Live::Deferred)
+        };
+        self.hold(before, frames(buffer), mapped)
+    }
+
+    fn map_grants(&mut self, number: u16) -> String {
+        let count = u64::from(number % 132);
+        let (first, before) = (self.grants, self.state());
+        self.grants += 256;
+        let memory = Memory::grants(self.liar, first, count);
+        let mapped = self.strict.map_grants(OTHER, memory, Direction::Both).map(Live::Strict);
+        self.hold(before, (first..first + count).collect(), mapped)
+    }
+
+    fn map_foreign(&mut self, which: u8) -> String {
+        let buffer = which % REUSED;
+        let Some(place) = self.free.iter().position(|it| *it == buffer) else {
+            return "it is mapped".into();
+        };
+        self.free.swap_remove(place);
+        let (before, memory) = (self.state(), Memory::buffer(self.liar, buffer));
+        let mapped = self.strict.map_foreign(OTHER, memory, Direction::ToDevice).map(Live::Strict);
+        self.hold(before, frames(buffer), mapped)
+    }
+
+    /// A strict mapping is made a pool of blocks, and unmapped.
+    fn pool(&mut self, number: u16) -> String {
+        let is_strict = |(_, live): &(_, Live<'_>)| matches!(live, Live::Strict(_));
+        let Some(place) = self.live.iter().position(is_strict) else {
+            return "there is none".into();
+        };
+        let (frames, Live::Strict(mapping)) = self.live.swap_remove(place) else {
+            unreachable!("it is strict")
+        };
+        let (first, pages) = (mapping.address(), frames.len() as u64);
+        let pool = match Pool::<_, _, 4>::new(mapping, number.into()) {
+            Ok(pool) => pool,
+            Err(still) => {
+                self.live.push((frames, Live::Strict(still.mapping)));
+                return format!("{:?}", still.cause);
+            }
+        };
+        let blocks: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        let mut places: Vec<_> = blocks.iter().map(|block| block.place()).collect();
+        places.sort_by_key(|place| place.address);
+        let apart = |pair: &[pviommu_guest::dma::Segment]| {
+            pair[0].address + pair[0].length <= pair[1].address
+        };
+        assert!(places.windows(2).all(apart), "blocks overlap: {places:x?}");
+        let within = places.iter().all(|place| {
+            place.address >= first && place.address + place.length <= first + pages * 4096
+        });
+        assert!(within, "a block is beyond the pool: {places:x?}");
+        assert_eq!(blocks.len() as u64, pool.blocks());
+        drop(blocks);
+        match pool.unmap() {
+            Ok(memory) => {
+                self.is_back(&memory.pages);
+                "unmapped".into()
+            }
+            Err(still) => {
+                self.live.push((frames, Live::Strict(still.mapping)));
+                format!("{:?}", still.cause)
+            }
+        }
+    }
+
+    fn reserve(&mut self, which: u8, number: u16) -> String {
+        let before = self.space.free_pages();
+        let (first, last) = (u64::from(number), u64::from(number) + u64::from(which & 0x1f));
+        let told = self.space.reserve(Bfn(first), Bfn(last));
+        self.reserved += before - self.space.free_pages();
+        format!("{told:?}")
+    }
+
+    /// What is mapped is where it was told to be, and nowhere beyond the devices' reach.
+    fn check(&self) {
+        for (frames, live) in &self.live {
+            match live {
+                Live::Strict(mapping) => self.check_mapping(mapping, frames),
+                Live::Deferred(mapping) => self.check_mapping(mapping, frames),
+                Live::Reusing(mapping) => self.check_mapping(mapping, frames),
+            }
+        }
+    }
+
+    fn check_mapping<M: Mode>(&self, mapping: &Mapping<'_, Liar, Memory, M>, frames: &[u64]) {
+        let first = mapping.address() >> 12;
+        let last = mapping.address() + frames.len() as u64 * 4096 - 1;
+        assert!(last <= MASK, "{last:#x} is beyond the reach of the device");
+        self.liar.with_witness(|witness| {
+            for (bfn, frame) in (first..).zip(frames) {
+                let leads = witness.leads(bfn);
+                let right = leads.is_some_and(|leads| leads.told && leads.to == *frame);
+                assert!(right, "bus frame {bfn:#x} is to lead to {frame:#x}: {leads:x?}");
+            }
+        });
+    }
+
+    /// Drops all that is mapped, waits or is kept; how many bus frames were reserved.
+    pub(super) fn end(self) -> u64 {
+        self.reserved
+    }
+}

@@ -1,0 +1,336 @@
+//! What must be mapped, by what the service read and told: nothing else may be.
+
+use std::collections::{BTreeMap, HashMap};
+
+use pviommu_abi::{Bfn, ContextId, DomId, Gfn, OwnershipMode, PciDevice};
+use pviommu_hypervisor::{
+    DumpLine, Outcome, addr::Mfn, format::Origin, operator::Shown, platform::Access,
+};
+
+use super::effect::{Effect, Entry, Pages, Place};
+use crate::{
+    fuzzing::world::{DEVICES, DOMAINS, MMIO, reserved},
+    machine::{Bed, Direction, Reach},
+};
+
+/// One page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Leaf {
+    frame: Mfn,
+    access: Access,
+    /// It is memory, so it holds a reference.
+    held: bool,
+    /// Devices see it; else after a flush only.
+    visible: bool,
+}
+
+/// A context.
+#[derive(Debug)]
+enum Context {
+    Clear(BTreeMap<u64, Leaf>),
+    /// A call that works on all of it is not done, or nobody can tell what one did: these frames may be held.
+    Unclear(Vec<Mfn>),
+}
+
+impl Context {
+    fn blur(&mut self) {
+        if let Self::Clear(map) = self {
+            let held = map.values().filter(|leaf| leaf.held).map(|leaf| leaf.frame);
+            *self = Self::Unclear(held.collect());
+        }
+    }
+}
+
+/// A grant that a guest may map.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grant {
+    pub(super) granter: DomId,
+    pub(super) reference: u64,
+    pub(super) gfn: Gfn,
+}
+
+/// Everything that is mapped.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    contexts: BTreeMap<Place, Context>,
+    /// The context of each device, if it is known.
+    devices: [Option<u16>; DEVICES.len()],
+    /// Unmapped, to be flushed later: a device may reach it, and its page is held.
+    waiting: Vec<(Place, u64, Option<Mfn>)>,
+    grants: Vec<Grant>,
+    /// Bus frames to be tried by devices.
+    samples: Vec<(Place, u64)>,
+}
+
+impl Ledger {
+    pub(super) fn new(grants: Vec<Grant>) -> Self {
+        Self { devices: [Some(0); DEVICES.len()], grants, ..Self::default() }
+    }
+
+    /// A context is there from the start, and so are devices in it.
+    pub(super) fn begin(&mut self, place: Place, devices: &[usize]) {
+        self.contexts.insert(place, Context::Clear(BTreeMap::new()));
+        devices.iter().for_each(|device| self.devices[*device] = Some(place.context));
+    }
+
+    /// An entry has had this effect.
+    pub(super) fn apply(&mut self, bed: &Bed<'_>, entry: &Entry, effect: Effect) {
+        match effect {
+            Effect::Mapped { place, first, of, access, later } => {
+                self.mapped(bed, entry, (place, first), &of, (access, !later));
+            }
+            Effect::Unmapped { place, first, pages, holes, later } => {
+                self.unmapped((place, first.0, pages), holes, later);
+            }
+            Effect::Unclear { place } => self.context(place).blur(),
+            Effect::Opened(place) => {
+                let before = self.contexts.insert(place, Context::Clear(BTreeMap::new()));
+                let was_free = !matches!(before, Some(Context::Clear(_)));
+                assert!(was_free, "{place:?} was allocated, and is in use");
+            }
+            Effect::Freed { place, moves } => self.freed(bed, entry, place, moves),
+            Effect::Moved { place, device } => self.moved(bed, entry, place, device),
+            Effect::Switched { domain, mode } => {
+                self.switched(entry, Place { domain, context: 0 }, mode);
+            }
+        }
+    }
+
+    fn context(&mut self, place: Place) -> &mut Context {
+        let context = self.contexts.get_mut(&place);
+        context.unwrap_or_else(|| {
+            panic!("{place:?} was edited, which is none of the guest's (INV-70)")
+        })
+    }
+
+    /// The devices that are in a context for certain.
+    fn inside(&self, bed: &Bed<'_>, place: Place) -> Vec<usize> {
+        let is_inside = |index: &usize| {
+            let owner = bed.board().device_owner(DEVICES[*index]);
+            owner == Some(place.domain) && self.devices[*index] == Some(place.context)
+        };
+        (0..DEVICES.len()).filter(is_inside).collect()
+    }
+
+    fn mapped(
+        &mut self,
+        bed: &Bed<'_>,
+        entry: &Entry,
+        (place, first): (Place, Bfn),
+        of: &Pages,
+        (access, visible): (Access, bool),
+    ) {
+        let frame = |owner: DomId, gfn: u64| {
+            let frame = bed.board().machine_frame(owner, Gfn(gfn));
+            let held = !(MMIO..MMIO + 8).contains(&gfn);
+            frame.map(|frame| Leaf { frame, access, held, visible })
+        };
+        let leaves: Vec<_> = match of {
+            Pages::Guest { owner, gfns } => {
+                let may = *owner == place.domain || entry.caller == DOMAINS[0];
+                assert!(may, "pages of {owner:?} are mapped in {place:?} for {:?}", entry.caller);
+                gfns.iter().map(|gfn| frame(*owner, *gfn)).collect()
+            }
+            Pages::Grant { granter, reference } => {
+                let is_it = |it: &&Grant| (it.granter, it.reference) == (*granter, *reference);
+                let grant = self.grants.iter().find(is_it);
+                vec![grant.and_then(|grant| frame(grant.granter, grant.gfn.0))]
+            }
+        };
+        let inside = self.inside(bed, place);
+        let last = leaves.len() as u64 - 1;
+        for page in [0, last / 2, last] {
+            self.samples.push((place, first.0 + page));
+        }
+        let context = self.context(place);
+        for (bfn, leaf) in (first.0..).zip(leaves) {
+            let leaf = leaf.unwrap_or_else(|| panic!("{bfn:#x} is mapped to no page: {of:x?}"));
+            let is_free = inside.iter().all(|device| !reserved(DEVICES[*device], Bfn(bfn)));
+            assert!(is_free, "{bfn:#x} is reserved, and mapped (INV-30)");
+            match context {
+                Context::Clear(map) => {
+                    let before = map.insert(bfn, leaf);
+                    assert_eq!(before, None, "{bfn:#x} of {place:?} is mapped twice");
+                }
+                Context::Unclear(held) => held.extend(leaf.held.then_some(leaf.frame)),
+            }
+        }
+    }
+
+    fn unmapped(&mut self, (place, first, pages): (Place, u64, u64), holes: bool, later: bool) {
+        let Context::Clear(map) = self.context(place) else { return };
+        let mut rest = map.split_off(&first);
+        let mut behind = rest.split_off(&first.saturating_add(pages));
+        map.append(&mut behind);
+        let gone = rest.len() as u64;
+        assert!(holes || gone == pages, "{gone} of {pages} pages from {first:#x} on were mapped");
+        let last = pages.saturating_sub(1);
+        for page in [0, last / 2, last] {
+            self.samples.push((place, first + page));
+        }
+        if later {
+            let waits = |(bfn, leaf): (u64, Leaf)| (place, bfn, leaf.held.then_some(leaf.frame));
+            self.waiting.extend(rest.into_iter().map(waits));
+        }
+    }
+
+    fn freed(&mut self, bed: &Bed<'_>, entry: &Entry, place: Place, moves: bool) {
+        if place.context == 0 || !self.contexts.contains_key(&place) {
+            assert!(!entry.succeeded(), "{place:?} was freed, which is not there");
+            return;
+        }
+        let inside = self.inside(bed, place);
+        let to = match entry.outcome {
+            Outcome::Done(0) => {
+                assert!(moves || inside.is_empty(), "{place:?} was freed with devices (INV-45)");
+                self.contexts.remove(&place);
+                self.waiting.retain(|(of, ..)| *of != place);
+                Some(0)
+            }
+            Outcome::Continue => {
+                self.context(place).blur();
+                None
+            }
+            Outcome::Done(_) => None,
+        };
+        if moves {
+            inside.into_iter().for_each(|device| self.devices[device] = to);
+        }
+    }
+
+    fn moved(&mut self, bed: &Bed<'_>, entry: &Entry, place: Place, device: PciDevice) {
+        let Some(index) = DEVICES.iter().position(|known| *known == device) else {
+            assert!(!entry.succeeded(), "{device:?} was moved, which is not there");
+            return;
+        };
+        match entry.outcome {
+            Outcome::Done(0) => {
+                let owner = bed.board().device_owner(device);
+                assert_eq!(owner, Some(place.domain), "{device:?} was moved by another");
+                let exists = place.context == 0 || self.contexts.contains_key(&place);
+                assert!(exists, "{device:?} was moved into {place:?}, which is not there");
+                self.devices[index] = Some(place.context);
+                if let Some(Context::Clear(map)) = self.contexts.get(&place) {
+                    let free = map.keys().all(|bfn| !reserved(device, Bfn(*bfn)));
+                    assert!(free, "{device:?} is where its ranges are mapped (INV-30)");
+                }
+            }
+            Outcome::Continue => self.devices[index] = None,
+            Outcome::Done(_) => {}
+        }
+    }
+
+    fn switched(&mut self, entry: &Entry, place: Place, mode: OwnershipMode) {
+        let fresh = || Context::Clear(BTreeMap::new());
+        match entry.outcome {
+            Outcome::Done(0) if mode == OwnershipMode::GIVE_BACK => {
+                self.contexts.remove(&place);
+                self.waiting.retain(|(of, ..)| *of != place);
+            }
+            Outcome::Done(0) => {
+                self.contexts.entry(place).or_insert_with(fresh);
+            }
+            Outcome::Continue => self.contexts.entry(place).or_insert_with(fresh).blur(),
+            Outcome::Done(_) => {}
+        }
+    }
+
+    /// References are held by what is mapped, and by nothing else; devices reach it, and nothing else.
+    pub(super) fn check(&mut self, bed: &Bed<'_>) {
+        let waits = |domain: DomId| bed.domain(domain).stats().deferred_pages > 0;
+        self.waiting.retain(|(place, ..)| waits(place.domain));
+        // By frame: at least, and at most.
+        let mut held: HashMap<Mfn, (u32, u32)> = HashMap::new();
+        for context in self.contexts.values() {
+            match context {
+                Context::Clear(map) => map.values().filter(|leaf| leaf.held).for_each(|leaf| {
+                    let (least, most) = held.entry(leaf.frame).or_default();
+                    (*least, *most) = (*least + 1, *most + 1);
+                }),
+                Context::Unclear(frames) => {
+                    frames.iter().for_each(|frame| held.entry(*frame).or_default().1 += 1);
+                }
+            }
+        }
+        for frame in self.waiting.iter().filter_map(|(.., frame)| *frame) {
+            held.entry(frame).or_default().1 += 1;
+        }
+        let (mut least, mut most) = (0, 0);
+        for (frame, (at_least, at_most)) in &held {
+            let references = bed.board().memory().frames.info(*frame).map(|info| info.references);
+            let is_right = references.is_some_and(|it| (*at_least..=*at_most).contains(&it));
+            assert!(is_right, "{frame:?}: {references:?}, not {at_least} to {at_most} (INV-21)");
+            (least, most) = (least + u64::from(*at_least), most + u64::from(*at_most));
+        }
+        let live = bed.counters().references_live;
+        assert!(
+            (least..=most).contains(&live),
+            "{live} references, not {least} to {most} (INV-21)"
+        );
+        self.try_samples(bed);
+    }
+
+    fn try_samples(&mut self, bed: &Bed<'_>) {
+        for (place, bfn) in std::mem::take(&mut self.samples) {
+            let stale = self.waiting.iter().any(|(of, at, _)| (*of, *at) == (place, bfn));
+            let Some(Context::Clear(map)) = self.contexts.get(&place) else { continue };
+            let leaf = map.get(&bfn).copied();
+            let Some(address) = bfn.checked_mul(4096) else { continue };
+            if stale || leaf.is_some_and(|leaf| !leaf.visible) {
+                continue;
+            }
+            let reads = leaf.is_none_or(|leaf| leaf.access.contains(Access::READ));
+            let way = if reads { Direction::Read } else { Direction::Write };
+            for device in self.inside(bed, place) {
+                let hit = bed.dma_probe(DEVICES[device], address, way);
+                let frame = hit.ok().filter(|hit| hit.reach != Reach::Scratch).map(|hit| hit.frame);
+                let is_direct = leaf.is_none() && reserved(DEVICES[device], Bfn(bfn));
+                let right = frame == leaf.map(|leaf| leaf.frame) || is_direct;
+                assert!(right, "{bfn:#x} of {place:?} leads to {hit:?}, not {leaf:?}");
+            }
+        }
+    }
+
+    /// What the tables hold is what must be mapped, to the page.
+    pub(super) fn check_tables(&self, bed: &Bed<'_>) {
+        for (place, context) in &self.contexts {
+            let Context::Clear(map) = context else { continue };
+            let mut rest = map.iter();
+            for line in lines(bed, *place) {
+                let Shown::Pages { first, access, origin: Origin::Guest, .. } = line.shown else {
+                    continue;
+                };
+                for page in 0..line.bfns.pages() {
+                    let at = line.bfns.first().0 + page;
+                    let frame = Mfn(first.0 + page);
+                    let is_it = |(bfn, leaf): &(&u64, &Leaf)| {
+                        // Registers permit what their owner may, at most.
+                        let permits = leaf.access == access || !leaf.held;
+                        **bfn == at && leaf.frame == frame && permits
+                    };
+                    let next = rest.next();
+                    assert!(
+                        next.as_ref().is_some_and(is_it),
+                        "{at:#x} of {place:?}: {line}, not {next:x?}"
+                    );
+                }
+            }
+            assert_eq!(rest.next(), None, "of {place:?} this is not in the table");
+        }
+    }
+}
+
+/// What the tables of a context hold.
+fn lines(bed: &Bed<'_>, place: Place) -> Vec<DumpLine> {
+    let mut all = Vec::new();
+    let mut from = Some(Bfn(0));
+    while let Some(at) = from {
+        let mut lines = [DumpLine::EMPTY; 64];
+        let (domain, cpu) = (bed.domain(place.domain), bed.own_cpu());
+        let dumped = bed.iommu().dump(domain, cpu, ContextId(place.context), at, &mut lines);
+        let dumped = dumped.unwrap_or_else(|| panic!("{place:?} is gone"));
+        all.extend(lines.into_iter().take(dumped.lines));
+        from = dumped.next;
+    }
+    all
+}
