@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    rc::Rc,
+    rc::{Rc, Weak},
 };
 
 use pviommu_abi::{Errno, Subop};
@@ -21,14 +21,14 @@ use super::{
 };
 
 /// Calls that no operation takes: it repeats one a thousand times, and has a few in hand.
-const CALLS: u32 = 20_000;
+const CALLS: u32 = 100_000;
 
 /// The hypervisor, and the kernel it is asked by.
 #[derive(Clone, Debug)]
 pub(super) struct Liar(Rc<State>);
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     honest: RefCell<Honest>,
     witness: RefCell<Witness>,
     lies: RefCell<VecDeque<Lie>>,
@@ -69,6 +69,11 @@ impl Liar {
         Self(Rc::new(State { honest, witness, lies, always, calls, last, now_us, cpu }))
     }
 
+    /// The same, for what must not keep it alive: a buffer may be forgotten.
+    pub(super) fn downgrade(&self) -> Weak<State> {
+        Rc::downgrade(&self.0)
+    }
+
     /// Another operation begins, and these are its lies.
     pub(super) fn begin(&self, lies: &[Lie]) {
         *self.0.lies.borrow_mut() = lies.iter().copied().collect();
@@ -92,6 +97,11 @@ impl Liar {
 
     pub(super) fn run_on(&self, cpu: usize) {
         self.0.cpu.set(cpu);
+    }
+
+    /// The hypervisor of this state, if it is there.
+    pub(super) fn upgrade(state: &Weak<State>) -> Option<Self> {
+        state.upgrade().map(Self)
     }
 
     /// What the driver may believe.

@@ -1,10 +1,10 @@
 //! Buffers that notice when they go too early.
 
-use std::{ops::Range, thread};
+use std::{ops::Range, rc::Weak, thread};
 
 use pviommu_guest::dma::{Buffer, Piece};
 
-use super::liar::Liar;
+use super::liar::{Liar, State};
 
 /// Guest frames of a buffer; not all are used.
 const FRAMES: u64 = 1024;
@@ -37,22 +37,23 @@ pub(super) fn range(buffer: u8) -> Range<u64> {
 pub(super) struct Memory {
     pub(super) pages: Range<u64>,
     list: Vec<u64>,
-    liar: Liar,
+    liar: Weak<State>,
 }
 
 impl Memory {
     pub(super) fn buffer(liar: &Liar, buffer: u8) -> Self {
-        Self { pages: range(buffer), list: frames(buffer), liar: liar.clone() }
+        Self { pages: range(buffer), list: frames(buffer), liar: liar.downgrade() }
     }
 
     pub(super) fn grants(liar: &Liar, first: u64, count: u64) -> Self {
         let pages = first..first + count;
-        Self { pages: pages.clone(), list: pages.collect(), liar: liar.clone() }
+        Self { pages: pages.clone(), list: pages.collect(), liar: liar.downgrade() }
     }
 
     /// It came back as safe, or goes.
     fn check(&self) {
-        let reached = self.liar.with_witness(|witness| witness.is_reached(&self.pages));
+        let Some(liar) = Liar::upgrade(&self.liar) else { return };
+        let reached = liar.with_witness(|witness| witness.is_reached(&self.pages));
         assert!(!reached, "a device may reach {:x?}, which came back (INV-20)", self.pages);
     }
 }

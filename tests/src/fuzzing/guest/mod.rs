@@ -7,7 +7,7 @@
 //!
 //! An input is a row of operations of a driver, each with lies: answers in which something is changed, from a status to
 //! a word of a list, or whose call was done in part, or not at all. What the driver may believe is worked out a second time
-//! by the rules of the ABI, from the calls and the answers alone ([`witness`]).
+//! by the rules of the ABI, from the calls and the answers alone (`witness`).
 //!
 //! The oracles, each a panic:
 //!

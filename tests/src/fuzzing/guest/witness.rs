@@ -10,7 +10,7 @@ use pviommu_abi::{
 };
 use zerocopy::FromBytes;
 
-use super::{ADDRESS, CLIENTS};
+use super::{ADDRESS, FAR};
 
 /// Where a bus frame may lead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,14 +44,20 @@ impl Asked {
         Self { subop, arg: arg.to_vec(), buffer: buffer.unwrap_or_default().to_vec() }
     }
 
-    /// The context that it edits.
-    fn context(&self) -> u32 {
+    /// True if it is a call past the DMA API, of which nothing is known.
+    fn is_far(&self) -> bool {
         match self.subop {
-            Subop::MAP_PAGES => read::<MapPages>(&self.arg).ctx_no.0.into(),
-            Subop::UNMAP_PAGES => read::<UnmapPages>(&self.arg).ctx_no.0.into(),
-            Subop::BATCH => read::<Batch>(&self.arg).ctx_id,
-            _ => CLIENTS,
+            Subop::MAP_PAGES => read::<MapPages>(&self.arg).dfn.0 >= FAR,
+            Subop::UNMAP_PAGES => read::<UnmapPages>(&self.arg).dfn.0 >= FAR,
+            Subop::BATCH => self.elements().iter().any(|element| element.bfn.0 >= FAR),
+            _ => true,
         }
+    }
+
+    /// The elements of a batch.
+    fn elements(&self) -> Vec<BatchElement> {
+        let count = read::<Batch>(&self.arg).nr_ops as usize;
+        self.buffer.chunks(size_of::<BatchElement>()).take(count).map(read).collect()
     }
 }
 
@@ -101,7 +107,7 @@ impl Witness {
 
     /// What was asked and answered.
     pub(super) fn hear(&mut self, asked: &Asked, arg: &[u8], buffer: &[u8], ret: i64) {
-        if CLIENTS == asked.context() {
+        if asked.is_far() {
             return;
         }
         match asked.subop {
@@ -168,7 +174,7 @@ impl Witness {
         let header: Batch = read(&asked.arg);
         let size = size_of::<BatchElement>();
         let count = header.nr_ops as usize;
-        let elements: Vec<BatchElement> = asked.buffer.chunks(size).take(count).map(read).collect();
+        let elements = asked.elements();
         for element in &elements {
             for (bfn, to) in self.wanted(element, &asked.buffer) {
                 self.asks(bfn, to);
@@ -188,9 +194,16 @@ impl Witness {
         if !is_known(ret) || finished > count || (ret == 0 && !may_end) {
             return;
         }
-        for (number, (element, answer)) in elements.iter().zip(&answers).enumerate() {
-            if number < finished {
-                self.hear_element(element, answer);
+        let (finished, others) = elements.split_at(finished);
+        for (element, answer) in finished.iter().zip(&answers) {
+            self.hear_element(element, answer);
+        }
+        // One that failed ends a batch. If the call failed itself, the next may be done in part.
+        let ends = !run_all && answers.iter().take(finished.len()).any(|it| !good(it));
+        let begun = usize::from(ret != 0 && !ends);
+        for element in others.iter().skip(begun) {
+            for (bfn, _) in self.wanted(element, &asked.buffer) {
+                self.leads.remove(&bfn);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A guest's other CPUs, and devices by DMA, write what a call reads: its argument, the elements of a batch, lists.
 //! An input says what is written to which field after which copy of a call, so between any two reads, and between a
-//! call and its continuations. [`layout`] says what a call is, [`changes`] what is written.
+//! call and its continuations. `layout` says what a call is, `changes` what is written.
 //!
 //! ```text
 //!  copies of one entry ──► Log ──► Effects ──► Ledger ◄──► references, tables, DMA
