@@ -69,7 +69,9 @@ pub(super) fn run(input: &Input, print: bool) {
         let flushed = space.flush();
         assert_eq!(flushed, Ok(()), "nobody lies any more");
         let lost = space.lost_pages();
-        assert_eq!(space.free_pages() + lost + reserved, free, "bus frames are gone, {lost} lost");
+        // A range has a power of two of bus frames, if it is small.
+        let gone = free - reserved - space.free_pages();
+        assert!((lost..=2 * lost).contains(&gone), "{gone} bus frames are gone, {lost} pages lost");
         let left = liar.with_witness(|witness| witness.left());
         assert!(left as u64 <= lost, "{left} bus frames lead somewhere, {lost} pages are lost");
     }
