@@ -18,6 +18,8 @@ const SKIP: u8 = 128;
 /// The bus frame and the guest frames that most elements have.
 const AT: u16 = 1 << 13;
 const FROM: u8 = 8;
+/// 16 pages in front of the 256 bus frames of interrupts.
+const IN_FRONT: u16 = 4 << 13;
 const IN_A_ROW: u8 = 1 << 6;
 
 /// Places of changes.
@@ -27,6 +29,7 @@ const LIST: u16 = 2 << 14;
 const RAW: u16 = 3 << 14;
 
 /// Numbers of fields.
+const MAP_BFN: u16 = 3;
 const BATCH_CONTEXT: u16 = 2;
 const BATCH_OWNER: u16 = 4;
 const BATCH_COUNT: u16 = 5;
@@ -133,6 +136,7 @@ pub fn seeds() -> Vec<(&'static str, Input)> {
         ("other-owner", on(0, vec![YIELDS, with(&long(), &[(6, argument(BATCH_OWNER), 1)])])),
         ("other-list", on(0, vec![YIELDS, other_list()])),
         ("over-itself", on(0, over_itself())),
+        ("into-reserved", on(16, into_reserved())),
         ("worse-unit", on(7, vec![YIELDS, with(&long(), &[(6, element(0, ELEMENT_BFN), AT + 3)])])),
         ("amd", on(128, vec![YIELDS, with(&long(), &[(6, element(1, ELEMENT_COUNT), LESS)])])),
         ("remote", on(0, remote())),
@@ -188,6 +192,13 @@ fn goes_on(asked: &Call, places: std::ops::Range<u16>) -> Vec<Operation> {
 fn other_list() -> Operation {
     let list = call(Subop::BATCH, 1, 1, &[(MAP_LIST, READ_WRITE, AT, 0, 600)]);
     with(&list, &[(5, element(0, ELEMENT_PAGE), 0x8010), (6, element(0, ELEMENT_FLAGS), 1)])
+}
+
+/// What goes on is in front of what is reserved, and reaches into it.
+fn into_reserved() -> Vec<Operation> {
+    let map = call(Subop::MAP_PAGES, 1, 0, &[(MAP, READ_WRITE, AT + 1, IN_A_ROW, 500)]);
+    let batch = with(&long(), &[(6, element(0, ELEMENT_BFN), IN_FRONT)]);
+    vec![YIELDS, batch, undo(1), with(&map, &[(2, argument(MAP_BFN), IN_FRONT)])]
 }
 
 /// A list that lies in the array, and an array in the argument.
