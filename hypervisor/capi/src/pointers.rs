@@ -242,10 +242,13 @@ mod tests {
         assert_eq!(from.all(3), Ok(&list[..]));
         assert_eq!((from.read(), from.optional()), (Ok(1), Ok(Some(1))));
         assert_eq!(from.all(0), Ok(&[][..]));
-        // SAFETY: nothing is read through either.
-        let wrong =
-            unsafe { [In::new(list.as_ptr().wrapping_byte_add(1)), In::new(core::ptr::null())] };
-        assert!(wrong.iter().all(|it| it.read().is_err() && it.all(1).is_err()));
+        // SAFETY: nothing is read through it, because it is not aligned.
+        let beside = unsafe { In::new(list.as_ptr().wrapping_byte_add(1)) };
+        // SAFETY: nothing is read through it.
+        let nothing = unsafe { In::new(core::ptr::null::<u32>()) };
+        for wrong in [beside, nothing] {
+            assert!(wrong.read().is_err() && wrong.all(1).is_err());
+        }
         let mut places = [0u32; 2];
         // SAFETY: two places, which nobody else uses.
         let to = unsafe { Out::new(places.as_mut_ptr()) };
