@@ -50,7 +50,7 @@ pub struct PendingFlush<'r>(&'r mut FlushRoom);
 #[derive(Debug)]
 pub struct Released<'r> {
     /// Runs whose references no device can use any more.
-    pub runs: &'r [Run],
+    pub runs: &'r Runs,
     /// Table frames that no unit can walk any more.
     pub tables: &'r [Mfn],
     /// Reserved table frames that no leaf needs any more.
@@ -68,6 +68,7 @@ pub(crate) struct Span {
 impl Span {
     pub(crate) const EMPTY: Self = Self { first: Bfn(u64::MAX), last: Bfn(0) };
 
+    #[inline]
     pub(crate) fn widen(&mut self, by: BfnRange) {
         self.first = self.first.min(by.first());
         self.last = self.last.max(by.last());
@@ -143,7 +144,7 @@ impl<'r> PendingFlush<'r> {
         let only_leaves =
             room.tables.range().is_none() && room.freed.is_empty() && room.unreserved == 0;
         // A record of what waits has no room for handles.
-        let own = room.released.as_slice().iter().all(|run| run.kind == PageKind::Ram);
+        let own = room.released.iter().all(|run| run.kind == PageKind::Ram);
         let leaves = room.leaves.range().filter(|_| only_leaves && own)?;
         room.leaves = Span::EMPTY;
         Some((leaves, &room.released))
@@ -182,6 +183,7 @@ impl<'r> PendingFlush<'r> {
     }
 
     /// Takes the references of pages that left the table. Room was asked for.
+    #[inline]
     pub(crate) fn take_run(&mut self, run: Run) {
         let pages = run.frames.pages();
         match self.0.released.push(run) {
@@ -263,13 +265,12 @@ impl<'r> PendingFlush<'r> {
             }
         }
         match &flushed {
-            Ok(()) => release(Released {
-                runs: room.released.as_slice(),
-                tables: &room.freed,
-                unreserved,
-            }),
-            // Frames that are only put aside, no unit can reach.
-            Err(_) => release(Released { runs: &[], tables: &[], unreserved }),
+            Ok(()) => release(Released { runs: &room.released, tables: &room.freed, unreserved }),
+            Err(_) => {
+                room.released.clear();
+                // Frames that are only put aside, no unit can reach.
+                release(Released { runs: &room.released, tables: &[], unreserved });
+            }
         }
         room.clear();
         flushed

@@ -6,7 +6,7 @@ use super::editor::{Editor, WORK_UNIT};
 use crate::{
     addr::{GfnRange, MfnRange},
     format::Format,
-    platform::{AcquireError, ForeignHandle, PageKind, Platform, Run, Wanted},
+    platform::{Access, AcquireError, ForeignHandle, PageKind, Platform, Run, Wanted},
     policy::MapHow,
 };
 
@@ -35,29 +35,40 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         };
         let domain = self.session.domain.id();
         let acquired = self.session.platform().acquire(domain, wanted, how.access, self.acquired);
-        acquired.map_err(|error| match error {
-            AcquireError::NotBacked => Errno::ENOENT,
-            AcquireError::NotPermitted => Errno::EPERM,
-            AcquireError::Retry => Errno::EAGAIN,
-            AcquireError::Saturated => Errno::EBUSY,
-        })
+        acquired.map_err(refusal)
+    }
+
+    /// Acquires the guest frames of `gfns`, from the first on, and nothing else.
+    pub(super) fn acquire_list(
+        &mut self,
+        owner: DomId,
+        gfns: &[Gfn],
+        how: MapHow,
+    ) -> Result<(), Errno> {
+        self.acquired.clear();
+        let domain = self.session.domain.id();
+        let platform = self.session.platform();
+        let acquired = platform.acquire_list(domain, owner, gfns, how.access, self.acquired);
+        acquired.map_err(refusal)
     }
 
     /// Of the first `asked` pages acquired, those that a device may reach at all and that are what was
     /// asked for, from the first on.
     pub(super) fn usable(&self, how: MapHow, asked: u64) -> u64 {
         // Most often nothing near is out of reach, and all pages are of one kind.
-        if let (Some(run), Some(hull)) = (self.acquired.all_like(), self.acquired.hull())
-            && is_usable(run, how)
+        if let (Some(alike), Some(hull)) = (self.acquired.all_alike(), self.acquired.hull())
+            && is_usable((alike.kind, alike.access), how)
             && self.session.iommu.first_unreachable(hull).is_none()
         {
             return self.acquired.pages().min(asked);
         }
         let mut pages = 0u64;
-        for run in self.acquired.as_slice() {
+        for run in self.acquired.iter() {
             let wanted = run.frames.pages().min(asked.saturating_sub(pages));
             let frames = MfnRange::of_pages(run.frames.first(), wanted);
-            let Some(frames) = frames.filter(|_| is_usable(run, how)) else { return pages };
+            let Some(frames) = frames.filter(|_| is_usable((run.kind, run.access), how)) else {
+                return pages;
+            };
             match self.session.iommu.first_unreachable(frames) {
                 None => pages = pages.saturating_add(wanted),
                 Some(frame) => {
@@ -72,7 +83,9 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// Acquires more until the first run holds `size` pages that a leaf of that size can map.
     pub(super) fn extend(&mut self, from: From, size: u64, how: MapHow) -> bool {
         loop {
-            let [run] = self.acquired.as_slice() else { return false };
+            let Some(run) = self.acquired.first().filter(|_| self.acquired.len() == 1) else {
+                return false;
+            };
             let have = run.frames.pages();
             if !run.frames.first().0.is_multiple_of(size) {
                 return false;
@@ -90,7 +103,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
             if self.acquire(From::Guest(owner, next), more, how).is_err() {
                 return false;
             }
-            let grown = self.acquired.as_slice().first().map_or(0, |run| run.frames.pages());
+            let grown = self.acquired.first().map_or(0, |run| run.frames.pages());
             if grown <= have {
                 return false;
             }
@@ -98,9 +111,18 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     }
 }
 
+fn refusal(error: AcquireError) -> Errno {
+    match error {
+        AcquireError::NotBacked => Errno::ENOENT,
+        AcquireError::NotPermitted => Errno::EPERM,
+        AcquireError::Retry => Errno::EAGAIN,
+        AcquireError::Saturated => Errno::EBUSY,
+    }
+}
+
 /// True if the pages are what was asked for, and a device may do something with them.
-pub(super) fn is_usable(run: &Run, how: MapHow) -> bool {
-    let right_kind = !how.mmio_only || run.kind == PageKind::Mmio;
-    let named = run.kind != PageKind::Foreign(ForeignHandle(u64::MAX));
-    right_kind && named && !run.access.is_empty() && how.access.contains(run.access)
+pub(super) fn is_usable((kind, access): (PageKind, Access), how: MapHow) -> bool {
+    let right_kind = !how.mmio_only || kind == PageKind::Mmio;
+    let named = kind != PageKind::Foreign(ForeignHandle(u64::MAX));
+    right_kind && named && !access.is_empty() && how.access.contains(access)
 }

@@ -22,14 +22,14 @@ pub(super) struct Charge {
 
 /// Of the first `wanted` pages of `runs`: as many as there is room for.
 fn within(runs: &Runs, wanted: u64, held: u64, foreign: u64) -> Charge {
-    if let Some(run) = runs.all_like()
-        && run.kind == PageKind::Ram
+    if let Some(alike) = runs.all_alike()
+        && alike.kind == PageKind::Ram
     {
         let pages = wanted.min(runs.pages()).min(held);
         return Charge { pages, held: pages, foreign: 0 };
     }
     let mut charge = Charge::default();
-    for run in runs.as_slice() {
+    for run in runs.iter() {
         let of_run = run.frames.pages().min(wanted.saturating_sub(charge.pages));
         let others = matches!(run.kind, PageKind::Foreign(_));
         let held_left = if run.kind.is_held() { held.saturating_sub(charge.held) } else { of_run };

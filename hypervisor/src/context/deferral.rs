@@ -192,8 +192,8 @@ impl<P: Platform> Session<'_, P> {
             context.deferred.settle(&record);
             record.has_ready()
         };
-        for run in room.as_slice() {
-            self.platform().release(self.domain.id(), run);
+        for run in room.iter() {
+            self.platform().release(self.domain.id(), &run);
         }
         self.domain.waiting().give(in_u32(room.pages()));
         self.uncharge(room.pages(), 0);

@@ -125,8 +125,8 @@ impl<'s, P: Platform> Session<'s, P> {
 
     fn release(&self, released: Released<'_>) {
         let (mut held, mut foreign) = (0u64, 0u64);
-        for run in released.runs {
-            self.platform().release(self.domain.id(), run);
+        for run in released.runs.iter() {
+            self.platform().release(self.domain.id(), &run);
             held = held.saturating_add(run.frames.pages());
             if let PageKind::Foreign(_) = run.kind {
                 foreign = foreign.saturating_add(run.frames.pages());
@@ -248,9 +248,9 @@ impl<'s, P: Platform> Session<'s, P> {
             return;
         }
         let mut skip = kept;
-        for run in runs.as_slice() {
+        for run in runs.iter() {
             let pages = run.frames.pages();
-            if let Some(rest) = rest_of(run, skip).filter(|rest| rest.kind.is_held()) {
+            if let Some(rest) = rest_of(&run, skip).filter(|rest| rest.kind.is_held()) {
                 self.platform().release(self.domain.id(), &rest);
             }
             skip = skip.saturating_sub(pages);

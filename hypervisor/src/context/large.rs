@@ -28,11 +28,11 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
             found = Some((level, size));
         }
         let (level, size) = found?;
-        let first = self.acquired.as_slice().first()?;
+        let first = self.acquired.first()?;
         let frames = MfnRange::of_pages(first.frames.first(), size)?;
-        let run = Run { frames, ..*first };
+        let run = Run { frames, ..first };
         let foreign = matches!(run.kind, PageKind::Foreign(_));
-        let usable = is_usable(&run, target.how) && !foreign;
+        let usable = is_usable((run.kind, run.access), target.how) && !foreign;
         if !usable || self.session.iommu.first_unreachable(frames).is_some() {
             return None;
         }
@@ -68,7 +68,9 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         let size = pages_at::<F>(level);
         let most = (run.frames.pages() / size.max(1)).min(self.before_look());
         let frames = MfnRange::of_pages(run.frames.first(), most.saturating_mul(size))?;
-        if !is_usable(run, target.how) || self.session.iommu.first_unreachable(frames).is_some() {
+        if !is_usable((run.kind, run.access), target.how)
+            || self.session.iommu.first_unreachable(frames).is_some()
+        {
             return None;
         }
         loop {

@@ -148,19 +148,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
 
     /// Maps the guest frames of `gfns`, by small leaves.
     fn piece_of_list(&mut self, target: Target, owner: DomId, gfns: &[Gfn]) -> Piece {
-        self.acquired.clear();
-        let mut refused = None;
-        let mut rest = gfns;
-        while let Some(first) = rest.first() {
-            let run = run_length(rest);
-            rest = rest.get(run..).unwrap_or_default();
-            let before = self.acquired.pages();
-            let pages = u64::try_from(run).unwrap_or(0);
-            refused = self.acquire(From::Guest(owner, *first), pages, target.how).err();
-            if refused.is_some() || self.acquired.pages() < before.saturating_add(pages) {
-                break;
-            }
-        }
+        let refused = self.acquire_list(owner, gfns, target.how).err();
         let asked = u64::try_from(gfns.len()).unwrap_or(0);
         let piece = self.small_leaves(target, asked, refused);
         self.session.release_unmapped(self.acquired, piece.pages);
@@ -189,19 +177,14 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     }
 
     fn store_small(&mut self, target: Target, wanted: u64) -> Piece {
+        let mut stored = Stored::default();
         loop {
             let Ok(inside) = self.context.enter(self.session.gate, target.epoch) else {
-                return Piece::stopped(End::Yield);
+                return Piece { pages: stored.pages, stop: Some(End::Yield) };
             };
-            let mapped = self.session.table::<F>(self.context).map(
-                target.at,
-                self.acquired.as_slice(),
-                wanted,
-                target.maker,
-                &mut self.edit,
-            );
+            let stopped = self.store_inside(target, wanted, &mut stored);
             drop(inside);
-            let stop = match mapped.stop {
+            let stop = match stopped {
                 None => None,
                 Some(Stop::NeedTables(frames, pool)) => match self.stock(frames, pool) {
                     Ok(()) => continue,
@@ -214,18 +197,36 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
                 Some(Stop::Occupied) => Some(End::Failed(Errno::EADDRINUSE)),
                 Some(_) => Some(End::Failed(Errno::EIO)),
             };
-            return Piece { pages: mapped.pages, stop };
+            return Piece { pages: stored.pages, stop };
         }
+    }
+
+    /// Stores what is left of the first `wanted` pages acquired, those that are alike at a time.
+    fn store_inside(&mut self, target: Target, wanted: u64, stored: &mut Stored) -> Option<Stop> {
+        let table = self.session.table::<F>(self.context);
+        while let Some(alike) = self.acquired.alike_from(stored.runs) {
+            let left = wanted.saturating_sub(stored.pages);
+            let at = target.at.checked_add(stored.pages).filter(|_| left > 0)?;
+            let mapped = table.map(at, alike, left, target.maker, &mut self.edit);
+            stored.pages = stored.pages.saturating_add(mapped.pages);
+            stored.runs = stored.runs.saturating_add(alike.frames.len());
+            if mapped.stop.is_some() {
+                // Before the first of these, or for good.
+                stored.runs = stored.runs.saturating_sub(alike.frames.len());
+                return mapped.stop;
+            }
+            if stored.runs < self.acquired.len() && mapped.pages < alike.pages() {
+                break;
+            }
+        }
+        None
     }
 }
 
-/// How many of `gfns`, from the first on, follow each other. At least one of those there are.
-fn run_length(gfns: &[Gfn]) -> usize {
-    let mut end = gfns.len().min(1);
-    while let (Some(last), Some(next)) = (gfns.get(end.saturating_sub(1)), gfns.get(end))
-        && last.0.checked_add(1) == Some(next.0)
-    {
-        end = end.saturating_add(1);
-    }
-    end
+/// What has been stored of the pages that were acquired.
+#[derive(Default)]
+struct Stored {
+    pages: u64,
+    /// The runs that they are.
+    runs: usize,
 }

@@ -5,11 +5,11 @@
 
 use pviommu_abi::{Bfn, DomId, Errno, Gfn};
 
-use super::{End, acquire::From, editor::Editor, map::Target};
+use super::{End, editor::Editor, map::Target};
 use crate::{
-    addr::{BfnRange, MfnRange},
+    addr::{BfnRange, Mfn, MfnRange},
     format::Format,
-    platform::{Platform, Run, Runs},
+    platform::{AlikeRuns, Platform, Run},
     policy::MapHow,
     table::{Maker, Singles, Stop},
 };
@@ -44,30 +44,22 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         usize::try_from(self.before_look() / 2).unwrap_or(0)
     }
 
-    /// Maps the pages that `pages` tells, as far as that is usual. Nothing was done of the others.
+    /// Maps the guest frames `gfns` at as many of `bfns`, as far as that is usual. Nothing was done of the others.
     pub(crate) fn map_singles(
         &mut self,
         alike: Alike,
-        pages: impl Iterator<Item = (Bfn, Gfn)> + Clone,
+        bfns: impl Iterator<Item = Bfn> + Clone,
+        gfns: &[Gfn],
     ) -> Singly {
-        self.acquired.clear();
-        let mut acquired = 0u64;
-        for (_, gfn) in pages.clone() {
-            let from = From::Guest(alike.owner, gfn);
-            let refused = self.acquire(from, 1, alike.how).is_err();
-            // Whoever is refused asks again by itself, and is told.
-            if refused || self.acquired.pages() != acquired.saturating_add(1) {
-                break;
-            }
-            acquired = acquired.saturating_add(1);
-        }
-        let own = self.acquired.all_like().is_some_and(|run| run.kind.is_own());
-        let usable = if own { self.usable(alike.how, acquired) } else { 0 };
+        // Whoever is refused asks again by itself, and is told.
+        let _ = self.acquire_list(alike.owner, gfns, alike.how);
+        let acquired = u64::try_from(gfns.len()).unwrap_or(0);
+        let all_alike = self.acquired.all_alike().is_some();
+        let usable = if all_alike { self.usable(alike.how, acquired) } else { 0 };
         let target = Target { epoch: alike.epoch, at: Bfn(0), how: alike.how, maker: Maker::Guest };
         let charge = self.charge(target, usable);
         let wanted = usize::try_from(charge.pages).unwrap_or(0);
         self.edit.pending.sync_later(alike.how.sync_later);
-        let bfns = pages.map(|(bfn, _)| bfn);
         let (done, next) = self.store_singles(alike.epoch, bfns.clone().take(wanted));
         self.edit.pending.sync_later(false);
         let mapped = u64::try_from(done).unwrap_or(0);
@@ -91,22 +83,24 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         epoch: u64,
         bfns: impl Iterator<Item = Bfn>,
     ) -> (usize, Option<End>) {
-        let mut left = bfns.zip(pages_of(self.acquired)).peekable();
+        let Some(AlikeRuns { frames, kind, access }) = self.acquired.all_alike() else {
+            return (0, None);
+        };
+        let mut left = bfns.zip(EachFrame::of(frames)).peekable();
         let mut done = 0usize;
         while left.peek().is_some() {
             let Ok(inside) = self.context.enter(self.session.gate, epoch) else { break };
             let table = self.session.table::<F>(self.context);
-            let mut singles = Singles::new(&table, Maker::Guest);
-            let pending = &mut self.edit.pending;
-            while left.next_if(|(bfn, run)| singles.map(*bfn, run, pending)).is_some() {
-                done = done.saturating_add(1);
-            }
+            let words = table.leaf_words(kind, access, Maker::Guest);
+            let mut singles = Singles::new(&table);
+            let stored = singles.map_each(&mut left, &words, &mut self.edit.pending);
+            done = done.saturating_add(stored);
             // Whoever holds a lock takes no other.
             drop(singles);
-            let Some((bfn, run)) = left.peek() else { break };
+            let Some((bfn, mfn)) = left.peek() else { break };
             // Most often the first page of a table that is not there yet.
-            let mapped =
-                table.map(*bfn, core::slice::from_ref(run), 1, Maker::Guest, &mut self.edit);
+            let run = Run { frames: MfnRange::single(*mfn), kind, access };
+            let mapped = table.map(*bfn, (&run).into(), 1, Maker::Guest, &mut self.edit);
             drop(inside);
             match mapped.stop {
                 None if mapped.pages == 1 => {
@@ -133,7 +127,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     pub(crate) fn unmap_singles(&mut self, epoch: u64, bfns: impl Iterator<Item = Bfn>) -> usize {
         let Ok(_inside) = self.context.enter(self.session.gate, epoch) else { return 0 };
         let table = self.session.table::<F>(self.context);
-        let mut singles = Singles::new(&table, Maker::Guest);
+        let mut singles = Singles::new(&table);
         let mut done = 0usize;
         for bfn in bfns {
             if !singles.unmap(bfn, &mut self.edit) {
@@ -145,12 +139,32 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     }
 }
 
-/// Each page of `runs` as a run of its own.
-fn pages_of(runs: &Runs) -> impl Iterator<Item = Run> {
-    runs.as_slice().iter().flat_map(|run| {
-        (0..run.frames.pages()).map_while(|page| {
-            let frame = run.frames.first().checked_add(page)?;
-            Some(Run { frames: MfnRange::single(frame), ..*run })
-        })
-    })
+/// The frames of runs, one by one.
+struct EachFrame<'r> {
+    runs: core::slice::Iter<'r, MfnRange>,
+    next: Mfn,
+    /// Of the run that it is in.
+    left: u64,
+}
+
+impl<'r> EachFrame<'r> {
+    fn of(runs: &'r [MfnRange]) -> Self {
+        Self { runs: runs.iter(), next: Mfn(0), left: 0 }
+    }
+}
+
+impl Iterator for EachFrame<'_> {
+    type Item = Mfn;
+
+    #[inline]
+    fn next(&mut self) -> Option<Mfn> {
+        if self.left == 0 {
+            let run = self.runs.next()?;
+            (self.next, self.left) = (run.first(), run.pages());
+        }
+        let frame = self.next;
+        self.next = Mfn(frame.0.wrapping_add(1));
+        self.left = self.left.saturating_sub(1);
+        Some(frame)
+    }
 }

@@ -142,8 +142,8 @@ impl Waiting {
     pub(crate) fn add(&mut self, frames: &impl TableFrames, leaves: BfnRange, runs: &Runs) -> u64 {
         self.span.widen(leaves);
         let mut lost = 0u64;
-        for run in runs.as_slice() {
-            if !self.waiting.push(frames, run) {
+        for run in runs.iter() {
+            if !self.waiting.push(frames, &run) {
                 lost = lost.saturating_add(run.frames.pages());
             }
         }

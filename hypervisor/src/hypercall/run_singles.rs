@@ -9,6 +9,7 @@ use super::{
 use crate::{
     context::{Alike, Editor, Singly},
     format::Format,
+    machine::LIST_ROOM,
     platform::Platform,
     policy::Pages,
 };
@@ -31,14 +32,16 @@ impl<P: Platform> Batch<'_, '_, P> {
         &self,
         editor: &mut Editor<'_, P, F>,
         elements: &mut [BatchElement],
+        list: &mut [Gfn; LIST_ROOM],
     ) -> Together {
-        self.try_singles(editor, elements).unwrap_or(Together::NONE)
+        self.try_singles(editor, elements, list).unwrap_or(Together::NONE)
     }
 
     fn try_singles<F: Format>(
         &self,
         editor: &mut Editor<'_, P, F>,
         elements: &mut [BatchElement],
+        list: &mut [Gfn; LIST_ROOM],
     ) -> Option<Together> {
         let (first, second) = (elements.first()?, elements.get(1)?);
         if !element::is_single_like(first, first) || !element::is_single_like(first, second) {
@@ -48,23 +51,24 @@ impl<P: Platform> Batch<'_, '_, P> {
         let area = self.session.area(self.request.context, Some(self.facts));
         let (epoch, around) = area.editable_around(first.bfn).ok()?;
         let most = elements.len().min(editor.singles_before_look());
-        let is_alike = |other: &BatchElement| {
-            element::is_single_like(first, other) && around.contains(other.bfn)
-        };
         let mut alike = 0usize;
-        while alike < most && elements.get(alike).is_some_and(is_alike) {
+        for (other, gfn) in elements.iter().take(most).zip(list.iter_mut()) {
+            if !element::is_single_like(first, other) || !around.contains(other.bfn) {
+                break;
+            }
+            *gfn = Gfn(other.page);
             alike = alike.saturating_add(1);
         }
         let elements = elements.get_mut(..alike)?;
+        let bfns = elements.iter().map(|element| element.bfn);
         let of = match operation {
             // Each map over what waits may have to be flushed before the next is begun.
             Operation::Map(_) if self.context.deferred.is_active() => return None,
             Operation::Map(Pages { how, owner, .. }) if self.may_map_pages_of_owner() => {
-                let pages = elements.iter().map(|element| (element.bfn, Gfn(element.page)));
-                editor.map_singles(Alike { epoch, owner, how }, pages)
+                let gfns = list.get(..alike)?;
+                editor.map_singles(Alike { epoch, owner, how }, bfns, gfns)
             }
             Operation::Unmap { how, .. } if !how.later => {
-                let bfns = elements.iter().map(|element| element.bfn);
                 Singly { done: editor.unmap_singles(epoch, bfns), ..Singly::NONE }
             }
             _ => return None,

@@ -20,7 +20,7 @@ impl Shared {
         let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room));
         let kind = PageKind::Foreign(ForeignHandle(handle));
         let run = Run { frames: MfnRange::single(Mfn(frame)), kind, access: Access::READ };
-        self.table().map(Bfn(bfn), &[run], 1, Maker::Guest, &mut edit).pages == 1
+        self.table().map(Bfn(bfn), (&run).into(), 1, Maker::Guest, &mut edit).pages == 1
     }
 
     /// Unmaps a page: its frame, and the handle it is given back with, if that is another's.

@@ -221,7 +221,7 @@ impl Shared {
         let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room));
         let frames = MfnRange::of_pages(Mfn(frame), pages).unwrap();
         let run = Run { frames, kind: PageKind::Ram, access: Access::READ };
-        let mapped = self.table().map(Bfn(bfn), &[run], pages, Maker::Guest, &mut edit);
+        let mapped = self.table().map(Bfn(bfn), (&run).into(), pages, Maker::Guest, &mut edit);
         (mapped.pages, mapped.stop, stash)
     }
 
@@ -240,12 +240,12 @@ impl Shared {
         let mut room = FlushRoom::new();
         let mut pending = PendingFlush::new(&mut room);
         let table = self.table();
-        let mut singles = Singles::new(&table, Maker::Guest);
+        let words = table.leaf_words(PageKind::Ram, Access::READ, Maker::Guest);
+        let mut singles = Singles::new(&table);
         let mut mapped = 0;
         for (bfn, frame) in bfns.iter().zip(frame..) {
-            let frames = MfnRange::single(Mfn(frame));
-            let run = Run { frames, kind: PageKind::Ram, access: Access::READ };
-            mapped += u64::from(singles.map(Bfn(*bfn), &run, &mut pending));
+            let mut page = core::iter::once((Bfn(*bfn), Mfn(frame))).peekable();
+            mapped += singles.map_each(&mut page, &words, &mut pending) as u64;
         }
         mapped
     }
@@ -256,7 +256,7 @@ impl Shared {
         let mut stash = Stash::new();
         let mut edit = Edit::new(&mut stash, PendingFlush::new(&mut room));
         let table = self.table();
-        let mut singles = Singles::new(&table, Maker::Guest);
+        let mut singles = Singles::new(&table);
         let mut unmapped = 0;
         for bfn in bfns {
             unmapped += u64::from(singles.unmap(Bfn(*bfn), &mut edit));

@@ -16,6 +16,7 @@ mod hardware;
 mod host;
 mod ownership;
 mod registers;
+mod runs;
 mod unit_memory;
 
 pub use frames::{Pool, TABLE_ENTRIES, TableFrames};
@@ -27,10 +28,10 @@ pub use host::{
     AccessPolicy, CopyFault, Devices, Domains, GuestMemory, Operation, PolicyDenied, Preempt,
 };
 pub use ownership::{
-    Access, AcquireError, ForeignHandle, InitialRun, MAX_RUNS, PageKind, PageOwnership, Run, Runs,
-    RunsFull, Wanted,
+    Access, AcquireError, ForeignHandle, InitialRun, PageKind, PageOwnership, Run, Wanted,
 };
 pub use registers::{Host, Mmio, RegisterBlock};
+pub use runs::{AlikeRuns, MAX_RUNS, Runs, RunsFull};
 pub use unit_memory::UnitMemory;
 
 /// Everything the embedder provides, as one bound.

@@ -1,13 +1,11 @@
 //! Who owns a page, and the reference that keeps it.
 #![expect(unsafe_code, reason = "the embedder vouches for its implementation")]
 
-use core::fmt;
-
 use pviommu_abi::{Bfn, DomId, Gfn};
 
 use crate::{
     addr::{BfnRange, GfnRange, Mfn, MfnRange},
-    sync::room,
+    platform::Runs,
 };
 
 bitflags::bitflags! {
@@ -95,122 +93,6 @@ pub struct Run {
     pub access: Access,
 }
 
-impl Run {
-    /// True if all that is said of the frames of both is the same.
-    #[inline]
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.access == other.access
-    }
-
-    /// True if the first frame of `next` comes after the last of this run.
-    #[inline]
-    fn is_before(&self, next: &Self) -> bool {
-        self.frames.last().checked_add(1) == Some(next.frames.first())
-    }
-}
-
-/// Most runs that [`Runs`] holds: a call acquires and releases at most this many at a time.
-pub const MAX_RUNS: usize = room(256);
-
-/// The list of runs is full.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RunsFull;
-
-/// A bounded list of runs; one that follows on the last is joined to it.
-///
-/// What holds for all of them is kept beside them, so that a list which is alike throughout is checked as a whole.
-pub struct Runs {
-    runs: heapless::Vec<Run, MAX_RUNS>,
-    pages: u64,
-    lowest: Mfn,
-    highest: Mfn,
-    /// A run is unlike the one before it.
-    mixed: bool,
-}
-
-impl Runs {
-    /// An empty list.
-    #[must_use]
-    pub const fn new() -> Self {
-        let (lowest, highest) = (Mfn(u64::MAX), Mfn(0));
-        Self { runs: heapless::Vec::new(), pages: 0, lowest, highest, mixed: false }
-    }
-
-    /// Appends a run.
-    ///
-    /// # Errors
-    /// [`RunsFull`] if it does not follow on the last and there is no room; nothing is appended.
-    #[inline]
-    pub fn push(&mut self, run: Run) -> Result<(), RunsFull> {
-        let mut unlike = false;
-        let mut joined = false;
-        if let Some(last) = self.runs.last_mut() {
-            unlike = !last.is_like(&run);
-            if !unlike && last.is_before(&run) {
-                last.frames = last.frames.union(run.frames);
-                joined = true;
-            }
-        }
-        if !joined {
-            self.runs.push(run).map_err(|_| RunsFull)?;
-        }
-        self.mixed |= unlike;
-        self.pages = self.pages.saturating_add(run.frames.pages());
-        self.lowest = self.lowest.min(run.frames.first());
-        self.highest = self.highest.max(run.frames.last());
-        Ok(())
-    }
-
-    /// The runs, in the order they were appended.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Run] {
-        &self.runs
-    }
-
-    /// True if [`push`](Self::push) can fail.
-    #[must_use]
-    #[inline]
-    pub fn is_full(&self) -> bool {
-        self.runs.is_full()
-    }
-
-    /// Number of frames in all runs.
-    #[must_use]
-    pub fn pages(&self) -> u64 {
-        self.pages
-    }
-
-    /// The first run, if there is one and all others are like it but for their frames.
-    pub(crate) fn all_like(&self) -> Option<&Run> {
-        self.runs.first().filter(|_| !self.mixed)
-    }
-
-    /// The smallest range that all frames are in.
-    pub(crate) fn hull(&self) -> Option<MfnRange> {
-        MfnRange::new(self.lowest, self.highest)
-    }
-
-    /// Forgets all runs; what they stand for must have been handed on.
-    pub fn clear(&mut self) {
-        self.runs.clear();
-        self.pages = 0;
-        (self.lowest, self.highest) = (Mfn(u64::MAX), Mfn(0));
-        self.mixed = false;
-    }
-}
-
-impl Default for Runs {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for Runs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.as_slice()).finish()
-    }
-}
-
 /// Why a page could not be acquired. The caller gets the errno named with each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -258,6 +140,38 @@ pub unsafe trait PageOwnership {
         out: &mut Runs,
     ) -> Result<(), AcquireError>;
 
+    /// Acquires the guest frames `gfns` of `owner` as [`acquire`](Self::acquire) does a range of them, in their order:
+    /// those of a guest's list, or of a batch. They are at most 256, in no order, and may be named twice.
+    ///
+    /// By default each stretch that follows on is acquired as a range. An embedder whose `acquire` does something
+    /// that many pages can share, as taking a lock, does it once here.
+    ///
+    /// # Errors
+    /// Why the page after those appended could not be acquired. Those appended stay acquired.
+    fn acquire_list(
+        &self,
+        domain: DomId,
+        owner: DomId,
+        gfns: &[Gfn],
+        access: Access,
+        out: &mut Runs,
+    ) -> Result<(), AcquireError> {
+        let mut rest = gfns;
+        while let Some(first) = rest.first() {
+            let length = stretch(rest);
+            let pages = u64::try_from(length).unwrap_or(0);
+            let gfns = GfnRange::of_pages(*first, pages).ok_or(AcquireError::NotBacked)?;
+            let before = out.pages();
+            self.acquire(domain, Wanted::Guest { owner, gfns }, access, out)?;
+            if out.pages() != before.saturating_add(pages) {
+                // It is full, or the next page is for another call.
+                break;
+            }
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     /// Gives back one reference on each frame of `run`, which `domain` acquired: one of the runs
     /// [`acquire`](Self::acquire) returned, a part of one, or several joined.
     ///
@@ -289,56 +203,76 @@ pub unsafe trait PageOwnership {
     }
 }
 
+/// How many of `gfns`, from the first on, follow each other. At least one of those there are.
+fn stretch(gfns: &[Gfn]) -> usize {
+    let mut end = gfns.len().min(1);
+    while let (Some(last), Some(next)) = (gfns.get(end.saturating_sub(1)), gfns.get(end))
+        && last.0.checked_add(1) == Some(next.0)
+    {
+        end = end.saturating_add(1);
+    }
+    end
+}
+
 #[cfg(test)]
 mod tests {
+    use core::cell::RefCell;
+
     use super::*;
 
-    fn run(first: u64, pages: u64, kind: PageKind) -> Run {
-        let frames = MfnRange::of_pages(Mfn(first), pages).unwrap();
-        Run { frames, kind, access: Access::READ }
-    }
+    /// Backs guest frames below 100 by frames of the same number, and notes what it is asked for.
+    #[derive(Default)]
+    struct Simple(RefCell<Vec<(u64, u64)>>);
 
-    #[test]
-    fn runs_join_only_when_they_follow_on_and_are_alike() {
-        let mut runs = Runs::new();
-        runs.push(run(10, 2, PageKind::Ram)).unwrap();
-        runs.push(run(12, 1, PageKind::Ram)).unwrap();
-        runs.push(run(13, 1, PageKind::Mmio)).unwrap();
-        runs.push(run(20, 1, PageKind::Mmio)).unwrap();
-        let pages: Vec<u64> = runs.as_slice().iter().map(|r| r.frames.pages()).collect();
-        assert_eq!(pages, [3, 1, 1]);
-        assert_eq!(runs.pages(), 5);
-    }
-
-    #[test]
-    fn what_holds_for_all_runs_is_known_without_a_look_at_them() {
-        let mut runs = Runs::new();
-        assert_eq!((runs.all_like(), runs.hull()), (None, None));
-        for first in [30, 10, 11, 20] {
-            runs.push(run(first, 1, PageKind::Ram)).unwrap();
+    // SAFETY: nothing is mapped.
+    unsafe impl PageOwnership for Simple {
+        fn acquire(
+            &self,
+            _: DomId,
+            wanted: Wanted,
+            access: Access,
+            out: &mut Runs,
+        ) -> Result<(), AcquireError> {
+            let Wanted::Guest { gfns, .. } = wanted else { return Err(AcquireError::NotPermitted) };
+            self.0.borrow_mut().push((gfns.first().0, gfns.pages()));
+            let backed = (gfns.first().0..=gfns.last().0).take_while(|gfn| *gfn < 100);
+            let taken = out.push_each(PageKind::Ram, access, backed.map(Mfn));
+            let refused = taken < gfns.pages() && !out.is_full();
+            if refused { Err(AcquireError::NotBacked) } else { Ok(()) }
         }
-        assert_eq!(runs.all_like(), Some(&run(30, 1, PageKind::Ram)));
-        assert_eq!(runs.hull(), MfnRange::new(Mfn(10), Mfn(30)));
-        assert_eq!((runs.as_slice().len(), runs.pages()), (3, 4));
-        runs.push(run(21, 1, PageKind::Mmio)).unwrap();
-        runs.push(run(5, 1, PageKind::Ram)).unwrap();
-        assert_eq!(runs.all_like(), None, "not all are RAM, although the first and the last are");
-        assert_eq!(runs.hull(), MfnRange::new(Mfn(5), Mfn(30)));
-        runs.clear();
-        assert_eq!((runs.all_like(), runs.hull(), runs.pages()), (None, None, 0));
-        let read = run(1, 1, PageKind::Ram);
-        runs.push(read).unwrap();
-        runs.push(Run { access: Access::WRITE, ..run(2, 1, PageKind::Ram) }).unwrap();
-        assert_eq!(runs.all_like(), None, "nor may all be written");
+
+        fn release(&self, _: DomId, _: &Run) {}
+    }
+
+    fn acquired(gfns: &[u64]) -> (Result<(), AcquireError>, Vec<u64>, Vec<(u64, u64)>) {
+        let (simple, mut out) = (Simple::default(), Runs::new());
+        let gfns: Vec<Gfn> = gfns.iter().copied().map(Gfn).collect();
+        let ended = simple.acquire_list(DomId(1), DomId(1), &gfns, Access::READ, &mut out);
+        let frames = out.iter().flat_map(|run| run.frames.first().0..=run.frames.last().0);
+        (ended, frames.collect(), simple.0.into_inner())
     }
 
     #[test]
-    fn a_full_list_refuses_and_keeps_what_it_has() {
-        let mut runs = Runs::new();
-        for i in 0..MAX_RUNS as u64 {
-            runs.push(run(i * 2, 1, PageKind::Ram)).unwrap();
-        }
-        assert_eq!(runs.push(run(10_000, 1, PageKind::Ram)), Err(RunsFull));
-        assert_eq!(runs.pages(), MAX_RUNS as u64);
+    fn a_list_is_acquired_in_its_order_by_the_stretches_in_it() {
+        let list = [7, 8, 9, 3, 2, 2, 3];
+        let asked = vec![(7, 3), (3, 1), (2, 1), (2, 2)];
+        assert_eq!(acquired(&list), (Ok(()), list.to_vec(), asked));
+        assert_eq!(acquired(&[]), (Ok(()), vec![], vec![]));
+    }
+
+    #[test]
+    fn a_list_is_acquired_up_to_the_page_that_is_refused() {
+        let refused = Err(AcquireError::NotBacked);
+        let asked = vec![(5, 1), (98, 4)];
+        assert_eq!(acquired(&[5, 98, 99, 100, 101, 1]), (refused, vec![5, 98, 99], asked));
+        assert_eq!(acquired(&[u64::MAX, 1]), (refused, vec![], vec![(u64::MAX, 1)]));
+    }
+
+    #[test]
+    fn a_list_is_acquired_as_far_as_there_is_room() {
+        let scattered: Vec<u64> = (0..300).map(|n| n * 7 % 100).collect();
+        let (ended, frames, _) = acquired(&scattered);
+        assert_eq!((ended, frames.as_slice()), (Ok(()), &scattered[..frames.len()]));
+        assert_eq!(frames.len(), super::super::MAX_RUNS);
     }
 }

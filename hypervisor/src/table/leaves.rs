@@ -4,6 +4,7 @@
 //! is twice as fast as one by one. What is left of a run is done one by one.
 
 use crate::{
+    addr::{Mfn, MfnRange},
     format::Format,
     sync::{AtomicU64, Ordering},
 };
@@ -12,6 +13,54 @@ use crate::{
 pub(crate) fn store_run<F: Format>(entries: &[AtomicU64], raw: u64, vacant: u64) -> usize {
     let eight = |at: &[_; 8], raw| store_all_or_none::<F, 8>(at, raw, vacant);
     by_eights::<F>(entries, raw, eight, |at, raw| store_all_or_none::<F, 1>(at, raw, vacant))
+}
+
+/// Stores the leaves of `runs` of one frame each, as `word` says, up to the first that has more or whose entry is not
+/// `vacant`; how many.
+#[inline]
+pub(crate) fn store_scattered(
+    entries: &[AtomicU64],
+    runs: &[MfnRange],
+    vacant: u64,
+    word: impl Fn(Mfn) -> u64,
+) -> usize {
+    let (mut entries, mut runs) = (entries, runs);
+    let before = runs.len();
+    while let Some((some, entries_after)) = entries.split_first_chunk::<8>()
+        && let Some((singles, runs_after)) = runs.split_first_chunk::<8>()
+        && store_singles_or_none(some, singles, vacant, &word)
+    {
+        (entries, runs) = (entries_after, runs_after);
+    }
+    while let Some((one, entries_after)) = entries.split_first_chunk::<1>()
+        && let Some((single, runs_after)) = runs.split_first_chunk::<1>()
+        && store_singles_or_none(one, single, vacant, &word)
+    {
+        (entries, runs) = (entries_after, runs_after);
+    }
+    before.saturating_sub(runs.len())
+}
+
+/// Stores the leaves of `runs` if each has one frame and every entry is `vacant`.
+#[inline]
+fn store_singles_or_none<const N: usize>(
+    entries: &[AtomicU64; N],
+    runs: &[MfnRange; N],
+    vacant: u64,
+    word: impl Fn(Mfn) -> u64,
+) -> bool {
+    let mut differences = 0;
+    for (entry, run) in entries.iter().zip(runs) {
+        differences |= entry.load(Ordering::Relaxed) ^ vacant;
+        differences |= run.first().0 ^ run.last().0;
+    }
+    let as_usual = differences == 0;
+    if as_usual {
+        for (entry, run) in entries.iter().zip(runs) {
+            entry.store(word(run.first()), Ordering::Release);
+        }
+    }
+    as_usual
 }
 
 /// Makes the rest of the run that starts with `raw` vacant, up to the first entry that does not

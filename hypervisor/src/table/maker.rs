@@ -4,9 +4,9 @@ use core::marker::PhantomData;
 
 use super::leaves;
 use crate::{
-    addr::Mfn,
+    addr::{Mfn, MfnRange},
     format::{Format, Leaf, LeafAttributes, LeafSoft, Origin},
-    platform::{PageKind, Run},
+    platform::{Access, PageKind, Run},
 };
 
 /// Who has a mapping made: what its entry records, and what it may replace.
@@ -60,31 +60,32 @@ pub(super) fn leaf_of(frame: Mfn, run: &Run, maker: Maker) -> Leaf {
     Leaf { frame, access: run.access, soft }
 }
 
-/// Words of small leaves. That of a run which is like the one before is made from it.
-pub(super) struct LeafWords<F> {
-    maker: Maker,
-    attributes: LeafAttributes,
-    before: Option<(Run, u64)>,
+/// Words of small leaves that are alike but for their frames: each is made from that of frame 0.
+#[derive(Debug)]
+pub struct LeafWords<F> {
+    of_frame_0: u64,
+    /// They are no pages of another domain, which take more than a word.
+    pub(super) own: bool,
     format: PhantomData<F>,
 }
 
 impl<F: Format> LeafWords<F> {
     #[inline]
-    pub(super) fn new(maker: Maker, attributes: LeafAttributes) -> Self {
-        Self { maker, attributes, before: None, format: PhantomData }
+    pub(super) fn new(
+        kind: PageKind,
+        access: Access,
+        maker: Maker,
+        attributes: LeafAttributes,
+    ) -> Self {
+        let first = Run { frames: MfnRange::single(Mfn(0)), kind, access };
+        let leaf = leaf_of(Mfn(0), &first, maker);
+        let of_frame_0 = F::leaf(leaf, 0, attributes);
+        Self { of_frame_0, own: kind.is_own(), format: PhantomData }
     }
 
-    /// The leaf for the first page of `run`.
+    /// The leaf for `frame`, one that units put out.
     #[inline]
-    pub(super) fn of(&mut self, run: &Run) -> u64 {
-        let first = run.frames.first();
-        if let Some((before, raw)) = &self.before
-            && before.is_like(run)
-        {
-            return leaves::leaf_after::<F>(*raw, first.0.wrapping_sub(before.frames.first().0));
-        }
-        let raw = F::leaf(leaf_of(first, run, self.maker), 0, self.attributes);
-        self.before = Some((*run, raw));
-        raw
+    pub(super) fn of(&self, frame: Mfn) -> u64 {
+        leaves::leaf_after::<F>(self.of_frame_0, frame.0)
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     addr::{BfnRange, Mfn},
     format::{Entry, Format, TableSoft},
-    platform::{PageKind, Pool, Run, TableFrames},
+    platform::{Access, AlikeRuns, PageKind, Pool, TableFrames},
     sync::Ordering,
 };
 
@@ -48,43 +48,44 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     pub fn map(
         &self,
         at: Bfn,
-        runs: &[Run],
+        runs: AlikeRuns<'_>,
         limit: u64,
         maker: Maker,
         edit: &mut Edit<'_>,
     ) -> Mapped {
-        let mut lock = match self.leaf_table(at, runs, maker, edit) {
+        let mut lock = match self.leaf_table(at, runs.kind, maker, edit) {
             Ok(lock) => lock,
             Err(stop) => return Mapped { pages: 0, stop: Some(stop) },
         };
         let first = index_in_leaf_table::<F>(at);
         let mut here = Here { index: first, at, edit };
+        let vacant = self.beside.vacancy.word(0);
         let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
         left = left.min(lock.entries.len().saturating_sub(first));
-        let mut words = LeafWords::<F>::new(maker, self.style.attributes);
-        let vacant = self.beside.vacancy.word(0);
+        let words = self.leaf_words(runs.kind, runs.access, maker);
         let mut stop = None;
-        for run in runs {
-            let wanted = usize::try_from(run.frames.pages()).unwrap_or(usize::MAX).min(left);
-            if wanted == 0 {
-                break;
+        let mut rest = runs.frames;
+        while left > 0 && !rest.is_empty() {
+            if words.own {
+                // Memory of a guest is most often scattered: runs of one page.
+                let entries = lock.entries.get(here.index..).unwrap_or_default();
+                let entries = entries.get(..left).unwrap_or(entries);
+                let stored = leaves::store_scattered(entries, rest, vacant, |at| words.of(at));
+                rest = rest.get(stored..).unwrap_or_default();
+                left = left.saturating_sub(stored);
+                here.step(stored);
             }
-            left = left.saturating_sub(wanted);
-            let raw = words.of(run);
-            // Memory of a guest is most often scattered: runs of one page.
-            if wanted == 1
-                && run.kind.is_own()
-                && let Some(entry) = lock.entries.get(here.index)
-                && entry.load(Ordering::Relaxed) == vacant
-            {
-                entry.store(raw, Ordering::Release);
-                here.step(1);
-            } else if let Err(stopped) =
-                self.store_run(&lock, (wanted, raw), (run.kind, maker), &mut here)
+            let Some((run, after)) = rest.split_first().filter(|_| left > 0) else { break };
+            let wanted = usize::try_from(run.pages()).unwrap_or(usize::MAX).min(left);
+            let raw = words.of(run.first());
+            if let Err(stopped) =
+                self.store_run(&lock, (wanted, raw), (runs.kind, maker), &mut here)
             {
                 stop = Some(stopped);
                 break;
             }
+            rest = after;
+            left = left.saturating_sub(wanted);
         }
         let index = here.index;
         let pages = index.saturating_sub(first);
@@ -94,7 +95,6 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 lock.set_occupied::<F>(first);
             }
             if let Some(range) = BfnRange::of_pages(at, u64::try_from(pages).unwrap_or(1)) {
-                let vacant = self.beside.vacancy.word(0);
                 Self::note_replaced(vacant, range, 0, &mut edit.pending);
             }
         } else if lock.soft::<F>().witness().is_none() {
@@ -102,6 +102,13 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         }
         let stop = stop.filter(|stop| pages == 0 || *stop == Stop::Occupied);
         Mapped { pages: u64::try_from(pages).unwrap_or(0), stop }
+    }
+
+    /// Words of small leaves for pages of `kind` that devices may `access`.
+    #[must_use]
+    #[inline]
+    pub fn leaf_words(&self, kind: PageKind, access: Access, maker: Maker) -> LeafWords<F> {
+        LeafWords::new(kind, access, maker, self.style.attributes)
     }
 
     /// Stores the `count` leaves of a run that starts with `first` from `here` on, which moves along.
@@ -195,16 +202,16 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         0
     }
 
-    /// The leaf table of `at`, locked, made if it is not there, with all that `runs` take.
+    /// The leaf table of `at`, locked, made if it is not there, with all that pages of `kind` take.
     #[inline]
     fn leaf_table(
         &self,
         at: Bfn,
-        runs: &[Run],
+        kind: PageKind,
         maker: Maker,
         edit: &mut Edit<'_>,
     ) -> Result<LeafLock<'t>, Stop> {
-        if matches!(runs.first(), Some(Run { kind: PageKind::Foreign(_), .. })) {
+        if !kind.is_own() {
             self.ask_for_foreign(at, edit)?;
         }
         match self.try_leaf_table(at) {

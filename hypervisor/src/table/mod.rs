@@ -38,7 +38,7 @@ mod walk;
 
 pub use handles::Handles;
 pub use large::{SplitPaid, split_cost};
-pub use maker::Maker;
+pub use maker::{LeafWords, Maker};
 pub use map::Mapped;
 pub use paint::Paint;
 pub use prune::{Cursor, Prune, Pruned};

@@ -6,19 +6,16 @@
 //!
 //! Only what is usual is done here: all else is for [`Table::map`] and [`Table::unmap`], which say what is in the way.
 
+use core::iter::Peekable;
+
 use pviommu_abi::Bfn;
 
-use super::{
-    Edit, Table,
-    leaf_lock::LeafLock,
-    maker::{LeafWords, Maker},
-    map::index_in_leaf_table,
-};
+use super::{Edit, Table, leaf_lock::LeafLock, maker::LeafWords, map::index_in_leaf_table};
 use crate::{
-    addr::BfnRange,
-    flush::PendingFlush,
+    addr::{BfnRange, Mfn},
+    flush::{PendingFlush, Span},
     format::{Entry, Format, Origin},
-    platform::{Run, TableFrames},
+    platform::TableFrames,
     sync::Ordering,
 };
 
@@ -26,7 +23,6 @@ use crate::{
 /// Pages put in and taken out one by one, with the leaf table of the last one locked until this is dropped.
 pub struct Singles<'s, 't, F: Format, T: TableFrames> {
     table: &'s Table<'t, F, T>,
-    words: LeafWords<F>,
     held: Option<Held<'t>>,
 }
 
@@ -37,11 +33,11 @@ struct Held<'t> {
 }
 
 impl<'s, 't, F: Format, T: TableFrames> Singles<'s, 't, F, T> {
-    /// None done yet, for `maker`.
+    /// None done yet.
     #[must_use]
     #[inline]
-    pub fn new(table: &'s Table<'t, F, T>, maker: Maker) -> Self {
-        Self { table, words: LeafWords::new(maker, table.style.attributes), held: None }
+    pub fn new(table: &'s Table<'t, F, T>) -> Self {
+        Self { table, held: None }
     }
 
     /// Has the leaf table of `at` locked, and no other; `None` if that is not as usual.
@@ -56,26 +52,61 @@ impl<'s, 't, F: Format, T: TableFrames> Singles<'s, 't, F, T> {
         self.held.as_mut().map(|held| &mut held.lock)
     }
 
-    /// Maps the first page of `run`, of the domain's own, at `at`. False if that is not as usual; nothing was done.
+    /// Maps pages, each a frame that units put out, by leaves as `words` says, up to the first where that is not as
+    /// usual, which is left in `pages`; how many. Nothing was done of the others.
     #[inline]
-    pub fn map(&mut self, at: Bfn, run: &Run, pending: &mut PendingFlush<'_>) -> bool {
+    pub fn map_each(
+        &mut self,
+        pages: &mut Peekable<impl Iterator<Item = (Bfn, Mfn)>>,
+        words: &LeafWords<F>,
+        pending: &mut PendingFlush<'_>,
+    ) -> usize {
+        let vacant = self.table.beside.vacancy.word(0);
+        let (mut changed, mut done) = (Span::EMPTY, 0usize);
+        while let Some(&(at, _)) = pages.peek() {
+            let stored = self.map_in_table(at, pages, words, &mut changed);
+            done = done.saturating_add(stored);
+            if stored == 0 {
+                break;
+            }
+        }
+        if let Some(range) = changed.range() {
+            Table::<F, T>::note_replaced(vacant, range, 0, pending);
+        }
+        done
+    }
+
+    /// The same for pages that lie in the leaf table of `first`.
+    #[inline]
+    fn map_in_table(
+        &mut self,
+        first: Bfn,
+        pages: &mut Peekable<impl Iterator<Item = (Bfn, Mfn)>>,
+        words: &LeafWords<F>,
+        changed: &mut Span,
+    ) -> usize {
         let table = self.table;
         let vacant = table.beside.vacancy.word(0);
-        let raw = self.words.of(run);
-        let index = index_in_leaf_table::<F>(at);
-        let Some(lock) = self.hold(at).filter(|_| run.kind.is_own()) else { return false };
-        let Some(entry) = lock.entries.get(index) else { return false };
-        if entry.load(Ordering::Relaxed) != vacant {
-            return false;
+        let number = first.0 >> F::INDEX_BITS;
+        let Some(lock) = self.hold(first).filter(|_| words.own) else { return 0 };
+        let (entries, mut done) = (lock.entries, 0usize);
+        while let Some(&(at, frame)) = pages.peek()
+            && at.0 >> F::INDEX_BITS == number
+            && let index = index_in_leaf_table::<F>(at)
+            && let Some(entry) = entries.get(index)
+            && entry.load(Ordering::Relaxed) == vacant
+        {
+            entry.store(words.of(frame), Ordering::Release);
+            table.publish(lock.frame, index, index);
+            changed.widen(BfnRange::single(at));
+            done = done.saturating_add(1);
+            pages.next();
         }
-        entry.store(raw, Ordering::Release);
-        table.publish(lock.frame, index, index);
-        if lock.soft::<F>().witness().is_none() {
+        if done > 0 && lock.soft::<F>().witness().is_none() {
             table.beside.kept.drop_one();
-            lock.set_occupied::<F>(index);
+            lock.set_occupied::<F>(index_in_leaf_table::<F>(first));
         }
-        Table::<F, T>::note_replaced(vacant, BfnRange::single(at), 0, pending);
-        true
+        done
     }
 
     /// Unmaps the page at `at`. False if that is not as usual; nothing was done.

@@ -177,7 +177,8 @@ impl<F: Format> Rig<F> {
         let stop = self.edit(|table, edit| {
             while done < pages {
                 let run = Self::run(mfn + done, pages - done, access);
-                let mapped = table.map(Bfn(bfn + done), &[run], pages - done, Maker::Guest, edit);
+                let mapped =
+                    table.map(Bfn(bfn + done), (&run).into(), pages - done, Maker::Guest, edit);
                 done += mapped.pages;
                 self.held.set(self.held.get() + mapped.pages);
                 mapped.stop.map_or(Ok(()), Err)?;
@@ -190,9 +191,11 @@ impl<F: Format> Rig<F> {
     /// Maps pages one by one, with the leaf table of the last one locked: which of them.
     pub(crate) fn map_singles(&self, pages: &[(u64, u64)], access: Access) -> Vec<bool> {
         let mapped = self.edit(|table, edit| {
-            let mut singles = Singles::new(table, Maker::Guest);
+            let words = table.leaf_words(PageKind::Ram, access, Maker::Guest);
+            let mut singles = Singles::new(table);
             let map = |(bfn, mfn): &(u64, u64)| {
-                singles.map(Bfn(*bfn), &Self::run(*mfn, 1, access), &mut edit.pending)
+                let mut page = std::iter::once((Bfn(*bfn), Mfn(*mfn))).peekable();
+                singles.map_each(&mut page, &words, &mut edit.pending) == 1
             };
             Ok(pages.iter().map(map).collect::<Vec<_>>())
         });
@@ -204,7 +207,7 @@ impl<F: Format> Rig<F> {
     /// Unmaps pages likewise: which of them.
     pub(crate) fn unmap_singles(&self, bfns: &[u64]) -> Vec<bool> {
         let unmapped = self.edit(|table, edit| {
-            let mut singles = Singles::new(table, Maker::Guest);
+            let mut singles = Singles::new(table);
             Ok(bfns.iter().map(|bfn| singles.unmap(Bfn(*bfn), edit)).collect())
         });
         unmapped.unwrap()

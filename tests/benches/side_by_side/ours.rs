@@ -11,7 +11,7 @@ use pviommu_hypervisor::{
     addr::{Mfn, MfnRange},
     flush::{FlushRoom, PendingFlush, Released},
     format::{AmdV1, Format, LeafAttributes, VtdSecondStage},
-    platform::{Access, PageKind, Pool, Run, Runs, TableFrames, TableRoot},
+    platform::{Access, AlikeRuns, PageKind, Pool, Run, Runs, TableFrames, TableRoot},
     table::{Beside, Edit, Maker, Singles, SplitPaid, Stash, Stop, Table, TableStyle},
 };
 use pviommu_testbed::cheap::Arena;
@@ -22,6 +22,8 @@ const STYLE: TableStyle =
     TableStyle { attributes: LeafAttributes::empty(), publish: false, largest_leaf_level: 2 };
 
 const DOMAIN: DomId = DomId(1);
+
+const ALL: Access = Access::all();
 
 /// Single pages with one flush: a page of elements of a batch.
 const BATCH: usize = 128;
@@ -60,7 +62,7 @@ struct Inside<'i, F> {
 
 fn run_of(mfn: u64, pages: u64) -> Run {
     let frames = MfnRange::of_pages(Mfn(mfn), pages).unwrap();
-    Run { frames, kind: PageKind::Ram, access: Access::READ | Access::WRITE }
+    Run { frames, kind: PageKind::Ram, access: ALL }
 }
 
 impl<F: Named> Ours<F> {
@@ -89,7 +91,7 @@ impl<F: Named> Ours<F> {
 
 impl<F: Named> Inside<'_, F> {
     #[inline]
-    fn map(&self, bfn: u64, runs: &[Run], pages: u64, edit: &mut Edit<'_>) {
+    fn map(&self, bfn: u64, runs: AlikeRuns<'_>, pages: u64, edit: &mut Edit<'_>) {
         loop {
             let mapped = self.table.map(Bfn(bfn), runs, pages, Maker::Guest, edit);
             match mapped.stop {
@@ -103,17 +105,14 @@ impl<F: Named> Inside<'_, F> {
     /// As elements of a batch: what is not usual goes the way of a call of its own.
     #[inline]
     fn map_singles(&self, pages: &[(u64, u64)], edit: &mut Edit<'_>) {
-        let mut left = pages;
+        let mut left = pages.iter().map(|(bfn, mfn)| (Bfn(*bfn), Mfn(*mfn))).peekable();
+        let words = self.table.leaf_words(PageKind::Ram, ALL, Maker::Guest);
         loop {
-            let mut singles = Singles::new(&self.table, Maker::Guest);
-            let stored = left.iter().take_while(|(bfn, mfn)| {
-                singles.map(Bfn(*bfn), &run_of(*mfn, 1), &mut edit.pending)
-            });
-            left = &left[stored.count()..];
+            let mut singles = Singles::new(&self.table);
+            singles.map_each(&mut left, &words, &mut edit.pending);
             drop(singles);
-            let [(bfn, mfn), rest @ ..] = left else { return };
-            self.map(*bfn, &[run_of(*mfn, 1)], 1, edit);
-            left = rest;
+            let Some((bfn, mfn)) = left.next() else { return };
+            self.map(bfn.0, (&run_of(mfn.0, 1)).into(), 1, edit);
         }
     }
 
@@ -131,7 +130,7 @@ impl<F: Named> Inside<'_, F> {
 
     #[inline]
     fn unmap_singles(&self, pages: &[(u64, u64)], edit: &mut Edit<'_>) {
-        let mut singles = Singles::new(&self.table, Maker::Guest);
+        let mut singles = Singles::new(&self.table);
         for &(bfn, _) in pages {
             if !singles.unmap(Bfn(bfn), edit) {
                 unmappable(bfn);
@@ -173,8 +172,8 @@ fn finish(arena: &Arena, edit: Edit<'_>) {
         Ok::<(), Infallible>(())
     };
     let release = |released: Released<'_>| {
-        for run in released.runs {
-            black_box(run);
+        for run in released.runs.iter() {
+            black_box(&run);
         }
         for frame in released.tables {
             TableFrames::free(arena, DOMAIN, *frame, Pool::Open);
@@ -212,7 +211,7 @@ impl<F: Named> Candidate for Ours<F> {
     }
 
     fn map_run(&mut self, bfn: u64, mfn: u64, pages: u64) {
-        self.call(|inside, edit| inside.map(bfn, &[run_of(mfn, pages)], pages, edit));
+        self.call(|inside, edit| inside.map(bfn, (&run_of(mfn, pages)).into(), pages, edit));
     }
 
     fn unmap_run(&mut self, bfn: u64, pages: u64) {
@@ -222,11 +221,11 @@ impl<F: Named> Candidate for Ours<F> {
     fn map_list(&mut self, pages: &[(u64, u64)]) {
         let mut list = std::mem::take(&mut self.list);
         list.clear();
-        for &(_, mfn) in pages {
-            list.push(run_of(mfn, 1)).expect("a list has room for a piece");
-        }
         let count = pages.len() as u64;
-        self.call(|inside, edit| inside.map(pages[0].0, list.as_slice(), count, edit));
+        let pushed = list.push_each(PageKind::Ram, ALL, pages.iter().map(|(_, mfn)| Mfn(*mfn)));
+        assert_eq!(pushed, count, "a list has room for a piece");
+        let runs = list.all_alike().expect("a piece is some pages");
+        self.call(|inside, edit| inside.map(pages[0].0, runs, count, edit));
         self.list = list;
     }
 

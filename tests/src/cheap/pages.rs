@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pviommu_abi::{DomId, Gfn};
 use pviommu_hypervisor::{
-    addr::{GfnRange, Mfn, MfnRange},
+    addr::{GfnRange, Mfn},
     platform::{Access, AcquireError, PageKind, Run, Runs},
 };
 
@@ -133,27 +133,57 @@ impl Pages {
         if by_range && let Err(error) = self.hold(block, owner, backed.len() as u64) {
             return (0, Some(error));
         }
-        let mut taken = 0;
+        if by_range {
+            let taken = out.push_each(PageKind::Ram, access, backed.iter().map(|mfn| Mfn(*mfn)));
+            if taken < backed.len() as u64 {
+                block.fetch_sub(backed.len() as u64 - taken, Ordering::AcqRel);
+            }
+            return (taken, None);
+        }
         let mut refused = None;
-        for &mfn in backed {
-            if out.is_full() {
-                break;
-            }
-            if !by_range {
-                let word = &self.frames[(mfn - self.first) as usize];
-                refused = self.hold(word, owner, 1).err();
-                if refused.is_some() {
-                    break;
-                }
-            }
-            let frames = MfnRange::single(Mfn(mfn));
-            let _ = out.push(Run { frames, kind: PageKind::Ram, access });
-            taken += 1;
-        }
-        if by_range && taken < backed.len() as u64 {
-            block.fetch_sub(backed.len() as u64 - taken, Ordering::AcqRel);
-        }
+        let held = backed.iter().map_while(|mfn| {
+            let word = &self.frames[(mfn - self.first) as usize];
+            refused = self.hold(word, owner, 1).err();
+            refused.is_none().then_some(Mfn(*mfn))
+        });
+        let taken = out.push_each(PageKind::Ram, access, held);
         (taken, refused)
+    }
+
+    /// As [`PageOwnership::acquire_list`](pviommu_hypervisor::platform::PageOwnership::acquire_list). What follows each other in
+    /// a list lies most often in different blocks, so that each page is held by itself.
+    ///
+    /// # Errors
+    /// Why the page after those appended could not be acquired.
+    #[inline]
+    pub fn acquire_list(
+        &self,
+        owner: DomId,
+        gfns: &[Gfn],
+        access: Access,
+        out: &mut Runs,
+    ) -> Result<(), AcquireError> {
+        let mut refused = None;
+        let held = gfns.iter().map_while(|gfn| {
+            let held = self.hold_page(owner, *gfn);
+            refused = held.err();
+            held.ok()
+        });
+        out.push_each(PageKind::Ram, access, held);
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// The frame behind `gfn`, with a reference.
+    #[inline]
+    fn hold_page(&self, owner: DomId, gfn: Gfn) -> Result<Mfn, AcquireError> {
+        let index = usize::try_from(gfn.0).unwrap_or(usize::MAX);
+        let mfn = *self.p2m.get(index).ok_or(AcquireError::NotBacked)?;
+        let word = match self.pin {
+            Pin::Range => &self.blocks[index / BLOCK as usize],
+            Pin::Locked => &self.frames[(mfn - self.first) as usize],
+        };
+        self.hold(word, owner, 1)?;
+        Ok(Mfn(mfn))
     }
 
     /// As [`PageOwnership::release`](pviommu_hypervisor::platform::PageOwnership::release).

@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use pviommu_abi::{Bfn, DomId, GuestPtr, PciDevice};
+use pviommu_abi::{Bfn, DomId, Gfn, GuestPtr, PciDevice};
 use pviommu_hypervisor::{
     DomainIommu,
     addr::{BfnRange, Mfn, MfnRange},
@@ -57,6 +57,18 @@ unsafe impl PageOwnership for Cheap {
             Wanted::Guest { owner, gfns } => self.pages.acquire(owner, gfns, access, out),
             _ => Err(AcquireError::NotPermitted),
         }
+    }
+
+    #[inline]
+    fn acquire_list(
+        &self,
+        _: DomId,
+        owner: DomId,
+        gfns: &[Gfn],
+        access: Access,
+        out: &mut Runs,
+    ) -> Result<(), AcquireError> {
+        self.pages.acquire_list(owner, gfns, access, out)
     }
 
     #[inline]

@@ -191,6 +191,22 @@ unsafe impl PageOwnership for Platform<'_> {
         self.acquire_range(Asked { domain, owner, p2m, access }, gfns, out)
     }
 
+    fn acquire_list(
+        &self,
+        domain: DomId,
+        owner: DomId,
+        gfns: &[Gfn],
+        access: Access,
+        out: &mut Runs,
+    ) -> Result<(), AcquireError> {
+        let p2m = self.board.p2m(owner).ok_or(AcquireError::NotBacked)?;
+        let _p2m = p2m.lock.enter("acquire");
+        let _held = self.begin_acquire()?;
+        let asked = Asked { domain, owner, p2m, access };
+        // Once the list is full, nothing more is acquired.
+        gfns.iter().try_for_each(|gfn| self.acquire_range(asked, GfnRange::single(*gfn), out))
+    }
+
     fn release(&self, domain: DomId, run: &Run) {
         let board = self.board;
         let _held = board.lock.enter("release");

@@ -66,8 +66,8 @@ impl Rig<'_> {
         self.platform.invalidate(UNIT, TAG, what).unwrap();
     }
 
-    fn run_of(&self, page: usize) -> &Run {
-        self.runs.as_slice().get(page).unwrap()
+    fn run_of(&self, page: usize) -> Run {
+        self.runs.iter().nth(page).unwrap()
     }
 }
 
@@ -111,7 +111,7 @@ fn a_forgotten_flush_shows_also_where_no_device_asks() {
         rig.invalidate(0, 8);
         rig.pass(100);
         rig.table.set(4, 1, 0);
-        rig.platform.release(DOMAIN, rig.run_of(4));
+        rig.platform.release(DOMAIN, &rig.run_of(4));
         let expected = Violation::ReleasedWhileCached { unit: UNIT, frame: frame(rig.bed, 4) };
         assert!(rig.bed.violations().contains(&expected), "{:?}", rig.bed.violations());
     });
@@ -161,7 +161,7 @@ fn inv_20_a_write_that_was_not_drained_is_seen_when_its_page_is_given_back() {
         rig.invalidate(2, 1);
         rig.bed.guest_read(DOMAIN, 3 << 12, &mut [0; 4]);
         for page in 2..5 {
-            rig.platform.release(DOMAIN, rig.run_of(page));
+            rig.platform.release(DOMAIN, &rig.run_of(page));
         }
         let lost = rig.bed.violations().into_iter();
         let lost: Vec<_> =
@@ -176,11 +176,11 @@ fn a_device_that_is_moved_or_blocked_has_drained() {
         let other = hand_made(rig.bed.board().memory(), 4);
         rig.bed.dma_write(DEVICE, 2 << 12, b"late").unwrap();
         rig.platform.attach(UNIT, SourceId(DEVICE), other.root(), Tag(4)).unwrap();
-        rig.platform.release(DOMAIN, rig.run_of(2));
+        rig.platform.release(DOMAIN, &rig.run_of(2));
         rig.platform.attach(UNIT, SourceId(DEVICE), rig.table.root(), TAG).unwrap();
         rig.bed.dma_write(DEVICE, 3 << 12, b"late").unwrap();
         rig.platform.block(UNIT, SourceId(DEVICE)).unwrap();
-        rig.platform.release(DOMAIN, rig.run_of(3));
+        rig.platform.release(DOMAIN, &rig.run_of(3));
         let violations = rig.bed.violations();
         assert!(!violations.iter().any(|seen| matches!(seen, Violation::LateWrite { .. })));
     });
@@ -210,8 +210,8 @@ fn at_some_instant_a_late_write_arrives_by_itself() {
         }
         rig.pass(1000);
         // Nothing waits any more, so nothing is lost.
-        for run in rig.runs.as_slice() {
-            rig.platform.release(DOMAIN, run);
+        for run in rig.runs.iter() {
+            rig.platform.release(DOMAIN, &run);
         }
         let violations = rig.bed.violations();
         assert!(!violations.iter().any(|seen| matches!(seen, Violation::LateWrite { .. })));

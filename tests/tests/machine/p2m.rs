@@ -80,9 +80,9 @@ fn registers_come_with_the_access_they_may_be_mapped_with() {
     with(|bed, platform| {
         let (runs, result) = acquire(platform, gfns(0xf_0000, 8), Access::all());
         assert_eq!(result, Ok(()));
-        let seen: Vec<_> = runs.as_slice().iter().map(|r| (r.frames.pages(), r.access)).collect();
+        let seen: Vec<_> = runs.iter().map(|r| (r.frames.pages(), r.access)).collect();
         assert_eq!(seen, [(4, Access::all()), (2, Access::READ), (2, Access::all())]);
-        let frames = runs.as_slice().iter().map(|run| run.frames.first().0);
+        let frames = runs.iter().map(|run| run.frames.first().0);
         let first = bed.board().machine_frame(DOMAIN, Gfn(0xf_0000)).unwrap().0;
         assert_eq!(frames.collect::<Vec<_>>(), [first, first + 4, first + 6]);
         let (runs, result) = acquire(platform, gfns(0xf_0003, 2), Access::WRITE);
@@ -91,7 +91,7 @@ fn registers_come_with_the_access_they_may_be_mapped_with() {
         bed.set_access(DOMAIN, Gfn(0xf_0001), Access::empty()).unwrap();
         let (runs, result) = acquire(platform, gfns(0xf_0000, 3), Access::READ);
         assert_eq!((runs.pages(), result), (1, Err(AcquireError::NotPermitted)));
-        assert_eq!(runs.as_slice()[0].kind, PageKind::Mmio);
+        assert_eq!(runs.first().unwrap().kind, PageKind::Mmio);
     });
 }
 
@@ -103,13 +103,13 @@ fn a_page_is_acquired_with_no_more_than_its_access() {
         assert_eq!(acquire(platform, gfns(5, 1), Access::all()).1, Err(AcquireError::NotPermitted));
         let (runs, result) = acquire(platform, gfns(5, 1), Access::READ);
         assert_eq!((runs.pages(), result), (1, Ok(())));
-        platform.release(DOMAIN, &runs.as_slice()[0]);
+        platform.release(DOMAIN, &runs.first().unwrap());
         let refused = Err(AcquireError::NotPermitted);
         assert_eq!(acquire(platform, gfns(0x212, 1), Access::READ).1, refused);
         bed.set_access(DOMAIN, Gfn(5), Access::all()).unwrap();
         let (runs, result) = acquire(platform, gfns(5, 1), Access::all());
         assert_eq!(result, Ok(()));
-        platform.release(DOMAIN, &runs.as_slice()[0]);
+        platform.release(DOMAIN, &runs.first().unwrap());
         bed.assert_clean();
     });
 }
@@ -124,7 +124,7 @@ fn a_page_that_leaves_is_freed_by_the_last_that_holds_it() {
         assert_eq!((is_free(bed, held), is_free(bed, free)), (false, true));
         assert_eq!(acquire(platform, gfns(3, 1), Access::READ).1, Err(AcquireError::NotBacked));
         assert_eq!(bed.balloon_out(DOMAIN, Gfn(3)), Err(Errno::ENOENT));
-        platform.release(DOMAIN, &runs.as_slice()[0]);
+        platform.release(DOMAIN, &runs.first().unwrap());
         assert!(is_free(bed, held));
 
         let fresh = bed.populate(DOMAIN, Gfn(3)).unwrap();

@@ -53,7 +53,7 @@ fn attach(platform: &Platform<'_>, runs: &Runs) {
     for pair in levels.windows(2) {
         put(pair[0], 0, pair[1].0);
     }
-    let frames = runs.as_slice().iter().flat_map(|r| r.frames.first().0..=r.frames.last().0);
+    let frames = runs.iter().flat_map(|r| r.frames.first().0..=r.frames.last().0);
     for (i, frame) in frames.enumerate() {
         put(levels[3], i, frame);
     }
@@ -71,17 +71,17 @@ fn runs_are_as_long_as_machine_frames_follow_on() {
     let platform = Platform::new(&board, &[]);
     let (runs, result) = acquire(&platform, gfns(0x1fe, 0x204), Access::WRITE);
     assert_eq!(result, Ok(()));
-    let lengths: Vec<u64> = runs.as_slice().iter().map(|run| run.frames.pages()).collect();
+    let lengths: Vec<u64> = runs.iter().map(|run| run.frames.pages()).collect();
     assert_eq!(lengths, [1, 1, 0x200, 1, 1]);
     assert_eq!(board.memory().frames.references_live(), 0x204);
-    for run in runs.as_slice() {
-        platform.release(DOMAIN, run);
+    for run in runs.iter() {
+        platform.release(DOMAIN, &run);
     }
     assert_eq!(board.memory().frames.references_live(), 0);
 
     let (runs, _) = acquire(&platform, gfns(0xf_0000, 16), Access::WRITE);
-    assert_eq!(runs.as_slice().len(), 1);
-    assert_eq!(runs.as_slice()[0].kind, PageKind::Mmio);
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs.first().unwrap().kind, PageKind::Mmio);
     assert_eq!(board.memory().violations.list(), []);
 }
 
@@ -108,9 +108,9 @@ fn releasing_what_is_not_held_is_a_violation() {
     let board = Board::new(&config());
     let platform = Platform::new(&board, &[]);
     let (runs, _) = acquire(&platform, gfns(0, 1), Access::READ);
-    platform.release(DOMAIN, &runs.as_slice()[0]);
-    platform.release(DOMAIN, &runs.as_slice()[0]);
-    let frame = runs.as_slice()[0].frames.first();
+    platform.release(DOMAIN, &runs.first().unwrap());
+    platform.release(DOMAIN, &runs.first().unwrap());
+    let frame = runs.first().unwrap().frames.first();
     let expected = Violation::ReleaseWithoutReference { domain: DOMAIN, frame };
     assert_eq!(board.memory().violations.list(), [expected]);
 }
@@ -258,8 +258,8 @@ fn map_use_and_unmap(sabotage: Break) -> Vec<Violation> {
     }
     let all = BfnRange::of_pages(Bfn(0), 4).unwrap();
     platform.invalidate(UNIT, TAG, Invalidation::Leaves(all)).unwrap();
-    for run in runs.as_slice() {
-        platform.release(DOMAIN, run);
+    for run in runs.iter() {
+        platform.release(DOMAIN, &run);
     }
     assert_eq!(board.memory().frames.references_live(), 0);
     board.memory().violations.list()

@@ -25,7 +25,7 @@ fn acquire(
     access: Access,
 ) -> Result<Vec<Run>, AcquireError> {
     let mut runs = Runs::new();
-    platform.acquire(TAKER, wanted, access, &mut runs).map(|()| runs.as_slice().to_vec())
+    platform.acquire(TAKER, wanted, access, &mut runs).map(|()| runs.iter().collect())
 }
 
 fn granted(reference: u64) -> Wanted {
@@ -112,7 +112,7 @@ fn a_foreign_mapping_is_acquired_page_by_page_under_its_own_handle() {
         let mut some = Runs::new();
         let both = platform.acquire(TAKER, pages(TAKER, 0x100, 2), Access::WRITE, &mut some);
         assert_eq!((both, some.pages()), (Err(AcquireError::NotPermitted), 1), "INV-26");
-        runs.iter().chain(some.as_slice()).for_each(|run| platform.release(TAKER, run));
+        runs.into_iter().chain(some.iter()).for_each(|run| platform.release(TAKER, &run));
         for gfn in [0x100, 0x101] {
             assert_eq!(bed.unmap_foreign(TAKER, Gfn(gfn)), Ok(()));
         }

@@ -138,15 +138,15 @@ unsafe extern "C" fn acquire(
     let access = Access::from_bits(u8::try_from(access).unwrap()).expect("an access is asked for");
     let mut found = Runs::new();
     let ended = platform(context).acquire(domain, wanted, access, &mut found);
-    for run in found.as_slice() {
-        let told = run_of(run);
+    for run in found.iter() {
+        let told = run_of(&run);
         // SAFETY: `told` lives until the call returns.
         let told = unsafe { In::new(&raw const told) };
         // SAFETY: it is made within `acquire`.
         let pushed = unsafe { pviommu_runs_push(runs, told) };
         if pushed == Errno::ENOBUFS.to_status() {
             if run.kind.is_held() {
-                platform(context).release(domain, run);
+                platform(context).release(domain, &run);
             }
         } else {
             assert_eq!(pushed, 0, "what was asked for is taken");

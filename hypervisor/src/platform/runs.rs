@@ -1,0 +1,494 @@
+//! Lists of frames: what was acquired, and what is to be released.
+
+use core::{fmt, iter};
+
+use super::{Access, ForeignHandle, PageKind, Run};
+use crate::{
+    addr::{Mfn, MfnRange},
+    sync::room,
+};
+
+/// Most runs that [`Runs`] holds: a call acquires and releases at most this many at a time.
+pub const MAX_RUNS: usize = room(256);
+
+/// The list of runs is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RunsFull;
+
+/// What is said of all frames of a run, in two words that are compared without a branch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Like {
+    /// Access below, kind above.
+    bits: u16,
+    handle: u64,
+}
+
+impl Like {
+    /// What no run is like.
+    const NOTHING: Self = Self { bits: u16::MAX, handle: 0 };
+
+    #[inline]
+    fn new(kind: PageKind, access: Access) -> Self {
+        let (kind, handle) = match kind {
+            PageKind::Ram => (RAM, 0),
+            PageKind::Mmio => (MMIO, 0),
+            PageKind::Foreign(handle) => (FOREIGN, handle.0),
+        };
+        Self { bits: kind | u16::from(access.bits()), handle }
+    }
+
+    #[inline]
+    fn kind(self) -> PageKind {
+        match self.bits & KINDS {
+            RAM => PageKind::Ram,
+            MMIO => PageKind::Mmio,
+            _ => PageKind::Foreign(ForeignHandle(self.handle)),
+        }
+    }
+
+    #[inline]
+    fn access(self) -> Access {
+        let [low, _] = self.bits.to_le_bytes();
+        Access::from_bits_retain(low)
+    }
+}
+
+const KINDS: u16 = 3 << 8;
+const RAM: u16 = 0;
+const MMIO: u16 = 1 << 8;
+const FOREIGN: u16 = 2 << 8;
+
+/// A bounded list of runs; one that follows on the last is joined to it.
+///
+/// Runs are most often alike but for their frames. What is said of them then stands here once, beside their sum and
+/// their hull, so that such a list is checked as a whole; only of a mixed list it is kept for each run.
+pub struct Runs {
+    frames: [MfnRange; MAX_RUNS],
+    len: usize,
+    /// The number of the frame after the last one; 0 if there is none.
+    follows: u64,
+    /// What all runs are like; nothing if there are none, or if they are mixed.
+    like: Like,
+    /// What each run of a mixed list is like.
+    each: heapless::Vec<Like, MAX_RUNS>,
+    pages: u64,
+    lowest: Mfn,
+    highest: Mfn,
+}
+
+/// Runs that are alike but for their frames.
+#[derive(Clone, Copy, Debug)]
+pub struct AlikeRuns<'r> {
+    /// The frames of each run.
+    pub frames: &'r [MfnRange],
+    /// What they are.
+    pub kind: PageKind,
+    /// What devices may do there.
+    pub access: Access,
+}
+
+impl AlikeRuns<'_> {
+    /// Number of frames in all runs.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.frames.iter().fold(0, |pages, run| pages.saturating_add(run.pages()))
+    }
+}
+
+impl<'r> From<&'r Run> for AlikeRuns<'r> {
+    fn from(run: &'r Run) -> Self {
+        let frames = core::slice::from_ref(&run.frames);
+        Self { frames, kind: run.kind, access: run.access }
+    }
+}
+
+impl Runs {
+    /// An empty list.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            frames: [MfnRange::fixed(Mfn(0), Mfn(0)); MAX_RUNS],
+            len: 0,
+            follows: 0,
+            like: Like::NOTHING,
+            each: heapless::Vec::new(),
+            pages: 0,
+            lowest: Mfn(u64::MAX),
+            highest: Mfn(0),
+        }
+    }
+
+    /// Appends a run.
+    ///
+    /// # Errors
+    /// [`RunsFull`] if it does not follow on the last and there is no room; nothing is appended.
+    #[inline]
+    pub fn push(&mut self, run: Run) -> Result<(), RunsFull> {
+        let like = Like::new(run.kind, run.access);
+        // Most often it is like the others, and does not follow on the last.
+        if like == self.like && run.frames.first().0 != self.follows {
+            self.append(run.frames)?;
+        } else {
+            self.push_unusual(run.frames, like)?;
+        }
+        self.follows = run.frames.last().0.wrapping_add(1);
+        self.pages = self.pages.saturating_add(run.frames.pages());
+        self.lowest = self.lowest.min(run.frames.first());
+        self.highest = self.highest.max(run.frames.last());
+        Ok(())
+    }
+
+    #[inline]
+    fn append(&mut self, frames: MfnRange) -> Result<(), RunsFull> {
+        *self.frames.get_mut(self.len).ok_or(RunsFull)? = frames;
+        self.len = self.len.saturating_add(1);
+        Ok(())
+    }
+
+    /// Appends the first frames, or some that follow on the last, or that are not like all before them.
+    fn push_unusual(&mut self, frames: MfnRange, like: Like) -> Result<(), RunsFull> {
+        let before = self.len;
+        if before == 0 {
+            self.like = like;
+        }
+        let alike = like == self.like;
+        let last_like = self.each.last().copied().unwrap_or(self.like);
+        if like == last_like && self.join(frames) {
+            return Ok(());
+        }
+        self.append(frames)?;
+        if !alike {
+            // There is room for as many as there are runs.
+            while self.each.len() < before && self.each.push(self.like).is_ok() {}
+            let _ = self.each.push(like);
+            self.like = Like::NOTHING;
+        }
+        Ok(())
+    }
+
+    /// Joins frames to the last run, if they follow on it.
+    fn join(&mut self, frames: MfnRange) -> bool {
+        let last = self.len.checked_sub(1).and_then(|last| self.frames.get_mut(last));
+        let last = last.filter(|last| last.last().checked_add(1) == Some(frames.first()));
+        let Some(last) = last else { return false };
+        *last = MfnRange::fixed(last.first(), frames.last());
+        true
+    }
+
+    /// Appends the frames that `frames` tells, one by one, all of one kind and access, while there is room; how many.
+    ///
+    /// A frame is asked for only when there is room for it, so each that `frames` takes a reference on is appended.
+    #[inline]
+    pub fn push_each(
+        &mut self,
+        kind: PageKind,
+        access: Access,
+        frames: impl IntoIterator<Item = Mfn>,
+    ) -> u64 {
+        let mut frames = frames.into_iter();
+        let before = self.pages;
+        // The first by itself: of an empty list, it says what the others are to be like.
+        while !self.is_full()
+            && let Some(frame) = frames.next()
+        {
+            let run = Run { frames: MfnRange::single(frame), kind, access };
+            // There is room.
+            let _ = self.push(run);
+            if self.like == Like::new(kind, access) {
+                self.append_each(&mut frames);
+                // It is full, or `frames` has ended, and is not asked again.
+                break;
+            }
+        }
+        self.pages.saturating_sub(before)
+    }
+
+    /// The same where all runs are alike, also with these: what changes with each frame stays in registers.
+    #[inline]
+    fn append_each(&mut self, frames: &mut impl Iterator<Item = Mfn>) {
+        let (before, free) = self.frames.split_at_mut_checked(self.len).unwrap_or_default();
+        let mut last = before.last_mut();
+        let (mut used, mut joined, mut follows) = (0usize, 0u64, self.follows);
+        let (mut lowest, mut highest) = (self.lowest, self.highest);
+        'free: for slot in free {
+            let frame = loop {
+                let Some(frame) = frames.next() else { break 'free };
+                lowest = lowest.min(frame);
+                highest = highest.max(frame);
+                let before = follows;
+                follows = frame.0.wrapping_add(1);
+                match &mut last {
+                    // Frame 0 follows on none.
+                    Some(run) if frame.0 == before && before != 0 => {
+                        **run = MfnRange::fixed(run.first(), frame);
+                        joined = joined.saturating_add(1);
+                    }
+                    _ => break frame,
+                }
+            };
+            *slot = MfnRange::single(frame);
+            last = Some(slot);
+            used = used.saturating_add(1);
+        }
+        self.len = self.len.saturating_add(used);
+        self.follows = follows;
+        let pages = u64::try_from(used).unwrap_or(0).saturating_add(joined);
+        self.pages = self.pages.saturating_add(pages);
+        (self.lowest, self.highest) = (lowest, highest);
+    }
+
+    /// The runs, in the order they were appended.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = Run> + Clone + '_ {
+        let likes = self.each.iter().copied().chain(iter::repeat(self.like));
+        let run = |(frames, like): (&MfnRange, Like)| Run {
+            frames: *frames,
+            kind: like.kind(),
+            access: like.access(),
+        };
+        self.frames().iter().zip(likes).map(run)
+    }
+
+    #[inline]
+    fn frames(&self) -> &[MfnRange] {
+        self.frames.get(..self.len).unwrap_or_default()
+    }
+
+    /// The runs from number `first` on that are alike; `None` if there is no run of that number.
+    #[must_use]
+    #[inline]
+    pub fn alike_from(&self, first: usize) -> Option<AlikeRuns<'_>> {
+        match self.all_alike() {
+            Some(all) if first == 0 => Some(all),
+            _ => self.alike_among_mixed(first),
+        }
+    }
+
+    fn alike_among_mixed(&self, first: usize) -> Option<AlikeRuns<'_>> {
+        let rest = self.frames().get(first..).filter(|rest| !rest.is_empty())?;
+        let likes = self.each.get(first..).unwrap_or_default();
+        let like = *likes.first().unwrap_or(&self.like);
+        let other = likes.iter().position(|other| *other != like).unwrap_or(rest.len());
+        let frames = rest.get(..other).unwrap_or(rest);
+        Some(AlikeRuns { frames, kind: like.kind(), access: like.access() })
+    }
+
+    /// All runs, if there are any and they are alike.
+    #[must_use]
+    #[inline]
+    pub fn all_alike(&self) -> Option<AlikeRuns<'_>> {
+        let (kind, access) = (self.like.kind(), self.like.access());
+        let alike = self.like != Like::NOTHING;
+        alike.then_some(AlikeRuns { frames: self.frames(), kind, access })
+    }
+
+    /// The first run.
+    #[must_use]
+    #[inline]
+    pub fn first(&self) -> Option<Run> {
+        let like = *self.each.first().unwrap_or(&self.like);
+        let frames = *self.frames().first()?;
+        Some(Run { frames, kind: like.kind(), access: like.access() })
+    }
+
+    /// Number of runs.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if there is none.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// True if [`push`](Self::push) can fail.
+    #[must_use]
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.len >= MAX_RUNS
+    }
+
+    /// Number of frames in all runs.
+    #[must_use]
+    #[inline]
+    pub fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// The smallest range that all frames are in.
+    pub(crate) fn hull(&self) -> Option<MfnRange> {
+        MfnRange::new(self.lowest, self.highest)
+    }
+
+    /// Forgets all runs; what they stand for must have been handed on.
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.follows = 0;
+        self.like = Like::NOTHING;
+        self.each.clear();
+        self.pages = 0;
+        (self.lowest, self.highest) = (Mfn(u64::MAX), Mfn(0));
+    }
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first: u64, pages: u64, kind: PageKind) -> Run {
+        let frames = MfnRange::of_pages(Mfn(first), pages).unwrap();
+        Run { frames, kind, access: Access::READ }
+    }
+
+    fn list(of: &[Run]) -> Runs {
+        let mut runs = Runs::new();
+        of.iter().for_each(|run| runs.push(*run).unwrap());
+        runs
+    }
+
+    fn told(runs: &Runs) -> Vec<Run> {
+        runs.iter().collect()
+    }
+
+    #[test]
+    fn runs_join_only_when_they_follow_on_and_are_alike() {
+        let (ram, mmio) = (PageKind::Ram, PageKind::Mmio);
+        let apart = [run(12, 1, ram), run(13, 1, mmio), run(20, 2, mmio), run(22, 1, ram)];
+        let mut runs = list(&[run(10, 2, ram)]);
+        apart.iter().for_each(|run| runs.push(*run).unwrap());
+        runs.push(run(23, 1, ram)).unwrap();
+        let joined = [run(10, 3, ram), run(13, 1, mmio), run(20, 2, mmio), run(22, 2, ram)];
+        assert_eq!(told(&runs), joined);
+        assert_eq!(runs.pages(), 8);
+    }
+
+    #[test]
+    fn what_holds_for_all_runs_is_known_without_a_look_at_them() {
+        let mut runs = Runs::new();
+        assert!(runs.all_alike().is_none() && runs.hull().is_none());
+        for first in [30, 10, 11, 20] {
+            runs.push(run(first, 1, PageKind::Ram)).unwrap();
+        }
+        assert_eq!(
+            runs.all_alike().map(|all| (all.frames.len(), all.kind)),
+            Some((3, PageKind::Ram))
+        );
+        assert_eq!(runs.hull(), MfnRange::new(Mfn(10), Mfn(30)));
+        assert_eq!((runs.len(), runs.pages()), (3, 4));
+        runs.push(run(21, 1, PageKind::Mmio)).unwrap();
+        runs.push(run(5, 1, PageKind::Ram)).unwrap();
+        assert!(runs.all_alike().is_none(), "not all are RAM, although the first and the last are");
+        assert_eq!(runs.hull(), MfnRange::new(Mfn(5), Mfn(30)));
+        runs.clear();
+        assert!(runs.all_alike().is_none() && runs.hull().is_none() && runs.pages() == 0);
+        runs.push(run(1, 1, PageKind::Ram)).unwrap();
+        assert!(runs.all_alike().is_some());
+        runs.push(Run { access: Access::WRITE, ..run(2, 1, PageKind::Ram) }).unwrap();
+        assert!(runs.all_alike().is_none(), "nor may all be written");
+    }
+
+    #[test]
+    fn frame_0_does_not_follow_on_the_last_that_there_is() {
+        let mut runs = list(&[run(u64::MAX, 1, PageKind::Ram), run(0, 1, PageKind::Ram)]);
+        assert_eq!(runs.push_each(PageKind::Ram, Access::READ, [Mfn(u64::MAX), Mfn(0), Mfn(1)]), 3);
+        let frames: Vec<_> =
+            runs.iter().map(|run| (run.frames.first().0, run.frames.pages())).collect();
+        assert_eq!(frames, [(u64::MAX, 1), (0, 1), (u64::MAX, 1), (0, 2)]);
+    }
+
+    #[test]
+    fn what_is_said_of_a_run_comes_back_as_it_was() {
+        let handles = [0, 1, u64::MAX].map(ForeignHandle).map(PageKind::Foreign);
+        let kinds = [PageKind::Ram, PageKind::Mmio].into_iter().chain(handles);
+        for kind in kinds {
+            for access in [Access::READ, Access::WRITE, Access::all(), Access::empty()] {
+                let run = Run { access, ..run(7, 2, kind) };
+                let runs = list(&[run, Run { frames: MfnRange::single(Mfn(1)), ..run }]);
+                let all = runs.all_alike().expect("they are alike");
+                assert_eq!((runs.first(), all.kind, all.access), (Some(run), kind, access));
+                let other = list(&[Run { kind: PageKind::Foreign(ForeignHandle(9)), ..run }, run]);
+                assert_eq!(told(&other).last(), Some(&run));
+            }
+        }
+    }
+
+    #[test]
+    fn a_mixed_list_is_told_in_pieces_that_are_alike() {
+        let (ram, mmio) = (PageKind::Ram, PageKind::Mmio);
+        let all = [run(1, 1, ram), run(5, 1, ram), run(9, 1, mmio), run(3, 1, ram), run(7, 1, ram)];
+        let runs = list(&all);
+        let mut pieces = Vec::new();
+        while let Some(piece) = runs.alike_from(pieces.iter().map(|(_, len)| len).sum()) {
+            pieces.push((piece.kind, piece.frames.len()));
+        }
+        assert_eq!(pieces, [(ram, 2), (mmio, 1), (ram, 2)]);
+        assert_eq!(told(&runs), all);
+    }
+
+    #[test]
+    fn a_full_list_refuses_and_keeps_what_it_has() {
+        for kinds in [[PageKind::Ram; 2], [PageKind::Ram, PageKind::Mmio]] {
+            let mut runs = Runs::new();
+            for (i, kind) in (0..MAX_RUNS as u64).zip(kinds.iter().cycle()) {
+                runs.push(run(i * 2, 1, *kind)).unwrap();
+            }
+            assert_eq!(runs.push(run(10_000, 1, kinds[1])), Err(RunsFull));
+            assert_eq!(runs.pages(), MAX_RUNS as u64);
+            runs.push(run(MAX_RUNS as u64 * 2 - 1, 1, kinds[1])).expect("it follows on the last");
+            assert_eq!((told(&runs).len(), runs.pages()), (MAX_RUNS, MAX_RUNS as u64 + 1));
+        }
+    }
+
+    /// Whatever was in the list before, frames that are pushed at once are as if they came one by one, and none is
+    /// asked for that does not fit.
+    #[test]
+    fn frames_are_pushed_at_once_as_one_by_one() {
+        let (ram, mmio) = (PageKind::Ram, PageKind::Mmio);
+        let befores = [
+            vec![],
+            vec![run(9, 1, ram)],
+            vec![run(9, 1, mmio)],
+            vec![run(1, 1, mmio), run(9, 1, ram)],
+            vec![Run { access: Access::WRITE, ..run(9, 1, ram) }],
+        ];
+        for before in befores {
+            for step in [1, 2] {
+                for count in [0, 1, 3, MAX_RUNS as u64 * 2] {
+                    let (mut one_by_one, mut at_once) = (list(&before), list(&before));
+                    let (mut asked, mut ended) = (0, 0);
+                    let told_of = core::iter::from_fn(|| {
+                        let told = (asked < count).then_some(Mfn(10 + asked * step));
+                        (asked, ended) =
+                            (asked + u64::from(told.is_some()), ended + u64::from(told.is_none()));
+                        told
+                    });
+                    let pushed = at_once.push_each(ram, Access::READ, told_of);
+                    assert!(ended <= 1, "asked again after the end");
+                    let more = (0..pushed).map(|n| run(10 + n * step, 1, ram));
+                    more.for_each(|run| one_by_one.push(run).unwrap());
+                    assert_eq!(told(&at_once), told(&one_by_one));
+                    let sums = |runs: &Runs| (runs.pages(), runs.hull(), runs.is_full());
+                    assert_eq!(sums(&at_once), sums(&one_by_one));
+                    assert_eq!(asked, pushed, "one that was asked for was not taken");
+                    assert!(pushed == count || at_once.is_full());
+                }
+            }
+        }
+    }
+}
