@@ -31,8 +31,6 @@ pub struct FlushRoom {
     /// Present entries above the leaves changed, with the span they stand for.
     tables: Span,
     released: Runs,
-    /// Pages in them.
-    pages: u64,
     freed: heapless::Vec<Mfn, MAX_TABLES>,
     unreserved: u32,
     /// What there was no room for, so that it is held for ever: pages and table frames.
@@ -96,7 +94,6 @@ impl FlushRoom {
             leaves: Span::EMPTY,
             tables: Span::EMPTY,
             released: Runs::new(),
-            pages: 0,
             freed: heapless::Vec::new(),
             unreserved: 0,
             lost: (0, 0),
@@ -110,7 +107,6 @@ impl FlushRoom {
         self.leaves = Span::EMPTY;
         self.tables = Span::EMPTY;
         self.released.clear();
-        self.pages = 0;
         self.freed.clear();
         self.unreserved = 0;
         self.lost = (0, 0);
@@ -169,7 +165,7 @@ impl<'r> PendingFlush<'r> {
 
     /// True if no further run may be taken.
     pub(crate) fn runs_full(&self) -> bool {
-        self.0.released.is_full() || self.0.pages >= MAX_PAGES
+        self.0.released.is_full() || self.0.released.pages() >= MAX_PAGES
     }
 
     /// True if table frames wait.
@@ -186,10 +182,9 @@ impl<'r> PendingFlush<'r> {
     #[inline]
     pub(crate) fn take_run(&mut self, run: Run) {
         let pages = run.frames.pages();
-        match self.0.released.push(run) {
-            Ok(()) => self.0.pages = self.0.pages.saturating_add(pages),
+        if self.0.released.push(run).is_err() {
             // Not reached: every caller asks `runs_full` first.
-            Err(_) => self.lose_pages(pages),
+            self.lose_pages(pages);
         }
     }
 
@@ -261,7 +256,7 @@ impl<'r> PendingFlush<'r> {
             Ok(()) => {}
             Err(_) => {
                 let freed = u64::try_from(room.freed.len()).unwrap_or(0);
-                leaked(pages.saturating_add(room.pages), tables.saturating_add(freed));
+                leaked(pages.saturating_add(room.released.pages()), tables.saturating_add(freed));
             }
         }
         match &flushed {

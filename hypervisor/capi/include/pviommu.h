@@ -128,7 +128,7 @@ struct pviommu_run {
 };
 
 /*
- * Appends a run to what `acquire` has acquired; to be called in `acquire` only. -PVIOMMU_ENOBUFS:
+ * Appends a run to what `acquire` or `acquire_list` has acquired; to be called in these only. -PVIOMMU_ENOBUFS:
  * the list is full, and nothing was appended: give its references back and return 0.
  * -PVIOMMU_EINVAL: it is more than was asked for.
  */
@@ -183,6 +183,13 @@ struct pviommu_platform {
      */
     int (*acquire)(void *context, uint16_t domain, const struct pviommu_wanted *wanted, uint32_t access,
                    struct pviommu_runs *runs);
+
+    /*
+     * [optional] The same for the `count` guest frames `gfns` of `owner`, in their order, which need not follow each
+     * other and may be named twice; at most 256. Without it `acquire` is called for each stretch that follows on.
+     */
+    int (*acquire_list)(void *context, uint16_t domain, uint16_t owner, const uint64_t *gfns, size_t count,
+                        uint32_t access, struct pviommu_runs *runs);
 
     /*
      * Gives back one reference on each frame of `run`: one that was appended, a part of one, or

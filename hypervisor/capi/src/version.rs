@@ -25,11 +25,11 @@ pub extern "C" fn pviommu_alignment() -> usize {
     ALIGNMENT
 }
 
-/// Appends a run to what `acquire` has acquired.
+/// Appends a run to what `acquire` or `acquire_list` has acquired.
 ///
 /// # Safety
 ///
-/// `runs` is null or what `acquire` was given, and that has not returned.
+/// `runs` is null or what `acquire` or `acquire_list` was given, and that has not returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pviommu_runs_push(runs: *mut Acquired, run: In<RunOf>) -> c_int {
     ended(|| {

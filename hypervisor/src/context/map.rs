@@ -215,7 +215,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
                 stored.runs = stored.runs.saturating_sub(alike.frames.len());
                 return mapped.stop;
             }
-            if stored.runs < self.acquired.len() && mapped.pages < alike.pages() {
+            if stored.runs >= self.acquired.len() || mapped.pages < alike.pages() {
                 break;
             }
         }

@@ -29,6 +29,7 @@ pub use host::{
 };
 pub use ownership::{
     Access, AcquireError, ForeignHandle, InitialRun, PageKind, PageOwnership, Run, Wanted,
+    acquire_stretches,
 };
 pub use registers::{Host, Mmio, RegisterBlock};
 pub use runs::{AlikeRuns, MAX_RUNS, Runs, RunsFull};

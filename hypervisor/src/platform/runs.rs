@@ -1,6 +1,6 @@
 //! Lists of frames: what was acquired, and what is to be released.
 
-use core::{fmt, iter};
+use core::{fmt, slice};
 
 use super::{Access, ForeignHandle, PageKind, Run};
 use crate::{
@@ -76,6 +76,28 @@ pub struct Runs {
     highest: Mfn,
 }
 
+/// Each run of a list.
+#[derive(Clone)]
+struct Each<'r> {
+    frames: slice::Iter<'r, MfnRange>,
+    like: Like,
+    each: slice::Iter<'r, Like>,
+}
+
+impl Iterator for Each<'_> {
+    type Item = Run;
+
+    #[inline]
+    fn next(&mut self) -> Option<Run> {
+        let frames = *self.frames.next()?;
+        let like = match self.like {
+            Like::NOTHING => *self.each.next()?,
+            alike => alike,
+        };
+        Some(Run { frames, kind: like.kind(), access: like.access() })
+    }
+}
+
 /// Runs that are alike but for their frames.
 #[derive(Clone, Copy, Debug)]
 pub struct AlikeRuns<'r> {
@@ -97,7 +119,7 @@ impl AlikeRuns<'_> {
 
 impl<'r> From<&'r Run> for AlikeRuns<'r> {
     fn from(run: &'r Run) -> Self {
-        let frames = core::slice::from_ref(&run.frames);
+        let frames = slice::from_ref(&run.frames);
         Self { frames, kind: run.kind, access: run.access }
     }
 }
@@ -217,18 +239,18 @@ impl Runs {
                 highest = highest.max(frame);
                 let before = follows;
                 follows = frame.0.wrapping_add(1);
-                match &mut last {
-                    // Frame 0 follows on none.
-                    Some(run) if frame.0 == before && before != 0 => {
-                        **run = MfnRange::fixed(run.first(), frame);
-                        joined = joined.saturating_add(1);
-                    }
-                    _ => break frame,
+                if frame.0 != before {
+                    break frame;
                 }
+                // Frame 0 follows on none.
+                let Some(run) = last.as_mut().filter(|_| before != 0) else { break frame };
+                **run = MfnRange::fixed(run.first(), frame);
+                joined = joined.saturating_add(1);
             };
             *slot = MfnRange::single(frame);
             last = Some(slot);
-            used = used.saturating_add(1);
+            // As many as slots at most.
+            used = used.wrapping_add(1);
         }
         self.len = self.len.saturating_add(used);
         self.follows = follows;
@@ -240,13 +262,7 @@ impl Runs {
     /// The runs, in the order they were appended.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = Run> + Clone + '_ {
-        let likes = self.each.iter().copied().chain(iter::repeat(self.like));
-        let run = |(frames, like): (&MfnRange, Like)| Run {
-            frames: *frames,
-            kind: like.kind(),
-            access: like.access(),
-        };
-        self.frames().iter().zip(likes).map(run)
+        Each { frames: self.frames().iter(), like: self.like, each: self.each.iter() }
     }
 
     #[inline]
@@ -349,6 +365,8 @@ impl fmt::Debug for Runs {
 
 #[cfg(test)]
 mod tests {
+    use core::iter;
+
     use super::*;
 
     fn run(first: u64, pages: u64, kind: PageKind) -> Run {
@@ -420,7 +438,7 @@ mod tests {
             for access in [Access::READ, Access::WRITE, Access::all(), Access::empty()] {
                 let run = Run { access, ..run(7, 2, kind) };
                 let runs = list(&[run, Run { frames: MfnRange::single(Mfn(1)), ..run }]);
-                let all = runs.all_alike().expect("they are alike");
+                let all = runs.all_alike().unwrap();
                 assert_eq!((runs.first(), all.kind, all.access), (Some(run), kind, access));
                 let other = list(&[Run { kind: PageKind::Foreign(ForeignHandle(9)), ..run }, run]);
                 assert_eq!(told(&other).last(), Some(&run));
@@ -450,7 +468,8 @@ mod tests {
             }
             assert_eq!(runs.push(run(10_000, 1, kinds[1])), Err(RunsFull));
             assert_eq!(runs.pages(), MAX_RUNS as u64);
-            runs.push(run(MAX_RUNS as u64 * 2 - 1, 1, kinds[1])).expect("it follows on the last");
+            // It follows on the last.
+            runs.push(run(MAX_RUNS as u64 * 2 - 1, 1, kinds[1])).unwrap();
             assert_eq!((told(&runs).len(), runs.pages()), (MAX_RUNS, MAX_RUNS as u64 + 1));
         }
     }
@@ -472,7 +491,7 @@ mod tests {
                 for count in [0, 1, 3, MAX_RUNS as u64 * 2] {
                     let (mut one_by_one, mut at_once) = (list(&before), list(&before));
                     let (mut asked, mut ended) = (0, 0);
-                    let told_of = core::iter::from_fn(|| {
+                    let told_of = iter::from_fn(|| {
                         let told = (asked < count).then_some(Mfn(10 + asked * step));
                         (asked, ended) =
                             (asked + u64::from(told.is_some()), ended + u64::from(told.is_none()));

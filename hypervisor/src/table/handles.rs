@@ -65,6 +65,7 @@ fn pointer(word: &AtomicU64) -> Option<Mfn> {
 impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// Takes the handle of the page at `at` out. The leaf table of `at` is locked, or the caller has
     /// the table for itself.
+    #[cold]
     pub(crate) fn take_handle(&self, at: Bfn) -> Option<ForeignHandle> {
         let mut word = &self.beside.handles.0;
         for level in (0..=self.top_level()).rev() {

@@ -25,6 +25,47 @@ static uint64_t frame_behind(struct bed *bed, uint16_t ctx, uint64_t dfn)
     return 0;
 }
 
+/* A batch of elements that are alike, on a context. */
+static int batch(struct bed *bed, uint16_t ctx, struct pviommu_batch_element *elements, uint32_t count)
+{
+    struct pviommu_batch arg = { .size = sizeof arg, .ctx_id = ctx, .domid = PVIOMMU_DOMID_SELF,
+                                 .owner = PVIOMMU_DOMID_SELF, .nr_ops = count,
+                                 .elem_size = sizeof *elements, .ops = BUFFER };
+    if (bed->guest_write(bed->board, BUFFER, elements, count * sizeof *elements))
+        return -PVIOMMU_EFAULT;
+    int status = iommu_op(bed, PVIOMMU_SUBOP_BATCH, &arg, sizeof arg);
+    return bed->guest_read(bed->board, BUFFER, elements, count * sizeof *elements) ? -PVIOMMU_EFAULT : status;
+}
+
+static void scattered_pages_are_acquired_by_a_list(struct bed *bed)
+{
+    /* No two follow each other, and one is named twice; behind the last there is nothing. */
+    static const uint64_t gfns[] = { FIRST + 5, FIRST + 1, FIRST + 3, FIRST + 1, UINT64_MAX };
+    struct pviommu_batch_element elements[5] = { { 0 } };
+    uint16_t ctx;
+    struct pviommu_domain_stats stats;
+    CHECK(ready(bed, &ctx) == 0);
+    for (unsigned i = 0; i < 5; i++) {
+        elements[i].op = PVIOMMU_BATCH_OP_MAP;
+        elements[i].flags = PVIOMMU_ELEM_READ | PVIOMMU_ELEM_WRITE;
+        elements[i].bfn = 0x100 + 2 * i;
+        elements[i].page = gfns[i];
+        elements[i].nr = 1;
+    }
+    CHECK(batch(bed, ctx, elements, 5) == 0);
+    for (unsigned i = 0; i < 4; i++)
+        CHECK(elements[i].status == 0 && reaches(bed, bed->first, elements[i].bfn, gfns[i]));
+    CHECK(elements[4].status == -PVIOMMU_ENOENT && refused(bed, bed->first, elements[4].bfn));
+    CHECK(pviommu_domain_stats(bed->domain, &stats) == 0 && stats.pinned_pages == 4);
+    for (unsigned i = 0; i < 4; i++) {
+        elements[i].op = PVIOMMU_BATCH_OP_UNMAP;
+        elements[i].flags = 0;
+        elements[i].page = 0;
+    }
+    CHECK(batch(bed, ctx, elements, 4) == 0);
+    CHECK(pviommu_domain_stats(bed->domain, &stats) == 0 && stats.pinned_pages == 0);
+}
+
 static void pages_that_leave_are_taken_out(struct bed *bed)
 {
     uint16_t ctx;
@@ -144,6 +185,7 @@ static void a_device_that_faults_without_end_is_stopped(struct bed *bed)
 
 #define TEST(name) { #name, name }
 const struct test embedder[] = {
+    TEST(scattered_pages_are_acquired_by_a_list),
     TEST(pages_that_leave_are_taken_out),
     TEST(empty_tables_are_given_back),
     TEST(only_a_maintained_map_follows_the_p2m),

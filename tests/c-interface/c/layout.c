@@ -42,6 +42,7 @@ const struct layout layouts[] = {
     FIELD(pviommu_platform, copy_in),
     FIELD(pviommu_platform, copy_out),
     FIELD(pviommu_platform, acquire),
+    FIELD(pviommu_platform, acquire_list),
     FIELD(pviommu_platform, release),
     FIELD(pviommu_platform, gfn_of),
     FIELD(pviommu_platform, initial_map),

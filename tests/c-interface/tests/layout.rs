@@ -40,7 +40,7 @@ fn of_rust() -> Vec<Layout> {
     "pviommu_run" RunOf: first pages kind access handle;
     "pviommu_initial_run" InitialPiece: bfns access reserved;
     "pviommu_operation" Operation: caller target owner has_device subop device;
-    "pviommu_platform" PlatformTable: copy_in copy_out acquire release gfn_of initial_map may_be_direct alloc_table free_table reserve_tables unreserve_tables alloc_scratch free_scratch table first_table publish attach block invalidate sync_map stop restart unit_failed resolve name_of get_domain put_domain should_yield allow;
+    "pviommu_platform" PlatformTable: copy_in copy_out acquire acquire_list release gfn_of initial_map may_be_direct alloc_table free_table reserve_tables unreserve_tables alloc_scratch free_scratch table first_table publish attach block invalidate sync_map stop restart unit_failed resolve name_of get_domain put_domain should_yield allow;
     "pviommu_unit_facts" Facts: format features tags bus_address_bits host_address_bits reserved;
     "pviommu_memory" MemoryOf: words frame pages;
     "pviommu_registers" RegistersOf: base size;

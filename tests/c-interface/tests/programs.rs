@@ -48,6 +48,7 @@ tests! {
 
 tests! {
     Suite::Embedder, every_test_of_the_embedder_runs:
+    scattered_pages_are_acquired_by_a_list
     pages_that_leave_are_taken_out
     empty_tables_are_given_back
     only_a_maintained_map_follows_the_p2m

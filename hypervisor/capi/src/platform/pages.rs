@@ -8,7 +8,7 @@ use pviommu_hypervisor::{
     addr::{Mfn, MfnRange},
     platform::{
         Access, AcquireError, CopyFault, ForeignHandle, GuestMemory, InitialRun, PageKind,
-        PageOwnership, Run, Runs, Wanted,
+        PageOwnership, Run, Runs, Wanted, acquire_stretches,
     },
 };
 
@@ -114,13 +114,29 @@ unsafe impl PageOwnership for Embedder {
         let bits = u32::from(access.bits());
         // SAFETY: the header's promise of this function; both structures live until it returns.
         let status = unsafe { acquire(self.context, domain.0, &wanted, bits, &mut acquired) };
-        match Errno::from_ret(i64::from(status)) {
-            None if status == 0 => Ok(()),
-            Some(Errno::ENOENT) => Err(AcquireError::NotBacked),
-            Some(Errno::EAGAIN) => Err(AcquireError::Retry),
-            Some(Errno::EBUSY) => Err(AcquireError::Saturated),
-            _ => Err(AcquireError::NotPermitted),
-        }
+        acquired_or_refused(status)
+    }
+
+    fn acquire_list(
+        &self,
+        domain: DomId,
+        owner: DomId,
+        gfns: &[Gfn],
+        access: Access,
+        out: &mut Runs,
+    ) -> Result<(), AcquireError> {
+        let Some(acquire_list) = self.calls.acquire_list else {
+            return acquire_stretches(self, domain, owner, gfns, access, out);
+        };
+        let left = u64::try_from(gfns.len()).unwrap_or(0);
+        let mut acquired = Acquired { magic: MAGIC, runs: out, left, asked: access };
+        // A guest frame is a number, and nothing else.
+        let (list, count) = (gfns.as_ptr().cast::<u64>(), gfns.len());
+        let (bits, runs) = (u32::from(access.bits()), &raw mut acquired);
+        // SAFETY: the header's promise of this function; the list and the structure live until it returns.
+        let status =
+            unsafe { acquire_list(self.context, domain.0, owner.0, list, count, bits, runs) };
+        acquired_or_refused(status)
     }
 
     fn release(&self, domain: DomId, run: &Run) {
@@ -164,7 +180,18 @@ unsafe impl PageOwnership for Embedder {
     }
 }
 
-/// Appends a run, inside of `acquire`.
+/// What C says of the page after those that it acquired.
+fn acquired_or_refused(status: c_int) -> Result<(), AcquireError> {
+    match Errno::from_ret(i64::from(status)) {
+        None if status == 0 => Ok(()),
+        Some(Errno::ENOENT) => Err(AcquireError::NotBacked),
+        Some(Errno::EAGAIN) => Err(AcquireError::Retry),
+        Some(Errno::EBUSY) => Err(AcquireError::Saturated),
+        _ => Err(AcquireError::NotPermitted),
+    }
+}
+
+/// Appends a run, inside of `acquire` or `acquire_list`.
 ///
 /// # Errors
 /// `-ENOBUFS`: the list is full; nothing was appended. `-EINVAL`: there is no list, or the run is none, is more
@@ -172,7 +199,7 @@ unsafe impl PageOwnership for Embedder {
 ///
 /// # Safety
 ///
-/// `acquired` is null or what `acquire` was given, and that has not returned.
+/// `acquired` is null or what `acquire` or `acquire_list` was given, and that has not returned.
 pub(crate) unsafe fn push(acquired: *mut Acquired, run: RunOf) -> Result<(), Errno> {
     if acquired.is_null() || !acquired.is_aligned() {
         return Err(Errno::EINVAL);

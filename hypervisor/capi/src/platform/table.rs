@@ -26,6 +26,9 @@ pub struct PlatformTable {
     pub acquire: Call<
         unsafe extern "C" fn(*mut c_void, u16, *const WantedPages, u32, *mut Acquired) -> c_int,
     >,
+    pub acquire_list: Call<
+        unsafe extern "C" fn(*mut c_void, u16, u16, *const u64, usize, u32, *mut Acquired) -> c_int,
+    >,
     pub release: Call<unsafe extern "C" fn(*mut c_void, u16, *const RunOf)>,
     pub gfn_of: Call<unsafe extern "C" fn(*mut c_void, u16, u64, *mut u64) -> c_int>,
     pub initial_map: Call<unsafe extern "C" fn(*mut c_void, u16, u64, *mut InitialPiece) -> c_int>,

@@ -37,6 +37,7 @@ pub(crate) const TABLE: PlatformTable = PlatformTable {
     copy_in: Some(copy_in),
     copy_out: Some(copy_out),
     acquire: Some(acquire),
+    acquire_list: Some(acquire_list),
     release: Some(release),
     gfn_of: Some(gfn_of),
     initial_map: Some(initial_map),
@@ -138,11 +139,46 @@ unsafe extern "C" fn acquire(
     let access = Access::from_bits(u8::try_from(access).unwrap()).expect("an access is asked for");
     let mut found = Runs::new();
     let ended = platform(context).acquire(domain, wanted, access, &mut found);
+    // SAFETY: it is called within `acquire`.
+    unsafe { tell_acquired(context, domain, &found, ended, runs) }
+}
+
+unsafe extern "C" fn acquire_list(
+    context: *mut c_void,
+    domain: u16,
+    owner: u16,
+    gfns: *const u64,
+    count: usize,
+    access: u32,
+    runs: *mut Acquired,
+) -> c_int {
+    // SAFETY: the library gives so many numbers.
+    let gfns = unsafe { std::slice::from_raw_parts(gfns, count) };
+    let gfns: Vec<Gfn> = gfns.iter().copied().map(Gfn).collect();
+    let access = Access::from_bits(u8::try_from(access).unwrap()).expect("an access is asked for");
+    let (domain, mut found) = (DomId(domain), Runs::new());
+    let ended = platform(context).acquire_list(domain, DomId(owner), &gfns, access, &mut found);
+    // SAFETY: it is called within `acquire_list`.
+    unsafe { tell_acquired(context, domain, &found, ended, runs) }
+}
+
+/// Appends what the machine has acquired; what there is no room for goes back.
+///
+/// # Safety
+///
+/// `runs` is what the function that is under way was given.
+unsafe fn tell_acquired(
+    context: *mut c_void,
+    domain: DomId,
+    found: &Runs,
+    ended: Result<(), AcquireError>,
+    runs: *mut Acquired,
+) -> c_int {
     for run in found.iter() {
         let told = run_of(&run);
         // SAFETY: `told` lives until the call returns.
         let told = unsafe { In::new(&raw const told) };
-        // SAFETY: it is made within `acquire`.
+        // SAFETY: the caller's promise.
         let pushed = unsafe { pviommu_runs_push(runs, told) };
         if pushed == Errno::ENOBUFS.to_status() {
             if run.kind.is_held() {

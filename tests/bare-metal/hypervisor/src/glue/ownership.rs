@@ -4,13 +4,13 @@
 use pviommu_hypervisor::{
     DefaultMap,
     abi::{Bfn, DomId, Gfn},
-    addr::{BfnRange, Mfn, MfnRange},
+    addr::{BfnRange, GfnRange, Mfn, MfnRange},
     platform::{Access, AcquireError, InitialRun, PageKind, PageOwnership, Run, Runs, Wanted},
     topology::frames_of,
 };
 
 use super::Platform;
-use crate::domains::Backed;
+use crate::domains::{Backed, P2m};
 
 impl Platform {
     /// Takes a reference on each page of a run, all or none.
@@ -21,6 +21,35 @@ impl Platform {
                 (first..frame).for_each(|frame| self.frames.release(Mfn(frame)));
                 return Err(error);
             }
+        }
+        Ok(())
+    }
+
+    /// Acquires a range, run by run, under the lock of the P2M.
+    fn acquire_range(
+        &self,
+        p2m: &P2m,
+        owner: DomId,
+        gfns: GfnRange,
+        access: Access,
+        out: &mut Runs,
+    ) -> Result<(), AcquireError> {
+        let (mut gfn, mut left) = (gfns.first(), gfns.pages());
+        while left > 0 && !out.is_full() {
+            let backed = p2m.lookup(gfn, left).ok_or(AcquireError::NotBacked)?;
+            let Backed { frame, pages, mmio, access: greatest } = backed;
+            let access = if mmio { access & greatest } else { access };
+            if access.is_empty() || !greatest.contains(access) {
+                return Err(AcquireError::NotPermitted);
+            }
+            let frames = MfnRange::of_pages(frame, pages).ok_or(AcquireError::NotBacked)?;
+            let kind = if mmio { PageKind::Mmio } else { PageKind::Ram };
+            if !mmio {
+                self.hold(owner, frames)?;
+            }
+            // There is room for one more.
+            let _ = out.push(Run { frames, kind, access });
+            (gfn, left) = (Gfn(gfn.0 + pages), left - pages);
         }
         Ok(())
     }
@@ -40,24 +69,23 @@ unsafe impl PageOwnership for Platform {
         let Wanted::Guest { owner, gfns } = wanted else { return Err(AcquireError::NotPermitted) };
         let p2m = &self.domain(owner).ok_or(AcquireError::NotBacked)?.p2m;
         let _held = p2m.lock.lock();
-        let (mut gfn, mut left) = (gfns.first(), gfns.pages());
-        while left > 0 && !out.is_full() {
-            let backed = p2m.lookup(gfn, left).ok_or(AcquireError::NotBacked)?;
-            let Backed { frame, pages, mmio, access: greatest } = backed;
-            let access = if mmio { access & greatest } else { access };
-            if access.is_empty() || !greatest.contains(access) {
-                return Err(AcquireError::NotPermitted);
-            }
-            let frames = MfnRange::of_pages(frame, pages).ok_or(AcquireError::NotBacked)?;
-            let kind = if mmio { PageKind::Mmio } else { PageKind::Ram };
-            if !mmio {
-                self.hold(owner, frames)?;
-            }
-            // There is room for one more.
-            let _ = out.push(Run { frames, kind, access });
-            (gfn, left) = (Gfn(gfn.0 + pages), left - pages);
-        }
-        Ok(())
+        self.acquire_range(p2m, owner, gfns, access, out)
+    }
+
+    fn acquire_list(
+        &self,
+        _domain: DomId,
+        owner: DomId,
+        gfns: &[Gfn],
+        access: Access,
+        out: &mut Runs,
+    ) -> Result<(), AcquireError> {
+        let p2m = &self.domain(owner).ok_or(AcquireError::NotBacked)?.p2m;
+        // The lock is taken once for all of them.
+        let _held = p2m.lock.lock();
+        // Once the list is full, nothing more is acquired.
+        gfns.iter()
+            .try_for_each(|gfn| self.acquire_range(p2m, owner, GfnRange::single(*gfn), access, out))
     }
 
     fn release(&self, _domain: DomId, run: &Run) {
