@@ -132,7 +132,7 @@ impl<P: Platform> Batch<'_, '_, P> {
             let Some(element) = rest.first() else { break };
             let before = if begun && index == 0 { element::begun(element) } else { 0 };
             if usual && before == 0 {
-                let together = self.run_singles(&mut editor, rest, &mut room.list);
+                let together = self.run_singles(&mut editor, rest, room.list);
                 usual = together.all;
                 let Singly { done, next, failed } = together.of;
                 if done > 0 || next.is_some() {
