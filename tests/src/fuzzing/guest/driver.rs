@@ -2,8 +2,8 @@
 
 use pviommu_abi::{Bfn, DomId};
 use pviommu_guest::dma::{
-    Deferred, Device, Direction, DmaSpace, Kept, MapFailed, Mapping, Mode, Pending, Pool, Reusing,
-    Strict,
+    Buffer, Deferred, Device, Direction, DmaSpace, Kept, MapFailed, Mapping, Mode, Pending, Pool,
+    Reusing, Strict,
 };
 
 use super::{
@@ -45,6 +45,7 @@ pub(super) struct Driver<'d> {
     reusing: &'d Device<'d, Liar, Reusing>,
     /// Buffers that are with the driver.
     free: Vec<u8>,
+    /// With the frames that each leads to; none once an unmap has failed.
     live: Vec<(Vec<u64>, Live<'d>)>,
     back: Vec<(std::ops::Range<u64>, Back<'d>)>,
     grants: u64,
@@ -167,7 +168,7 @@ impl<'d> Driver<'d> {
         if self.live.is_empty() {
             return "there is none".into();
         }
-        let (frames, live) = self.live.swap_remove(usize::from(which) % self.live.len());
+        let (_, live) = self.live.swap_remove(usize::from(which) % self.live.len());
         let (still, cause) = match live {
             Live::Strict(mapping) => match mapping.unmap() {
                 Ok(memory) => {
@@ -192,7 +193,8 @@ impl<'d> Driver<'d> {
                 return "kept".into();
             }
         };
-        self.live.push((frames, still));
+        // Some of it may be unmapped.
+        self.live.push((Vec::new(), still));
         format!("{cause:?}")
     }
 
@@ -293,7 +295,8 @@ impl<'d> Driver<'d> {
         let (frames, Live::Strict(mapping)) = self.live.swap_remove(place) else {
             unreachable!("it is strict")
         };
-        let (first, pages) = (mapping.address(), frames.len() as u64);
+        let first = mapping.address();
+        let pages = mapping.buffer().pieces().count() as u64;
         let pool = match Pool::<_, _, 4>::new(mapping, number.into()) {
             Ok(pool) => pool,
             Err(still) => {
@@ -320,7 +323,7 @@ impl<'d> Driver<'d> {
                 "unmapped".into()
             }
             Err(still) => {
-                self.live.push((frames, Live::Strict(still.mapping)));
+                self.live.push((Vec::new(), Live::Strict(still.mapping)));
                 format!("{:?}", still.cause)
             }
         }
@@ -347,7 +350,8 @@ impl<'d> Driver<'d> {
 
     fn check_mapping<M: Mode>(&self, mapping: &Mapping<'_, Liar, Memory, M>, frames: &[u64]) {
         let first = mapping.address() >> 12;
-        let last = mapping.address() + frames.len() as u64 * 4096 - 1;
+        let Some(beyond) = (frames.len() as u64).checked_sub(1) else { return };
+        let last = mapping.address() + beyond * 4096 + 4095;
         assert!(last <= MASK, "{last:#x} is beyond the reach of the device");
         self.liar.with_witness(|witness| {
             for (bfn, frame) in (first..).zip(frames) {

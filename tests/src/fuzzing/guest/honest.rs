@@ -23,7 +23,7 @@ pub(super) struct Means {
 }
 
 /// What it knows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Honest {
     pub(super) means: Means,
     pub(super) mapped: BTreeMap<u64, u64>,

@@ -128,16 +128,16 @@ impl Liar {
         let Some(Lie { kind, place, value, .. }) = self.lie() else {
             return honest.serve(subop, arg, buffer, None);
         };
-        let number = NUMBERS[usize::from(value >> 4 & 0xf)];
-        let errno = -i64::from(value % 140);
-        match kind % 10 {
+        let (number, errno) = value_of(value);
+        let kind = kind % KINDS.len() as u8;
+        match kind {
             // It does it, and says that it has not.
             0 => {
                 honest.serve(subop, arg, buffer, None);
                 errno
             }
             // It does not do it, and says that it has.
-            1 => 0,
+            1 => honest.clone().serve(subop, arg, buffer, None),
             2 => errno,
             // No status at all.
             3 => {
@@ -150,10 +150,10 @@ impl Liar {
             5 | 6 => {
                 let ret = honest.serve(subop, arg, buffer.as_deref_mut(), None);
                 scribble(arg, place, number, value);
-                if kind % 10 == 6 { errno } else { ret }
+                if kind == 6 { errno } else { ret }
             }
             7 | 8 => {
-                let part = (kind % 10 == 8).then_some(u32::from(value & 0x3f));
+                let part = (kind == 8).then_some(u32::from(value & 0x3f));
                 let ret = honest.serve(subop, arg, buffer.as_deref_mut(), part);
                 scribble(buffer.unwrap_or_default(), place, number, value);
                 ret
@@ -165,6 +165,25 @@ impl Liar {
             }
         }
     }
+}
+
+/// The kinds of lies.
+pub(super) const KINDS: [&str; 10] = [
+    "it does it, and fails",
+    "it does nothing, and succeeds",
+    "it does nothing, and fails",
+    "it does it, and returns any number",
+    "it does a part",
+    "it does it, and a word of the argument is another",
+    "it does it and fails, and a word of the argument is another",
+    "it does it, and a word of what the argument points to is another",
+    "it does a part, and a word of what the argument points to is another",
+    "it fails, and all calls after it",
+];
+
+/// The number and the errno that a lie may tell.
+pub(super) fn value_of(value: u16) -> (u64, i64) {
+    (NUMBERS[usize::from(value >> 4 & 0xf)], -i64::from(value % 140))
 }
 
 /// Writes a number into these bytes, of 4 or 8.

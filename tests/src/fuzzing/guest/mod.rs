@@ -27,6 +27,7 @@ mod honest;
 mod input;
 mod liar;
 mod memory;
+mod printing;
 mod run;
 mod seeds;
 mod witness;

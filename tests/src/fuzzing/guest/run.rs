@@ -10,6 +10,7 @@ use super::{
     honest::Means,
     input::{Input, Lie, Operation},
     liar::Liar,
+    printing::{Shown, ShownLie},
 };
 
 /// The devices.
@@ -54,12 +55,13 @@ pub(super) fn run(input: &Input, print: bool) {
         let free = space.free_pages();
         let mut driver = Driver::new(&liar, &space, (&strict, &deferred, &reusing));
         for operation in rest {
+            if print {
+                println!("{}", Shown(operation));
+            }
             liar.begin(&operation.lies);
             let told = driver.apply(operation);
             if print {
-                let Operation { what, which, number, lies } = operation;
-                println!("operation {}, {which}, {number:#x}: {told}", what % 16);
-                println!("    {} calls, {lies:?}", liar.calls());
+                println!("    {told}, {} calls", liar.calls());
             }
         }
         liar.begin(&[]);
@@ -87,8 +89,9 @@ fn try_twice<T>(
 ) -> Option<T> {
     liar.begin(lies);
     let first = act();
-    if print && let Err(error) = &first {
-        println!("{error:?} after {lies:?}");
+    if print {
+        lies.iter().for_each(|lie| println!("    {}", ShownLie(lie)));
+        println!("    {:?}, {} calls", first.as_ref().err(), liar.calls());
     }
     liar.begin(&[]);
     first.or_else(|_| act()).ok()

@@ -1,6 +1,9 @@
 //! Inputs to start from: a driver's life without lies, and with one lie at a time.
 
-use super::input::{Input, Lie, Operation};
+use super::{
+    input::{Input, Lie, Operation},
+    liar::KINDS,
+};
 
 /// What a driver does.
 const MAP: u8 = 0;
@@ -19,9 +22,6 @@ const CPU: u8 = 12;
 const CALL: u8 = 13;
 const POOL: u8 = 14;
 const RESERVE: u8 = 15;
-
-/// Kinds of lies.
-const KINDS: u8 = 10;
 
 fn on(hypervisor: u8, rest: Vec<Operation>) -> Input {
     let mut operations = vec![Operation::default(); 4];
@@ -90,7 +90,7 @@ pub fn seeds() -> Vec<(String, Input)> {
         ("calls".into(), on(0, calls())),
         ("calls-v7".into(), on(1, calls())),
     ];
-    for kind in 0..KINDS {
+    for kind in 0..KINDS.len() as u8 {
         seeds.push((format!("lie-{kind}"), on(128, lies(kind))));
         seeds.push((format!("lie-{kind}-v7"), on(1, lies(kind))));
         let begun = (0..4).map(|skip| Operation {
