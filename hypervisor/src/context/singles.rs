@@ -1,6 +1,6 @@
 //! Single pages that are mapped or unmapped one after the other, alike: a part of a batch.
 //!
-//! Pages are acquired one by one, as ever, and then go inside together. What is not usual ends it before that
+//! Pages are acquired as one list, and then go inside together. What is not usual ends it before that
 //! page, which is then mapped or unmapped by itself and told why if it cannot be.
 
 use pviommu_abi::{Bfn, DomId, Errno, Gfn};

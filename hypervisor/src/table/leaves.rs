@@ -174,4 +174,39 @@ mod tests {
             }
         }
     }
+
+    /// What is in the way, an entry or a run that is longer, ends it wherever it is.
+    #[test]
+    fn scattered_pages_are_stored_up_to_what_is_in_the_way() {
+        let word = |frame: Mfn| nth_leaf::<Vtd>(FIRST, frame.0 as usize);
+        let load = |entry: &AtomicU64| entry.load(Ordering::Relaxed);
+        for vacant in [Vtd::EMPTY, SCRATCH] {
+            for length in 0..20 {
+                let frames: Vec<u64> = (0..length).map(|n| n * 7 % 20).collect();
+                let singles: Vec<_> = frames.iter().map(|n| MfnRange::single(Mfn(*n))).collect();
+                let words: Vec<_> = frames.iter().map(|n| word(Mfn(*n))).collect();
+                for end in 0..=singles.len() {
+                    let (before, after) = (words.split_at(end).0, singles.len() - end);
+                    let rest = std::iter::repeat_n(vacant, after);
+                    let mut found: Vec<_> = std::iter::repeat_n(vacant, singles.len()).collect();
+                    let entries = || found.iter().map(|word| AtomicU64::new(*word)).collect();
+                    let mut runs = singles.clone();
+                    if let Some(run) = runs.get_mut(end) {
+                        *run = run.union(MfnRange::single(Mfn(run.first().0 + 1)));
+                    }
+                    let longer: Vec<AtomicU64> = entries();
+                    assert_eq!(store_scattered(&longer, &runs, vacant, word), end);
+                    let stored: Vec<_> = before.iter().copied().chain(rest.clone()).collect();
+                    assert_eq!(longer.iter().map(load).collect::<Vec<_>>(), stored);
+
+                    found.iter_mut().skip(end).take(1).for_each(|word| *word = OTHER);
+                    let occupied: Vec<_> = found.iter().map(|word| AtomicU64::new(*word)).collect();
+                    assert_eq!(store_scattered(&occupied, &singles, vacant, word), end);
+                    let rest = std::iter::once(OTHER).chain(rest).take(after);
+                    let stored: Vec<_> = before.iter().copied().chain(rest).collect();
+                    assert_eq!(occupied.iter().map(load).collect::<Vec<_>>(), stored);
+                }
+            }
+        }
+    }
 }

@@ -193,11 +193,17 @@ impl<F: Format> Rig<F> {
         let mapped = self.edit(|table, edit| {
             let words = table.leaf_words(PageKind::Ram, access, Maker::Guest);
             let mut singles = Singles::new(table);
-            let map = |(bfn, mfn): &(u64, u64)| {
-                let mut page = std::iter::once((Bfn(*bfn), Mfn(*mfn))).peekable();
-                singles.map_each(&mut page, &words, &mut edit.pending) == 1
-            };
-            Ok(pages.iter().map(map).collect::<Vec<_>>())
+            let mut left = pages.iter().map(|(bfn, mfn)| (Bfn(*bfn), Mfn(*mfn))).peekable();
+            let mut mapped = Vec::new();
+            loop {
+                let stored = singles.map_each(&mut left, &words, &mut edit.pending);
+                mapped.extend(std::iter::repeat_n(true, stored));
+                // What it left is what was not as usual.
+                if left.next().is_none() {
+                    return Ok(mapped);
+                }
+                mapped.push(false);
+            }
         });
         let mapped = mapped.unwrap();
         self.held.set(self.held.get() + mapped.iter().filter(|done| **done).count() as u64);
