@@ -3,7 +3,7 @@
 use pviommu_abi::PciDevice;
 use pviommu_hypervisor::{
     addr::{Mfn, MfnRange},
-    platform::{Invalidation, TABLE_ENTRIES, Tag},
+    platform::{Invalidation, Tag},
 };
 use rustc_hash::FxHashSet;
 
@@ -216,14 +216,11 @@ impl UnitModel {
             if !seen.insert(place.table.0) {
                 continue;
             }
-            for index in 0..TABLE_ENTRIES {
-                let entry = buffer.entry(&memory.tables, &self.facts, place, index);
-                match entry.map(|entry| walker::follow(&self.facts, place, entry)) {
-                    Some(Step::Down(below)) => left.push(below),
-                    Some(Step::Ended(Walk::Leaf { frame: found, .. })) if found == frame => {
-                        return true;
-                    }
-                    _ => {}
+            for entry in buffer.different(&memory.tables, &self.facts, place) {
+                match walker::follow(&self.facts, place, entry) {
+                    Step::Down(below) => left.push(below),
+                    Step::Ended(Walk::Leaf { frame: found, .. }) if found == frame => return true,
+                    Step::Ended(_) => {}
                 }
             }
         }

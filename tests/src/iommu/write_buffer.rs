@@ -5,6 +5,8 @@
 //! root downwards, so that a table is never older than the entry that leads to it, as stores that
 //! arrive in order have it.
 
+use std::sync::atomic::Ordering;
+
 use pviommu_hypervisor::{
     addr::Mfn,
     platform::{TABLE_ENTRIES, UnitFacts, UnitFeatures},
@@ -18,6 +20,14 @@ use crate::machine::tables::Tables;
 const MOST: usize = 64;
 
 type Words = Box<[u64; TABLE_ENTRIES]>;
+
+/// The words of a table, of those that are alike and follow each other the first: tables over scratch are
+/// full of them.
+fn each(words: &[u64; TABLE_ENTRIES]) -> impl Iterator<Item = u64> {
+    let first = words.first().copied();
+    let others = words.windows(2).filter(|pair| pair[0] != pair[1]).map(|pair| pair[1]);
+    first.into_iter().chain(others)
+}
 
 /// The copies; none if the unit has no buffer.
 #[derive(Debug, Default)]
@@ -52,6 +62,28 @@ impl WriteBuffer {
         Some(self.copies.get(&place.table.0).map_or(now, |(_, words)| words[index]))
     }
 
+    /// The entries of the table at `place` as the unit reads them, of those that are alike and follow each
+    /// other the first; none if that is no table.
+    pub(super) fn different(
+        &mut self,
+        tables: &Tables,
+        facts: &UnitFacts,
+        place: Place,
+    ) -> Vec<u64> {
+        let coherent = facts.features.contains(UnitFeatures::COHERENT);
+        let Some(now) = tables.entries(place.table, coherent) else { return Vec::new() };
+        if self.on && !self.copies.contains_key(&place.table.0) {
+            self.copy(tables, facts, place);
+        }
+        match self.copies.get(&place.table.0) {
+            Some((_, words)) => each(words).collect(),
+            None => {
+                let now = std::array::from_fn(|index| now[index].load(Ordering::Acquire));
+                each(&now).collect()
+            }
+        }
+    }
+
     /// Makes all stores visible that were made so far.
     pub(super) fn flush(&mut self, tables: &Tables, facts: &UnitFacts) {
         let mut known: Vec<Place> = self.copies.values().map(|(place, _)| *place).collect();
@@ -68,15 +100,12 @@ impl WriteBuffer {
         if !self.on || !room {
             return;
         }
-        let mut words = Box::new([0; TABLE_ENTRIES]);
-        for (index, word) in words.iter_mut().enumerate() {
-            let Some(now) = tables.entry(place.table, index, coherent) else {
-                self.copies.remove(&place.table.0);
-                return;
-            };
-            *word = now;
-        }
-        let below = words.iter().filter_map(|word| match walker::follow(facts, place, *word) {
+        let Some(now) = tables.entries(place.table, coherent) else {
+            self.copies.remove(&place.table.0);
+            return;
+        };
+        let words = Box::new(std::array::from_fn(|index| now[index].load(Ordering::Acquire)));
+        let below = each(&words).filter_map(|word| match walker::follow(facts, place, word) {
             Step::Down(below) => Some(below),
             Step::Ended(_) => None,
         });

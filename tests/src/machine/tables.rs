@@ -189,9 +189,13 @@ impl Tables {
     /// table. A unit that is not `coherent` sees what was published.
     #[must_use]
     pub fn entry(&self, frame: Mfn, index: usize, coherent: bool) -> Option<u64> {
+        self.entries(frame, coherent).map(|words| words[index].load(Ordering::Acquire))
+    }
+
+    /// All of them, to be read one by one.
+    pub(crate) fn entries(&self, frame: Mfn, coherent: bool) -> Option<&Words> {
         let (at, table) = self.live_table(frame)?;
-        let words = if coherent { &table.words } else { self.published(at)? };
-        Some(words[index].load(Ordering::Acquire))
+        if coherent { Some(&table.words) } else { self.published(at) }
     }
 
     /// The words of the table or of the scratch page in `frame`; none if it is neither. Asking

@@ -108,11 +108,10 @@ impl Run<'_> {
 
     /// The guest frame that is backed by a frame, if one is, by memory of its own.
     fn whose(&self, frame: Mfn) -> Option<(DomId, u64)> {
-        self.world.domains.iter().find_map(|domain| {
-            let mut pages = domain.p2m.iter();
-            let page = pages.find(|(_, page)| page.frame == frame.0 && page.is_own_ram());
-            page.map(|(gfn, _)| (domain.id, *gfn))
-        })
+        self.world
+            .domains
+            .iter()
+            .find_map(|domain| domain.p2m.gfn_of(frame.0).map(|gfn| (domain.id, gfn)))
     }
 
     /// True if the model does not know where a device is.
@@ -221,7 +220,7 @@ impl Run<'_> {
         let pages = &self.world.domains[dom].p2m;
         let behind = |it: &Lookup| {
             let told = it.result.contains(LookupResult::GFN) && it.gfn != Gfn(u64::MAX);
-            pages.get(&it.gfn.0).filter(|_| told && reserved.is_none()).map(|page| page.frame)
+            pages.get(it.gfn.0).filter(|_| told && reserved.is_none()).map(|page| page.frame)
         };
         let found = answer.map(|it| Seen {
             origin: it.origin,

@@ -5,8 +5,8 @@ use pviommu_abi::{Background as Wire, OwnershipMode};
 use pviommu_hypervisor::platform::Access;
 
 use super::{
-    field::{Any, Both, Bytes, Either, FLAG, Field, In, Maybe, Near, OneOf, variants},
-    ops::{By, Change, Op, Place},
+    field::{Any, Both, Bytes, Either, FLAG, Field, In, ListOf, Maybe, Near, OneOf, variants},
+    ops::{By, Change, Item, Op, Place},
 };
 
 pub(super) const DOM: In = In(0, 3);
@@ -115,11 +115,22 @@ impl Field<Change> for AnyChange {
     }
 }
 
+const TIMES: Either<u32> = Either(&[(3, &In(1, 1)), (2, &In(2, 3)), (2, &In(5, 36))]);
+const FEW: Either<u32> = Either(&[(3, &In(1, 1)), (2, &In(2, 4)), (1, &In(0x100, 1))]);
+
+variants! {
+    /// What elements do.
+    AnyItem of Item:
+    3 Map { times: TIMES, at: PLACE, pages: FEW, gfn: GFN, access: SOME_ACCESS },
+    2 Unmap { times: TIMES, at: PLACE, pages: FEW, skip_holes: FLAG },
+}
+
 variants! {
     /// What guests call.
     pub(super) Guests of Op:
     8 Map { dom: DOM, ctx: CTX, at: PLACE, pages: PAGES, gfn: ANY_GFN, access: SOME_ACCESS, by: BY },
     6 Unmap { dom: DOM, ctx: CTX, at: PLACE, pages: PAGES, skip_holes: FLAG, alone: FLAG },
+    6 Batch { dom: DOM, ctx: CTX, run_all: FLAG, items: ListOf(6, AnyItem) },
     5 MapGrant { other: Maybe(5, DOM), ctx: CTX, at: PLACE, grant: In(0, 3), access: SOME_ACCESS },
     3 Alloc { dom: DOM, background: BACKGROUND, aperture: APERTURE },
     1 Free { dom: DOM, ctx: CTX, reattach: FLAG },

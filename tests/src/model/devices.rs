@@ -29,7 +29,7 @@ impl World {
             map => {
                 let pages = self.domains[dom].p2m.iter();
                 for (gfn, page) in pages.filter(|(_, page)| !page.mmio) {
-                    let at = if map == DefaultMap::IdentityMfn { page.frame } else { *gfn };
+                    let at = if map == DefaultMap::IdentityMfn { page.frame } else { gfn };
                     maps.push((at, maintained(*page)));
                 }
             }

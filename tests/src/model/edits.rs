@@ -102,13 +102,15 @@ impl Run<'_> {
     }
 
     pub(super) fn edit(&mut self, at: Target, edit: Edit) {
+        let looks = self.count_looks(at, edit);
         let given = self.ask_for(&self.vm(at.dom), at, edit);
+        self.check_looks(&looks, given);
         let expected = self.expected(at, edit);
         self.answered(given, expected);
     }
 
     /// Why a call that edits `ctx` is refused as a whole; `batch` is told so in other words.
-    fn refused(&self, dom: usize, ctx: u16, batch: bool) -> Option<Errno> {
+    pub(super) fn refused(&self, dom: usize, ctx: u16, batch: bool) -> Option<Errno> {
         let domain = &self.world.domains[dom];
         match () {
             () if domain.dead => Some(Errno::ENODEV),
@@ -218,7 +220,7 @@ fn list(vm: &Vm<'_>, ctx: u16, element: BatchElement, gfns: &[u64]) -> Numbers {
     (status, i64::from(after.status), i64::from(after.done))
 }
 
-fn element_flags(access: Access) -> ElementFlags {
+pub(super) fn element_flags(access: Access) -> ElementFlags {
     let mut flags = ElementFlags::empty();
     flags.set(ElementFlags::READ, access.contains(Access::READ));
     flags.set(ElementFlags::WRITE, access.contains(Access::WRITE));

@@ -9,8 +9,9 @@ use pviommu_hypervisor::{
 
 use super::{
     ops::Change,
+    p2m::Page,
     run::Run,
-    world::{Grant, Page, Share, World},
+    world::{Grant, Share, World},
 };
 
 impl Run<'_> {
@@ -32,7 +33,7 @@ impl Run<'_> {
             if refused.is_err() {
                 break;
             }
-            let old = self.world.domains[dom].p2m.get(&gfn).copied();
+            let old = self.world.domains[dom].p2m.get(gfn).copied();
             let fresh = || {
                 let frame = bed.board().machine_frame(id, Gfn(gfn)).unwrap().0;
                 assert!(!self.world.frames.contains_key(&frame), "a frame that is in use");
@@ -58,9 +59,9 @@ impl Run<'_> {
         if dom == of {
             return;
         }
-        let page = self.world.domains[of].p2m.get(&of_gfn).filter(|page| page.is_own_ram());
+        let page = self.world.domains[of].p2m.get(of_gfn).filter(|page| page.is_own_ram());
         let page = page.copied();
-        let free = !self.world.domains[dom].p2m.contains_key(&gfn);
+        let free = self.world.domains[dom].p2m.get(gfn).is_none();
         let from = (self.id(of), Gfn(of_gfn));
         let answer = self.bed.map_foreign(self.id(dom), Gfn(gfn), from, read_only);
         let expected = match page {
@@ -80,7 +81,7 @@ impl Run<'_> {
     }
 
     pub(super) fn unmap_foreign(&mut self, (dom, gfn): (usize, u64)) {
-        let page = self.world.domains[dom].p2m.get(&gfn).copied();
+        let page = self.world.domains[dom].p2m.get(gfn).copied();
         let expected = match page.and_then(|page| Some((page, page.share?))) {
             None => Err(Errno::ENOENT),
             Some((_, share)) if self.world.shares[share].pins > 0 => Err(Errno::EBUSY),
@@ -131,7 +132,7 @@ impl Run<'_> {
     pub(super) fn retarget(&mut self, dom: usize, (of, gfn): (usize, u64), what_left: bool) {
         let mut left = self.world.frames.iter().filter(|(_, kept)| kept.left);
         let zombie = left.find(|(_, kept)| kept.references > 0).map(|(frame, _)| *frame);
-        let page = self.world.domains[of].p2m.get(&gfn).filter(|page| !page.mmio);
+        let page = self.world.domains[of].p2m.get(gfn).filter(|page| !page.mmio);
         let page = page.map(|page| page.frame);
         let Some(frame) = zombie.filter(|_| what_left).or(page) else { return };
         let frames = [MfnRange::single(Mfn(frame))];
@@ -149,7 +150,7 @@ impl Run<'_> {
         other: Option<(usize, usize, u64)>,
     ) -> Option<(usize, u64)> {
         if let Some((dom, of, gfn)) = other {
-            let page = self.world.domains[of].p2m.get(&gfn).filter(|page| page.mmio);
+            let page = self.world.domains[of].p2m.get(gfn).filter(|page| page.mmio);
             return page.map(|page| (dom, page.frame));
         }
         let domains = self.world.domains.iter().enumerate();
@@ -203,7 +204,7 @@ impl World {
         let domains = self.domains.iter().enumerate();
         let mut foreign = domains.flat_map(|(dom, domain)| {
             let pages = domain.p2m.iter().filter(|(_, page)| page.share.is_some());
-            pages.map(move |(gfn, _)| (dom, *gfn))
+            pages.map(move |(gfn, _)| (dom, gfn))
         });
         foreign.nth(number)
     }

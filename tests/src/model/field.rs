@@ -187,6 +187,29 @@ impl<T, F: Field<T>> Field<Option<T>> for Maybe<F> {
     }
 }
 
+/// At least one, and at most so many.
+pub(super) struct ListOf<F>(pub(super) usize, pub(super) F);
+
+impl<T, F: Field<T>> Field<Vec<T>> for ListOf<F> {
+    fn get(&self, from: &mut Bytes<'_>) -> Vec<T> {
+        let count = 1 + from.below(self.0);
+        (0..count).map(|_| self.1.get(from)).collect()
+    }
+
+    fn put(&self, value: &Vec<T>, to: &mut Vec<u8>) -> bool {
+        if value.is_empty() || value.len() > self.0 {
+            return false;
+        }
+        let begin = to.len();
+        put_below(value.len() - 1, self.0, to);
+        let can = value.iter().all(|it| self.1.put(it, to));
+        if !can {
+            to.truncate(begin);
+        }
+        can
+    }
+}
+
 /// Both.
 pub(super) struct Both<A, B>(pub(super) A, pub(super) B);
 

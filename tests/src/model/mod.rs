@@ -17,11 +17,12 @@
 //! | `ops`, `choices` | what can happen, and what of it is chosen how often |
 //! | `field` | choices from bytes, and back |
 //! | `setup` | the machines |
-//! | `world`, `edits`, `pages`, `devices` | the model: what is mapped, whose pages, where devices are |
-//! | `run`, `guests`, `embedder` | has things happen on both sides |
-//! | `check`, `told` | compares them |
+//! | `world`, `p2m`, `edits`, `pages`, `devices` | the model: what is mapped, whose pages, where devices are |
+//! | `run`, `batch`, `guests`, `embedder` | has things happen on both sides |
+//! | `check`, `told`, `looks` | compares them |
 //! | `chaos` | the same while things fail, and calls are left standing |
 
+mod batch;
 mod chaos;
 mod check;
 mod choices;
@@ -30,7 +31,9 @@ mod edits;
 mod embedder;
 mod field;
 mod guests;
+mod looks;
 mod ops;
+mod p2m;
 mod pages;
 mod run;
 mod sequence;
@@ -43,7 +46,7 @@ use pviommu_abi::Background as Wire;
 
 use crate::machine::{Step, When, run as on_bed};
 pub use chaos::{Ask, Event, Fault};
-pub use ops::{By, Change, Op, Place};
+pub use ops::{By, Change, Item, Op, Place};
 use run::{CONTEXTS, Run};
 pub use sequence::Sequence;
 use setup::IDS;

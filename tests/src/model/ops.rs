@@ -29,6 +29,13 @@ pub enum Op {
         skip_holes: bool,
         alone: bool,
     },
+    /// Elements in one call; after one that fails, the others are run, or they are not.
+    Batch {
+        dom: usize,
+        ctx: u16,
+        run_all: bool,
+        items: Vec<Item>,
+    },
     /// By who it was granted to, or by another.
     MapGrant {
         other: Option<usize>,
@@ -129,6 +136,14 @@ pub enum Place {
     Number(u64),
     /// The one with the number of the machine frame behind a guest frame.
     FrameOf(usize, u64),
+}
+
+/// Elements of a batch that are alike: so many, of so many pages each, one behind the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
+pub enum Item {
+    Map { times: u32, at: Place, pages: u32, gfn: u64, access: Access },
+    Unmap { times: u32, at: Place, pages: u32, skip_holes: bool },
 }
 
 /// Which call maps, and whose pages.

@@ -5,13 +5,14 @@ use pviommu_hypervisor::{DefaultMap, platform::Access};
 
 use super::{
     ops::Change,
-    world::{Hold, Kept, Mapping, Page, World},
+    p2m::Page,
+    world::{Hold, Kept, Mapping, World},
 };
 
 impl World {
     /// A page of `owner` for a mapping of a guest.
     pub(super) fn acquire(&self, owner: usize, gfn: u64, access: Access) -> Result<Mapping, Errno> {
-        let page = self.domains[owner].p2m.get(&gfn).ok_or(Errno::ENOENT)?;
+        let page = self.domains[owner].p2m.get(gfn).ok_or(Errno::ENOENT)?;
         let (frame, mmio) = (page.frame, page.mmio);
         let less = page.access & access;
         if less.is_empty() || (less != access && !mmio) {
@@ -49,7 +50,7 @@ impl World {
         let frame = match its.frame.filter(|_| its.pins > 0) {
             Some(frame) => frame,
             None => {
-                let page = self.domains[its.owner].p2m.get(&grant.gfn);
+                let page = self.domains[its.owner].p2m.get(grant.gfn);
                 page.filter(|page| page.is_own_ram()).ok_or(Errno::ENOENT)?.frame
             }
         };
@@ -62,15 +63,15 @@ impl World {
     pub(super) fn guest_map(&self, dom: usize) -> Vec<(u64, Mapping)> {
         let memory = self.domains[dom].p2m.iter().filter(|(_, page)| !page.mmio);
         let map = memory.filter_map(|(gfn, page)| {
-            let acquired = self.acquire(dom, *gfn, page.access).ok()?;
-            Some((*gfn, Mapping { origin: Origin::INITIAL, ..acquired }))
+            let acquired = self.acquire(dom, gfn, page.access).ok()?;
+            Some((gfn, Mapping { origin: Origin::INITIAL, ..acquired }))
         });
         map.collect()
     }
 
     /// Why a P2M cannot be changed so.
     pub(super) fn may_change(&self, dom: usize, gfn: u64, change: Change) -> Result<(), Errno> {
-        let page = self.domains[dom].p2m.get(&gfn);
+        let page = self.domains[dom].p2m.get(gfn);
         let right = match change {
             Change::Populate if page.is_some() => return Err(Errno::EEXIST),
             Change::Populate => true,
@@ -82,10 +83,7 @@ impl World {
 
     /// Puts another page, or none, behind a guest frame; what a maintained map makes of it.
     pub(super) fn change(&mut self, dom: usize, gfn: u64, new: Option<Page>) -> Result<(), Errno> {
-        let old = match new {
-            Some(new) => self.domains[dom].p2m.insert(gfn, new),
-            None => self.domains[dom].p2m.remove(&gfn),
-        };
+        let old = self.domains[dom].p2m.set(gfn, new);
         let told = self.carry_over(dom, gfn, old, new);
         let moved = new.map(|new| new.frame) != old.map(|old| old.frame);
         if let Some(old) = old.filter(|old| old.is_own_ram() && moved) {

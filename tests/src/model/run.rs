@@ -50,7 +50,7 @@ impl<'b> Run<'b> {
     }
 
     pub(super) fn touch_gfn(&mut self, dom: usize, gfn: u64) {
-        let frame = self.world.domains[dom].p2m.get(&gfn).map(|page| page.frame);
+        let frame = self.world.domains[dom].p2m.get(gfn).map(|page| page.frame);
         self.touched.extend(frame.into_iter().chain([gfn]));
     }
 
@@ -58,7 +58,7 @@ impl<'b> Run<'b> {
         match place {
             Place::Number(bfn) => bfn,
             Place::FrameOf(dom, gfn) => {
-                self.world.domains[dom].p2m.get(&gfn).map_or(gfn, |page| page.frame)
+                self.world.domains[dom].p2m.get(gfn).map_or(gfn, |page| page.frame)
             }
         }
     }
@@ -73,6 +73,7 @@ impl<'b> Run<'b> {
                     self.touch_gfn(at.dom, gfn);
                 }
             }
+            Op::Batch { dom, ctx, run_all, ref items } => self.batch(dom, ctx, run_all, items),
             Op::Later { dom, ctx, at, pages, ref then } => {
                 let flags = ElementFlags::NO_FLUSH | ElementFlags::SKIP_HOLES;
                 self.touch_place(at, pages);

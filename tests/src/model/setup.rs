@@ -11,7 +11,8 @@ use pviommu_hypervisor::{
 
 use super::{
     field::{Any, Bytes, Either, FLAG, Field, In, OneOf},
-    world::{Device, Domain, Page, World, holes},
+    p2m::{P2m, Page},
+    world::{Device, Domain, World, holes},
 };
 use crate::{
     machine::{Bed, Config, DeviceConfig, DomainConfig, UnitKind},
@@ -243,7 +244,7 @@ impl World {
             owned: false,
             dead: false,
             spaces: Default::default(),
-            p2m: p2m(bed, it),
+            p2m: P2m::new(p2m(bed, it)),
             unknown: false,
             leaked_foreign: 0,
         };

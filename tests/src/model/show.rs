@@ -6,7 +6,7 @@ use pviommu_hypervisor::platform::Access;
 
 use super::{
     chaos::{Event, Fault},
-    ops::{By, Change, Op, Place},
+    ops::{By, Change, Item, Op, Place},
 };
 
 /// A range of bus frames of a context of a domain.
@@ -43,6 +43,21 @@ impl fmt::Display for Right {
     }
 }
 
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Map { times, at, pages, gfn, access } => {
+                let access = Right(*access);
+                write!(f, "{times} times map {pages:#x} pages at {at} to gfn {gfn:#x}, to {access}")
+            }
+            Self::Unmap { times, at, pages, skip_holes } => {
+                let how = if *skip_holes { ", skip holes" } else { "" };
+                write!(f, "{times} times unmap {pages:#x} pages at {at}{how}")
+            }
+        }
+    }
+}
+
 struct ReadOnly(bool);
 
 impl fmt::Display for ReadOnly {
@@ -71,6 +86,11 @@ impl fmt::Display for Op {
                     (false, false) => "by a batch",
                 };
                 write!(f, "unmap {}, {how}", At(at, *pages, *ctx, *dom))
+            }
+            Self::Batch { dom, ctx, run_all, items } => {
+                let how = if *run_all { "all elements" } else { "elements until one fails" };
+                write!(f, "batch in context {ctx} of domain {dom}, {how}:")?;
+                items.iter().try_for_each(|item| write!(f, " {item};"))
             }
             Self::MapGrant { other, ctx, at, grant, access } => {
                 write!(f, "map grant {grant} at {at} in context {ctx} to {}", Right(*access))?;

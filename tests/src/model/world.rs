@@ -8,6 +8,7 @@ use pviommu_hypervisor::{
     platform::{Access, UnitId},
 };
 
+use super::p2m::P2m;
 use crate::{machine::UnitKind, vm::Found};
 
 /// What keeps a frame for a mapping.
@@ -47,22 +48,6 @@ pub(super) struct Space {
     pub(super) frozen: bool,
 }
 
-/// A guest frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Page {
-    pub(super) frame: u64,
-    pub(super) access: Access,
-    pub(super) share: Option<usize>,
-    /// Registers of a device.
-    pub(super) mmio: bool,
-}
-
-impl Page {
-    pub(super) fn is_own_ram(&self) -> bool {
-        self.share.is_none() && !self.mmio
-    }
-}
-
 #[derive(Clone, Debug)]
 pub(super) struct Domain {
     pub(super) id: DomId,
@@ -72,7 +57,7 @@ pub(super) struct Domain {
     pub(super) owned: bool,
     pub(super) dead: bool,
     pub(super) spaces: BTreeMap<u16, Space>,
-    pub(super) p2m: BTreeMap<u64, Page>,
+    pub(super) p2m: P2m,
     /// A unit failed in the middle of a move of its devices or tables: what it has is not known.
     pub(super) unknown: bool,
     /// Pages of others that are held for ever.

@@ -107,11 +107,17 @@ pub fn flush(vm: &Vm<'_>, context: ContextId, bfn: u64, pages: u32) -> i64 {
 ///
 /// # Panics
 /// If there are more elements than a batch can have.
-pub fn batch(vm: &Vm<'_>, context: ContextId, owner: DomId, elements: &mut [BatchElement]) -> i64 {
+pub fn batch(
+    vm: &Vm<'_>,
+    context: ContextId,
+    owner: DomId,
+    flags: BatchFlags,
+    elements: &mut [BatchElement],
+) -> i64 {
     let mut header = Batch {
         ctx_id: u32::from(context.0),
         owner,
-        flags: BatchFlags::RUN_ALL,
+        flags,
         nr_ops: u32::try_from(elements.len()).unwrap(),
         ..Batch::default()
     };
@@ -127,7 +133,7 @@ pub fn batch_one(
     element: BatchElement,
 ) -> (i64, i32, u32) {
     let mut elements = [BatchElement { done: 0, status: 0, ..element }];
-    let status = batch(vm, context, owner, &mut elements);
+    let status = batch(vm, context, owner, BatchFlags::RUN_ALL, &mut elements);
     (status, elements[0].status, elements[0].done)
 }
 

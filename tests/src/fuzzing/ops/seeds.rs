@@ -9,7 +9,7 @@ use pviommu_hypervisor::{
 use super::traces;
 use crate::{
     machine::{Half, Step, UnitKind, When},
-    model::{Ask, By, Change, Event, Fault, Kind, Machine, Op, Place, Sequence},
+    model::{Ask, By, Change, Event, Fault, Item, Kind, Machine, Op, Place, Sequence},
 };
 
 /// The seeds of the target, with the names of their files.
@@ -58,6 +58,19 @@ pub(super) fn unmap(dom: usize, bfn: u64, pages: u32) -> Op {
 fn later(dom: usize, bfn: u64, pages: u32, then: Op) -> Op {
     let (ctx, at) = (1, Place::Number(bfn));
     Op::Later { dom, ctx, at, pages, then: Box::new(then) }
+}
+
+/// Rows of single pages among others.
+fn batch(run_all: bool) -> Op {
+    let at = Place::Number;
+    let access = Access::all();
+    let items = vec![
+        Item::Map { times: 20, at: at(0x1fe), pages: 1, gfn: 0x200, access },
+        Item::Map { times: 2, at: at(0x40), pages: 3, gfn: 0x20, access },
+        Item::Unmap { times: 8, at: at(0x200), pages: 1, skip_holes: true },
+        Item::Unmap { times: 1, at: at(0x40), pages: 5, skip_holes: false },
+    ];
+    Op::Batch { dom: 1, ctx: 1, run_all, items }
 }
 
 fn attach(dom: usize, device: usize, ctx: u16) -> Op {
@@ -124,6 +137,7 @@ fn edits() -> Vec<(&'static str, Vec<Event>)> {
             plain([unmap(1, 0x5f8, 8), map(1, 0x600, 0x200, 0x200), unmap(1, 0x400, 0x200)]),
         ),
         ("over-each-other", plain([map(1, 2, 4, 8), unmap(1, 1, 4), map(1, 0, 4, 2)])),
+        ("batch", plain([batch(false), batch(true), map(1, 0x41, 1, 8), batch(true)])),
         (
             "deferred",
             plain([

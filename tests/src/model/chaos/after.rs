@@ -62,7 +62,11 @@ impl Chaos<'_> {
         }
         let unknown = |dom: usize| world.domains[dom].unknown || world.domains[dom].dead;
         match *came.op {
-            Op::Map { .. } | Op::Unmap { .. } | Op::MapGrant { .. } | Op::Later { .. } => {
+            Op::Map { .. }
+            | Op::Unmap { .. }
+            | Op::Batch { .. }
+            | Op::MapGrant { .. }
+            | Op::Later { .. } => {
                 let at = self.target(came.op);
                 at.is_some_and(|at| unknown(at.dom) || world.is_frozen(at.dom, at.ctx))
             }
@@ -115,7 +119,11 @@ impl Chaos<'_> {
             is_eio(told) || other || told.given == told.expected
         };
         match *op {
-            Op::Map { .. } | Op::Unmap { .. } | Op::MapGrant { .. } | Op::Later { .. } => {
+            Op::Map { .. }
+            | Op::Unmap { .. }
+            | Op::Batch { .. }
+            | Op::MapGrant { .. }
+            | Op::Later { .. } => {
                 let dom = self.target(op).map(|at| at.dom);
                 if dom.is_some_and(|dom| before.domains[dom].unknown) {
                     return self.know_less();

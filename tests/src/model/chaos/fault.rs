@@ -107,7 +107,7 @@ impl Fault {
 fn soft(op: &Op) -> &'static [Step] {
     use Step::{Acquire, AcquirePage, Alloc, AttachRefused, CopyIn, CopyOut, Policy, Reserve};
     match op {
-        Op::Map { .. } | Op::MapGrant { .. } => {
+        Op::Map { .. } | Op::Batch { .. } | Op::MapGrant { .. } => {
             &[Acquire, AcquirePage, AcquirePage, Alloc, Alloc, Reserve, CopyIn, CopyOut, Policy]
         }
         Op::Unmap { .. } | Op::Later { .. } => &[Alloc, CopyIn, CopyOut, Policy],
@@ -125,7 +125,9 @@ fn soft(op: &Op) -> &'static [Step] {
 fn of_unit(op: &Op) -> &'static [Step] {
     use Step::{Attach, Block, Invalidate, SyncMap};
     match op {
-        Op::Map { .. } | Op::MapGrant { .. } | Op::Change { .. } => &[SyncMap, Invalidate],
+        Op::Map { .. } | Op::Batch { .. } | Op::MapGrant { .. } | Op::Change { .. } => {
+            &[SyncMap, Invalidate]
+        }
         Op::Free { .. }
         | Op::Attach { .. }
         | Op::Take { .. }

@@ -206,7 +206,7 @@ impl Run<'_> {
         }
         self.world.domains.iter().find_map(|domain| {
             let mut pages = domain.p2m.iter().filter(|(_, page)| page.share == Some(share));
-            pages.next().map(|(gfn, _)| board.foreign_pins(domain.id, pviommu_abi::Gfn(*gfn)))
+            pages.next().map(|(gfn, _)| board.foreign_pins(domain.id, pviommu_abi::Gfn(gfn)))
         })
     }
 }

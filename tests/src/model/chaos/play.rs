@@ -98,6 +98,14 @@ impl<'b> Chaos<'b> {
                     run.edit(at, Edit::Unmap(How::Batch(flags)));
                     run.flush_what_waits();
                 }
+                Op::Batch { dom, ctx, items, .. } if careful => {
+                    // The first element alone: others may undo what it does.
+                    let (at, pages, edit) = items[0].first();
+                    let at = run.target(*dom, *ctx, at, pages);
+                    run.touch(at.bfn, u64::from(at.pages));
+                    run.edit(at, edit);
+                    return edit.op(at);
+                }
                 Op::Kill { dom } if dies => {
                     run.begin_end(*dom);
                     run.step(op);
@@ -174,7 +182,11 @@ impl<'b> Chaos<'b> {
         let first = told.first();
         let fails = told.iter().any(|told| told.given != told.expected);
         match op {
-            Op::Map { .. } | Op::Unmap { .. } | Op::MapGrant { .. } | Op::Later { .. } => {
+            Op::Map { .. }
+            | Op::Unmap { .. }
+            | Op::Batch { .. }
+            | Op::MapGrant { .. }
+            | Op::Later { .. } => {
                 self.after_an_edit(op, &before, first, &fault);
             }
             Op::Free { .. } | Op::Take { .. } if fails => {
