@@ -12,7 +12,11 @@ use std::{
 };
 
 use clap::Parser;
-use pviommu_testbed::measure::{self, Figure};
+use pviommu_hypervisor::Background;
+use pviommu_testbed::{
+    machine::UnitKind,
+    measure::{self, Figure},
+};
 
 /// Writes the page about performance.
 #[derive(Parser)]
@@ -67,7 +71,8 @@ fn main() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = here.join("../docs");
     let notes = include_str!("page/notes.md");
-    let page = measure::page(&figures, &machine(), notes);
+    let counts = measure::memory_counts(UnitKind::Vtd, Background::Fault);
+    let page = measure::page(&figures, &counts, &machine(), notes);
     fs::write(docs.join("performance.md"), page).expect("the page can be written");
     for (file, title, rows) in measure::PLOTS {
         let plot = measure::plot(title, &figures, rows);

@@ -4,12 +4,14 @@
 //! run mean anything. A figure is a median over rounds, with the least and the most.
 
 mod figure;
+mod memory;
 mod page;
 mod plot;
 mod targets;
 mod turns;
 
 pub use figure::{Figure, find, json, table};
+pub use memory::{Count, memory_counts};
 pub use page::{PLOTS, page};
 pub use plot::plot;
 pub use targets::{Bound, Target, targets};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Bound, Figure, plot::told, targets};
+use super::{Bound, Count, Figure, plot::told, targets};
 
 /// A plot on the page: its file, its title, and the rows that it shows.
 pub const PLOTS: [(&str, &str, &[&str]); 2] = [
@@ -40,7 +40,7 @@ machine and from day to day: what counts are ratios of one run.
 
 /// The page. `machine` says on what, in a line; `notes` what is to be known about what was missed.
 #[must_use]
-pub fn page(figures: &[Figure], machine: &str, notes: &str) -> String {
+pub fn page(figures: &[Figure], counts: &[Count], machine: &str, notes: &str) -> String {
     let mut page = format!("{HEAD}\nMeasured on {machine}.\n\n## Targets\n\n");
     page.push_str("| what | ours, ns | other, ns | ratio | bound | |\n|---|--:|--:|--:|--:|---|\n");
     for target in targets() {
@@ -52,13 +52,18 @@ pub fn page(figures: &[Figure], machine: &str, notes: &str) -> String {
             Bound::AtMost(most) => format!("≤ {most}"),
             Bound::GainAtLeast(least) => format!("≥ {least}"),
         };
-        let verdict = if target.is_met(ratio) { "met" } else { "**missed**" };
+        let verdict = verdict(target.is_met(ratio));
         let (ours, other) = (figure(&target.ours), figure(&target.other));
         let _ = writeln!(
             page,
             "| {} | {ours} | {other} | {ratio:.2} | {bound} | {verdict} |",
             target.what
         );
+    }
+    page.push_str("\nCounted, not timed:\n\n| what | count | bound | |\n|---|--:|--:|---|\n");
+    for count in counts {
+        let Count { what, counted, most } = count;
+        let _ = writeln!(page, "| {what} | {counted} | ≤ {most} | {} |", verdict(count.is_met()));
     }
     let _ = write!(page, "\n{}\n", notes.trim());
     for (file, title, _) in PLOTS {
@@ -73,6 +78,10 @@ pub fn page(figures: &[Figure], machine: &str, notes: &str) -> String {
     page
 }
 
+const fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "**missed**" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +90,9 @@ mod tests {
     fn the_page_has_the_targets_that_were_measured_and_all_figures() {
         let figure = |candidate, ns| Figure::new("map-1", candidate, vec![ns]);
         let figures = [figure("pviommu-vtd", 9.0), figure("page_table_multiarch", 4.5)];
-        let page = page(&figures, "a machine", "Notes.");
+        let counts = [Count { what: "frames".to_owned(), counted: 9, most: 8 }];
+        let page = page(&figures, &counts, "a machine", "Notes.");
+        assert!(page.contains("| frames | 9 | ≤ 8 | **missed** |"), "{page}");
         assert!(page.contains("| 9.00 | 4.50 | 2.00 | ≤ 1.5 | **missed** |"), "{page}");
         assert_eq!(page.matches("| map-1 |").count(), 2);
         assert!(page.contains("on a machine.") && page.contains("\nNotes.\n"));

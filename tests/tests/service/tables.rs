@@ -1,7 +1,8 @@
 //! Tables without entries: a few stay, the others go, and nothing goes too early.
 
-use pviommu_testbed::machine::Config;
+use pviommu_testbed::{machine::Config, measure::memory_counts};
 
+use crate::kinds;
 use crate::kit::{DEVICE, GUEST, RW, background_tables, over_scratch, with, with_guest};
 
 /// The root, and one table of levels 2 and 1 each.
@@ -142,4 +143,15 @@ fn units_that_cache_what_is_not_present_are_told_of_maps() {
         );
         vm.end();
     });
+}
+
+/// What a mapping takes is its entry, and nothing beside the table; what is left of it is a few tables, and no more than
+/// that whatever the background.
+#[test]
+fn a_mapping_takes_no_memory_but_its_entry_and_leaves_a_few_tables() {
+    let counts = memory_counts(kinds::unit(), kinds::background());
+    let [beside, near, trimmed, far, far_trimmed] = &counts[..] else { panic!("{counts:?}") };
+    assert!([beside, trimmed, far_trimmed].iter().all(|count| count.is_met()), "{counts:?}");
+    // The leaf tables that are kept, with the tables that lead to them: two where all are near.
+    assert!(near.counted <= 8 + 2 && far.counted <= 8 + 1 + 64, "{counts:?}");
 }
