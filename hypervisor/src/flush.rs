@@ -179,7 +179,7 @@ impl<'r> PendingFlush<'r> {
     }
 
     /// Takes the references of pages that left the table. Room was asked for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_run(&mut self, run: Run) {
         let pages = run.frames.pages();
         if self.0.released.push(run).is_err() {

@@ -6,7 +6,7 @@
 //! Tables are warm. The working set fits into a second-level cache, that of the rows `-large` does not. No large
 //! page can form where small ones are asked for: pages mapped one at a time are scattered, and runs start one frame
 //! off. Ours does what a call of the service does: it takes and releases the lock bit, and collects what must
-//! be flushed and given back. The others keep no account of pages, and all but the checked floor assume that
+//! be flushed and given back; large leaves that follow each other go in and out eight at a time, as those of one call do. The others keep no account of pages, and all but the checked floor assume that
 //! nobody else writes the table.
 
 #![expect(

@@ -16,6 +16,9 @@ use crate::{
     table::{Stash, Table},
 };
 
+/// Table frames that are allocated together.
+const AT_ONCE: usize = 8;
+
 /// How a call on many pages came to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
@@ -174,6 +177,25 @@ impl<'s, P: Platform> Session<'s, P> {
             }
         }
         Ok(())
+    }
+
+    /// Allocates [`AT_ONCE`] frames together if the stash has less than `least`, and there are as many. The CPU is outside.
+    pub(crate) fn stock_some(&self, stash: &mut Stash, least: usize) {
+        let count = u32::try_from(AT_ONCE).unwrap_or(0);
+        if stash.len(Pool::Open) >= least || !self.domain.tables().take(count) {
+            return;
+        }
+        let mut frames = [Mfn(0); AT_ONCE];
+        let found = self.platform().alloc_some(self.domain.id(), &mut frames);
+        let missing = u32::try_from(AT_ONCE.saturating_sub(found)).unwrap_or(0);
+        if missing > 0 {
+            self.domain.tables().give(missing);
+        }
+        for frame in frames.iter().take(found) {
+            if stash.put(*frame, Pool::Open).is_err() {
+                self.free(*frame, Pool::Open);
+            }
+        }
     }
 
     /// A zeroed frame charged to the domain. One that was put aside, the caller has taken.

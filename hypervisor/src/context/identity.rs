@@ -2,7 +2,7 @@
 
 use pviommu_abi::{Bfn, Errno};
 
-use super::{Context, End, Session, WORK_UNIT};
+use super::{Context, Editor, End, Progress, Session};
 use crate::{
     addr::{BfnRange, Frame, FrameRange, Mfn},
     domain::DefaultMap,
@@ -31,20 +31,21 @@ impl<P: Platform> Session<'_, P> {
         if map.need_iommu() {
             return End::Finished;
         }
-        with_format!(self.iommu.format(), F => self.fill_table::<F>(context, map, room))
+        with_format!(self.iommu.format(), F => {
+            let progress = self.edit::<F>(context, room, |editor| {
+                Progress::nothing(self.fill_table(context, map, editor))
+            });
+            progress.end
+        })
     }
 
     fn fill_table<F: Format>(
         &self,
         context: &Context,
         map: DefaultMap,
-        room: &mut EditRoom,
+        editor: &mut Editor<'_, P, F>,
     ) -> End {
-        let mut passed = 0u64;
         loop {
-            if passed >= WORK_UNIT && self.platform().should_yield() {
-                return End::Yield;
-            }
             let from = Bfn(context.filled.load(Ordering::Relaxed));
             let run = self.platform().initial_map(self.domain.id(), from);
             let Some((bfns, access)) =
@@ -55,7 +56,8 @@ impl<P: Platform> Session<'_, P> {
             let next = match self.before_reserved(bfns, self.iommu.nobodys()) {
                 Err(end) => end,
                 Ok(bfns) => {
-                    let (done, end) = self.fill_run::<F>(context, map, bfns, access, room);
+                    let Progress { pages: done, end } =
+                        self.fill_run(map, context, (bfns, access), editor);
                     let skipped = match end {
                         End::Finished => 0,
                         End::Yield => {
@@ -68,7 +70,6 @@ impl<P: Platform> Session<'_, P> {
                         }
                         end => return end,
                     };
-                    passed = if passed < WORK_UNIT { passed.saturating_add(1) } else { 0 };
                     match bfns.first().checked_add(done.saturating_add(skipped)) {
                         Some(next) => next,
                         None => return End::Finished,
@@ -76,29 +77,30 @@ impl<P: Platform> Session<'_, P> {
                 }
             };
             store_next(context, next, 0);
+            // Runs may be short, and nothing of some of them is mapped.
+            editor.worked(1);
+            if editor.is_yielding() {
+                return End::Yield;
+            }
         }
     }
 
     fn fill_run<F: Format>(
         &self,
-        context: &Context,
         map: DefaultMap,
-        bfns: BfnRange,
-        access: Access,
-        room: &mut EditRoom,
-    ) -> (u64, End) {
+        context: &Context,
+        (bfns, access): (BfnRange, Access),
+        editor: &mut Editor<'_, P, F>,
+    ) -> Progress {
+        if map == DefaultMap::Host {
+            let run = Run { frames: same(bfns), kind: PageKind::Ram, access };
+            return editor.fill(bfns, run);
+        }
         let epoch = context.stable_epoch();
-        let progress = self.edit::<F>(context, room, |editor| {
-            if map == DefaultMap::Host {
-                let run = Run { frames: same(bfns), kind: PageKind::Ram, access };
-                return editor.map_frames(epoch, bfns, run, Maker::HostMap);
-            }
-            let how = MapHow { access, mmio_only: false, sync_later: false };
-            let owner = self.domain.id();
-            let plan = MapPlan { epoch, bfns, owner, gfns: same(bfns), how };
-            editor.map(&plan, Maker::GuestMap)
-        });
-        (progress.pages, progress.end)
+        let how = MapHow { access, mmio_only: false, sync_later: false };
+        let owner = self.domain.id();
+        let plan = MapPlan { epoch, bfns, owner, gfns: same(bfns), how };
+        editor.map(&plan, Maker::GuestMap)
     }
 
     /// Pages to pass over after the first `done` of `bfns`, because no device may be let at the next.

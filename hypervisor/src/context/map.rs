@@ -65,12 +65,6 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
                 return Piece::stopped(End::Failed(Errno::EINVAL));
             };
             let (target, run) = (Target { epoch, at, how, maker }, Run { frames, ..run });
-            // A host map is made in a context that nobody else uses yet.
-            if maker == Maker::HostMap
-                && let Some(piece) = editor.large_leaves(target, &run)
-            {
-                return piece;
-            }
             let rest = bfns.pages().saturating_sub(done);
             editor.piece(target, From::Frames(run), rest, asked)
         })

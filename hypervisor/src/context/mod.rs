@@ -14,6 +14,7 @@ mod charge;
 mod deferral;
 mod edit;
 mod editor;
+mod fill;
 mod free;
 mod hand_over;
 mod identity;

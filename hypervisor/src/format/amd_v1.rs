@@ -93,6 +93,12 @@ impl Format for AmdV1 {
     }
 
     #[inline]
+    fn table_below(raw: u64, level: u8) -> Option<Mfn> {
+        let next = u64::from(level) << NEXT_LEVEL_SHIFT;
+        (raw & (PRESENT | NEXT_LEVEL) == PRESENT | next).then(|| frame(raw))
+    }
+
+    #[inline]
     fn leaf(leaf: Leaf, _: u8, attributes: LeafAttributes) -> u64 {
         let mut raw = PRESENT | frame_bits(leaf.frame) | soft_bits(leaf.soft.bits());
         if leaf.access.contains(Access::READ) {

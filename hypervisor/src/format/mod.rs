@@ -82,6 +82,16 @@ pub trait Format {
     /// are encoded here.
     fn decode(raw: u64, level: u8) -> Entry;
 
+    /// The table that a word of `level` (1 or above) points to, by as few instructions as that takes. `None` of a word
+    /// that [`table`](Self::table) did not make, and so says nothing of it.
+    #[inline]
+    fn table_below(raw: u64, level: u8) -> Option<Mfn> {
+        match Self::decode(raw, level) {
+            Entry::Table(table) => Some(table),
+            Entry::Empty | Entry::Leaf(_) => None,
+        }
+    }
+
     /// The word of a leaf in a table of `level`. `leaf.access` must not be empty: such an entry
     /// does not exist.
     fn leaf(leaf: Leaf, level: u8, attributes: LeafAttributes) -> u64;

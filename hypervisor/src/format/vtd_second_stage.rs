@@ -76,6 +76,11 @@ impl Format for VtdSecondStage {
     }
 
     #[inline]
+    fn table_below(raw: u64, _: u8) -> Option<Mfn> {
+        (raw & (PAGE_SIZE | READ | WRITE) == READ | WRITE).then(|| frame(raw))
+    }
+
+    #[inline]
     fn leaf(leaf: Leaf, level: u8, attributes: LeafAttributes) -> u64 {
         let mut raw = frame_bits(leaf.frame) | soft_bits(leaf.soft.bits());
         if leaf.access.contains(Access::READ) {

@@ -17,7 +17,7 @@ use crate::{
     flush::{FlushRoom, PendingFlush},
     format::{Entry, Format, Leaf, LeafAttributes, LeafSoft, Origin, TableSoft},
     machine::Gate,
-    platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
+    platform::{Access, AlikeRuns, PageKind, Pool, Run, TableFrames, TableRoot},
     sync::{AtomicU64, Ordering},
     table::{
         Beside, Cursor, Edit, MAX_KEPT_TABLES, Maker, Prune, Singles, Stash, Stop, Table,
@@ -28,6 +28,7 @@ use crate::{
 mod aside;
 mod deferral;
 mod foreign;
+mod large;
 mod races;
 mod scratch;
 mod splits;

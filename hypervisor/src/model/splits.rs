@@ -10,7 +10,8 @@ fn map_leaf(shared: &Shared) {
     let frames = MfnRange::of_pages(Mfn(10), 2).unwrap();
     let run = Run { frames, kind: PageKind::Ram, access: Access::READ };
     let table = shared.table();
-    table.map_large(Bfn(0), 1, &run, Maker::Guest, SplitPaid::No, &mut edit).unwrap();
+    let how = (Maker::Guest, SplitPaid::No);
+    assert_eq!(table.map_large(Bfn(0), 1, AlikeRuns::from(&run), 1, how, &mut edit), Ok(1));
 }
 
 /// Unmaps `page` of that leaf by a split with the table `table`: references given back, and whether

@@ -36,6 +36,20 @@ pub unsafe trait TableFrames {
     /// From [`Pool::Reserved`] it always succeeds while a reserved frame is left.
     fn alloc(&self, domain: DomId, pool: Pool) -> Option<Mfn>;
 
+    /// Puts zeroed frames of [`Pool::Open`] into `frames`, from the first place on, as many as are left for `domain`; how
+    /// many.
+    ///
+    /// The default allocates one at a time. An embedder whose allocator takes a lock takes it once here.
+    fn alloc_some(&self, domain: DomId, frames: &mut [Mfn]) -> usize {
+        let mut found = 0usize;
+        for place in frames {
+            let Some(frame) = self.alloc(domain, Pool::Open) else { break };
+            *place = frame;
+            found = found.saturating_add(1);
+        }
+        found
+    }
+
     /// Takes a frame back; into [`Pool::Reserved`] it counts as reserved again.
     fn free(&self, domain: DomId, frame: Mfn, pool: Pool);
 

@@ -3,14 +3,16 @@
 use pviommu_abi::Bfn;
 
 use super::{
-    Edit, Place, Stop, Table,
-    maker::{Maker, leaf_of},
+    Edit, Place, Stop, Table, leaves,
+    maker::{LeafWords, Maker},
+    upper_lock::Spot,
     walk::Step,
 };
 use crate::{
-    format::{Format, Leaf, pages_at},
-    platform::{Run, TableFrames},
-    sync::Ordering,
+    addr::{BfnRange, MfnRange},
+    format::{Entry, Format, Leaf, Origin, pages_at},
+    platform::{AlikeRuns, PageKind, Run, TableFrames},
+    sync::{AtomicU64, Ordering},
 };
 
 /// Whether the tables that splitting a large leaf takes are reserved.
@@ -32,86 +34,200 @@ pub fn split_cost<F: Format>(level: u8) -> u32 {
     })
 }
 
-impl<F: Format, T: TableFrames> Table<'_, F, T> {
-    /// Maps the first frames of `run` at `at` by one leaf of `level` (1 or above). A large leaf that
-    /// is there gives way or not, as a page does in [`map`](Self::map).
+impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
+    /// Maps the frames of `runs` at `at` and after by leaves of `level` (1 or above), at most `most`; how many. Of each
+    /// run the first frames, as far as they fill leaves.
+    ///
+    /// They are put in under one lock of the table that they are in, and end where the next table begins or something is
+    /// in the way. A leaf that is there gives way or not, as a page does in [`map`](Self::map).
     ///
     /// # Errors
-    /// [`Stop::NotALeaf`] if tables are there, even empty ones; else as [`map`](Self::map).
+    /// If it was none: [`Stop::NotALeaf`] if tables are there, even empty ones; else as [`map`](Self::map).
     pub fn map_large(
         &self,
         at: Bfn,
         level: u8,
-        run: &Run,
-        maker: Maker,
-        split: SplitPaid,
+        runs: AlikeRuns<'_>,
+        most: u64,
+        (maker, split): (Maker, SplitPaid),
         edit: &mut Edit<'_>,
-    ) -> Result<(), Stop> {
-        let mut new = leaf_of(run.frames.first(), run, maker);
-        new.soft = new.soft.with_split_paid(split == SplitPaid::Yes);
-        let new = F::leaf(new, level, self.style.attributes);
+    ) -> Result<u64, Stop> {
+        let spot = self.spot_of(at, level, maker, edit)?;
+        let _lock = self.lock_upper(&spot);
+        let Place { table, index: first, .. } = spot.place;
+        let entries = self.frames.table(table).get(first..).unwrap_or_default();
+        let shift = F::INDEX_BITS.saturating_mul(u32::from(level));
+        let size = pages_at::<F>(level);
+        let vacant = self.beside.vacancy.word(level);
+        let (how, attributes) = ((maker, split), self.style.attributes);
+        let words = LeafWords::<F>::large((runs.kind, runs.access), how, attributes, level);
+        let mut left = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut done = 0usize;
+        let mut stop = None;
+        'runs: for run in runs.frames {
+            let leaves = run.pages().checked_shr(shift).unwrap_or(0);
+            let leaves = usize::try_from(leaves).unwrap_or(usize::MAX).min(left);
+            left = left.saturating_sub(leaves);
+            let mut raw = words.of(run.first());
+            for _ in 0..leaves {
+                let Some(entry) = entries.get(done) else { break 'runs };
+                if entry.load(Ordering::Relaxed) == vacant {
+                    entry.store(raw, Ordering::Release);
+                } else {
+                    let place = Place { table, index: first.saturating_add(done), entry };
+                    let before = u64::try_from(done).unwrap_or(0).saturating_mul(size);
+                    let here = Bfn(at.0.wrapping_add(before));
+                    if let Err(stopped) = self.give_way(here, &place, level, (raw, maker), edit) {
+                        stop = Some(stopped);
+                        break 'runs;
+                    }
+                }
+                raw = leaves::leaf_after::<F>(raw, size);
+                done = done.saturating_add(1);
+            }
+        }
+        let leaves = u64::try_from(done).unwrap_or(0);
+        let Some(span) = BfnRange::of_pages(at, leaves.saturating_mul(size)) else {
+            return Err(stop.unwrap_or(Stop::NotALeaf));
+        };
+        self.publish(table, first, first.saturating_add(done).saturating_sub(1));
+        Self::note_replaced(vacant, span, level, &mut edit.pending);
+        Ok(leaves)
+    }
+
+    /// The entry of `level` for `at`, with all tables on the way to it.
+    fn spot_of(
+        &self,
+        at: Bfn,
+        level: u8,
+        maker: Maker,
+        edit: &mut Edit<'_>,
+    ) -> Result<Spot<'t>, Stop> {
         let mut here = self.top_level();
-        let mut table = self.root.frame;
-        loop {
-            match self.step(table, here, at) {
-                Step::Vacant { place, vacant } if here == level => {
-                    let order = (Ordering::Release, Ordering::Relaxed);
-                    if place.entry.compare_exchange(vacant, new, order.0, order.1).is_ok() {
-                        self.publish(place.table, place.index, place.index);
-                        let span = Self::span(at, level);
-                        Self::note_replaced(vacant, span, level, &mut edit.pending);
-                        return Ok(());
-                    }
-                    // Somebody was quicker: look again at what is there now.
-                    continue;
+        let mut node = self.top();
+        while here > level {
+            match self.step(node, here, at) {
+                Step::Table(next) => {
+                    node = next;
+                    here = here.saturating_sub(1);
                 }
-                Step::Vacant { place, vacant } => {
+                Step::Vacant { spot, vacant } => {
                     let missing = here.saturating_sub(level);
-                    table = self.link_table(&place, vacant, at, here, missing, edit)?;
+                    node = self.link_table(&spot, vacant, at, here, missing, edit)?;
+                    here = here.saturating_sub(1);
                 }
-                Step::Table(_) | Step::Locked if here == level => return Err(Stop::NotALeaf),
-                Step::Table(next) => table = next,
-                Step::Large { place, raw, leaf } if maker.replaces(leaf.soft.origin()) => {
-                    if here > level {
-                        self.split(at, &place, here, raw, leaf, edit)?;
-                    } else if edit.pending.runs_full() {
-                        return Err(Stop::PendingFull);
-                    } else if self.replace_large(at, &place, level, (raw, leaf), new, edit) {
-                        return Ok(());
+                Step::Large { spot, raw, leaf } if maker.replaces(leaf.soft.origin()) => {
+                    if let Some(_lock) = self.claim(&spot, raw) {
+                        self.split(at, &spot.place, here, raw, leaf, edit)?;
                     }
-                    continue;
                 }
                 Step::Large { .. } | Step::Blocked => return Err(Stop::Occupied),
                 Step::Locked | Step::Bad => return Err(Stop::BadTable),
             }
-            here = here.saturating_sub(1);
+        }
+        let place = self.place(node.frame, level, at).ok_or(Stop::BadTable)?;
+        Ok(Spot { place, pointer: node.pointer })
+    }
+
+    /// Puts `new` in place of what is at `place`, if that is a leaf that gives way. The table is locked.
+    #[cold]
+    fn give_way(
+        &self,
+        at: Bfn,
+        place: &Place<'_>,
+        level: u8,
+        (new, maker): (u64, Maker),
+        edit: &mut Edit<'_>,
+    ) -> Result<(), Stop> {
+        let raw = place.entry.load(Ordering::Relaxed);
+        match F::decode(raw, level) {
+            Entry::Table(_) => Err(Stop::NotALeaf),
+            Entry::Leaf(leaf) if maker.replaces(leaf.soft.origin()) => {
+                if edit.pending.runs_full() {
+                    return Err(Stop::PendingFull);
+                }
+                self.replace_large(at, place, level, leaf, new, edit);
+                Ok(())
+            }
+            Entry::Empty | Entry::Leaf(_) => Err(Stop::Occupied),
         }
     }
 
-    /// Puts `new` in place of the leaf `old` of `level`, and notes what that leaves to be done; false
-    /// if something else is there now. There is room for a run.
+    /// Puts `new` in place of `leaf` of `level`, and notes what that leaves to be done. There is room for a run, and the
+    /// caller holds the lock of the table that `place` is in, or has it for itself.
     #[inline]
     pub(super) fn replace_large(
         &self,
         at: Bfn,
         place: &Place<'_>,
         level: u8,
-        old: (u64, Leaf),
+        leaf: Leaf,
         new: u64,
         edit: &mut Edit<'_>,
-    ) -> bool {
-        let (raw, leaf) = old;
-        let order = (Ordering::AcqRel, Ordering::Relaxed);
-        let replaced = place.entry.compare_exchange(raw, new, order.0, order.1).is_ok();
-        if replaced {
-            let span = Self::span(at, level);
-            self.publish(place.table, place.index, place.index);
+    ) {
+        let span = Self::span(at, level);
+        place.entry.store(new, Ordering::Release);
+        self.publish(place.table, place.index, place.index);
+        edit.pending.changed_leaves(span);
+        self.gather(leaf, span.first(), span.pages(), &mut edit.pending);
+        if leaf.soft.split_paid() {
+            edit.pending.unreserve(split_cost::<F>(level));
+        }
+    }
+
+    /// Makes leaves of level 1 vacant from that of `at` on, at most `most` of one table, under one lock; how many. It
+    /// ends at the first entry that is no mapping, and where there is no room for more.
+    pub(super) fn clear_large(&self, at: Bfn, most: u64, edit: &mut Edit<'_>) -> u64 {
+        let vacant = self.beside.vacancy.word(1);
+        // Looked at before it is locked: most often there is a leaf table.
+        let spot = self.large_spot(at);
+        let Some(spot) = spot.filter(|it| self.mapping_of(it.place.entry, vacant).is_some()) else {
+            return 0;
+        };
+        let _lock = self.lock_upper(&spot);
+        let Place { table, index: first, .. } = spot.place;
+        let size = pages_at::<F>(1);
+        let entries = self.frames.table(table).get(first..).unwrap_or_default();
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let (mut cleared, mut paid) = (0u64, 0u32);
+        let mut next = at;
+        for entry in entries.iter().take(most) {
+            let leaf = self.mapping_of(entry, vacant).filter(|_| !edit.pending.runs_full());
+            let Some(leaf) = leaf else { break };
+            entry.store(vacant, Ordering::Release);
+            // Large leaves are the domain's own.
+            match MfnRange::of_pages(leaf.frame, size) {
+                Some(frames) if leaf.soft.referenced() && !leaf.soft.foreign() => {
+                    let Leaf { access, .. } = leaf;
+                    edit.pending.take_run(Run { frames, kind: PageKind::Ram, access });
+                }
+                _ => self.gather(leaf, next, size, &mut edit.pending),
+            }
+            paid = paid.saturating_add(u32::from(leaf.soft.split_paid()));
+            next.0 = next.0.wrapping_add(size);
+            cleared = cleared.saturating_add(1);
+        }
+        edit.pending.unreserve(paid.saturating_mul(split_cost::<F>(1)));
+        if let Some(span) = BfnRange::of_pages(at, cleared.saturating_mul(size)) {
+            let last = usize::try_from(cleared).unwrap_or(1).saturating_sub(1);
+            self.publish(table, first, first.saturating_add(last));
             edit.pending.changed_leaves(span);
-            self.gather(leaf, span.first(), span.pages(), &mut edit.pending);
-            if leaf.soft.split_paid() {
-                edit.pending.unreserve(split_cost::<F>(level));
+            if F::is_present(vacant) {
+                edit.pending.changed_tables(span);
             }
         }
-        replaced
+        cleared
+    }
+
+    /// The leaf of level 1 that `entry` is, if it may be unmapped.
+    #[inline]
+    fn mapping_of(&self, entry: &AtomicU64, vacant: u64) -> Option<Leaf> {
+        let raw = entry.load(Ordering::Relaxed);
+        match F::decode(raw, 1) {
+            Entry::Leaf(leaf) if raw != vacant => {
+                Some(leaf).filter(|leaf| leaf.soft.origin() != Origin::Reserved)
+            }
+            _ => None,
+        }
     }
 }

@@ -38,19 +38,13 @@ impl<'t> LeafLock<'t> {
         taken.then(|| Self { place, release: raw, frame, entries })
     }
 
-    /// Links `frame`, a table without mappings, in place of `vacant`, locked already. `None` if
-    /// something is there now.
-    pub(crate) fn try_link<F: Format>(
-        place: Place<'t>,
-        vacant: u64,
-        frame: Mfn,
-        entries: &'t [AtomicU64],
-    ) -> Option<Self> {
+    /// Links `frame`, a table without mappings, at `place`, which is vacant; locked already. The caller holds the lock of
+    /// the table that `place` is in.
+    pub(crate) fn link<F: Format>(place: Place<'t>, frame: Mfn, entries: &'t [AtomicU64]) -> Self {
         let release = F::table(frame, 1, TableSoft::EMPTY);
         let locked = F::table(frame, 1, TableSoft::EMPTY.lock());
-        let order = (Ordering::AcqRel, Ordering::Relaxed);
-        let linked = place.entry.compare_exchange(vacant, locked, order.0, order.1).is_ok();
-        linked.then(|| Self { place, release, frame, entries })
+        place.entry.store(locked, Ordering::Release);
+        Self { place, release, frame, entries }
     }
 
     /// What is recorded about the table.

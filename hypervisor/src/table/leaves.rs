@@ -1,4 +1,4 @@
-//! Runs of small leaves in a locked leaf table: each maps the frame after that of the one before.
+//! Runs of leaves of one size in a table that the caller may write: each maps the frames after those of the one before.
 //!
 //! Entries are looked at eight at a time, with one branch for all of them, and then written: that
 //! is twice as fast as one by one. What is left of a run is done one by one.
@@ -9,10 +9,17 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-/// Stores the run that starts with `raw`, up to the first entry that is not `vacant`; how many.
-pub(crate) fn store_run<F: Format>(entries: &[AtomicU64], raw: u64, vacant: u64) -> usize {
-    let eight = |at: &[_; 8], raw| store_all_or_none::<F, 8>(at, raw, vacant);
-    by_eights::<F>(entries, raw, eight, |at, raw| store_all_or_none::<F, 1>(at, raw, vacant))
+/// Stores the run that starts with `raw`, of leaves of `size` frames, up to the first entry that is not `vacant`; how many.
+#[inline]
+pub(crate) fn store_run<F: Format>(
+    entries: &[AtomicU64],
+    raw: u64,
+    size: u64,
+    vacant: u64,
+) -> usize {
+    let step = F::NEXT_FRAME.wrapping_mul(size);
+    let eight = |at: &[_; 8], raw| store_all_or_none::<8>(at, raw, step, vacant);
+    by_eights(entries, raw, step, eight, |at, raw| store_all_or_none::<1>(at, raw, step, vacant))
 }
 
 /// Stores the leaves of `runs` of one frame each, as `word` says, up to the first that has more or whose entry is not
@@ -63,29 +70,33 @@ fn store_singles_or_none<const N: usize>(
     as_usual
 }
 
-/// Makes the rest of the run that starts with `raw` vacant, up to the first entry that does not
+/// Makes the rest of the run of small leaves that starts with `raw` vacant, up to the first entry that does not
 /// belong to it; how many.
 pub(crate) fn clear_rest<F: Format>(entries: &[AtomicU64], raw: u64, vacant: u64) -> usize {
     let next = nth_leaf::<F>(raw, 1);
-    let eight = |at: &[_; 8], raw| clear_all_or_none::<F, 8>(at, raw, vacant);
-    by_eights::<F>(entries, next, eight, |at, raw| clear_all_or_none::<F, 1>(at, raw, vacant))
+    let step = F::NEXT_FRAME;
+    let eight = |at: &[_; 8], raw| clear_all_or_none::<8>(at, raw, step, vacant);
+    by_eights(entries, next, step, eight, |at, raw| clear_all_or_none::<1>(at, raw, step, vacant))
 }
 
-/// Has `eight` and then `one` work along the run that starts with `raw`; how far they got.
-fn by_eights<F: Format>(
+/// Has `eight` and then `one` work along the run that starts with `raw`, where words are `step` apart; how far they got.
+#[inline]
+fn by_eights(
     entries: &[AtomicU64],
     raw: u64,
+    step: u64,
     eight: impl Fn(&[AtomicU64; 8], u64) -> bool,
     one: impl Fn(&[AtomicU64; 1], u64) -> bool,
 ) -> usize {
+    let nth = |n| nth_word(raw, step, n);
     let mut done = 0usize;
     while let Some(entries) = entries.get(done..).and_then(<[_]>::first_chunk)
-        && eight(entries, nth_leaf::<F>(raw, done))
+        && eight(entries, nth(done))
     {
         done = done.saturating_add(entries.len());
     }
     while let Some(entries) = entries.get(done..).and_then(<[_]>::first_chunk)
-        && one(entries, nth_leaf::<F>(raw, done))
+        && one(entries, nth(done))
     {
         done = done.saturating_add(entries.len());
     }
@@ -93,9 +104,11 @@ fn by_eights<F: Format>(
 }
 
 /// Stores leaves from `raw` on if every entry is `vacant`.
-fn store_all_or_none<F: Format, const N: usize>(
+#[inline]
+fn store_all_or_none<const N: usize>(
     entries: &[AtomicU64; N],
     raw: u64,
+    step: u64,
     vacant: u64,
 ) -> bool {
     // No `any`, which branches at each, and no comparison at each, which takes twice as long.
@@ -106,22 +119,24 @@ fn store_all_or_none<F: Format, const N: usize>(
     let occupied = differences != 0;
     if !occupied {
         for (n, entry) in entries.iter().enumerate() {
-            entry.store(nth_leaf::<F>(raw, n), Ordering::Release);
+            entry.store(nth_word(raw, step, n), Ordering::Release);
         }
     }
     !occupied
 }
 
 /// Makes the entries `vacant` if they are leaves from `raw` on.
-fn clear_all_or_none<F: Format, const N: usize>(
+#[inline]
+fn clear_all_or_none<const N: usize>(
     entries: &[AtomicU64; N],
     raw: u64,
+    step: u64,
     vacant: u64,
 ) -> bool {
     let (mut differences, mut expected) = (0, raw);
     for entry in entries {
         differences |= entry.load(Ordering::Relaxed) ^ expected;
-        expected = leaf_after::<F>(expected, 1);
+        expected = expected.wrapping_add(step);
     }
     let alike = differences == 0;
     if alike {
@@ -132,7 +147,13 @@ fn clear_all_or_none<F: Format, const N: usize>(
     alike
 }
 
-/// The leaf `n` after `raw` in a run.
+/// The word `n` after `raw`, where they are `step` apart.
+#[inline]
+fn nth_word(raw: u64, step: u64, n: usize) -> u64 {
+    raw.wrapping_add(step.wrapping_mul(u64::try_from(n).unwrap_or(0)))
+}
+
+/// The small leaf `n` after `raw` in a run.
 #[inline]
 pub(crate) fn nth_leaf<F: Format>(raw: u64, n: usize) -> u64 {
     leaf_after::<F>(raw, u64::try_from(n).unwrap_or(0))
@@ -167,7 +188,7 @@ mod tests {
                 let words =
                     || entries.iter().map(|e| e.load(Ordering::Relaxed)).collect::<Vec<_>>();
 
-                assert_eq!(store_run::<Vtd>(&entries, FIRST, vacant), end);
+                assert_eq!(store_run::<Vtd>(&entries, FIRST, 1, vacant), end);
                 assert_eq!(words(), stored);
                 assert_eq!(clear_rest::<Vtd>(&entries, FIRST - Vtd::NEXT_FRAME, vacant), end);
                 assert_eq!(words(), before);

@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::leaves;
+use super::{SplitPaid, leaves};
 use crate::{
     addr::{Mfn, MfnRange},
     format::{Format, Leaf, LeafAttributes, LeafSoft, Origin},
@@ -49,7 +49,7 @@ impl Maker {
 }
 
 /// The leaf for the page `frame` of `run`.
-pub(super) fn leaf_of(frame: Mfn, run: &Run, maker: Maker) -> Leaf {
+fn leaf_of(frame: Mfn, run: &Run, maker: Maker) -> Leaf {
     let soft = LeafSoft::new(maker.origin());
     let soft = match run.kind {
         PageKind::Ram if maker.holds_pages() => soft.with_reference(),
@@ -60,7 +60,7 @@ pub(super) fn leaf_of(frame: Mfn, run: &Run, maker: Maker) -> Leaf {
     Leaf { frame, access: run.access, soft }
 }
 
-/// Words of small leaves that are alike but for their frames: each is made from that of frame 0.
+/// Words of leaves of one size that are alike but for their frames: each is made from that of frame 0.
 #[derive(Debug)]
 pub struct LeafWords<F> {
     of_frame_0: u64,
@@ -70,6 +70,7 @@ pub struct LeafWords<F> {
 }
 
 impl<F: Format> LeafWords<F> {
+    /// Of small ones.
     #[inline]
     pub(super) fn new(
         kind: PageKind,
@@ -77,9 +78,21 @@ impl<F: Format> LeafWords<F> {
         maker: Maker,
         attributes: LeafAttributes,
     ) -> Self {
+        Self::large((kind, access), (maker, SplitPaid::No), attributes, 0)
+    }
+
+    /// Of leaves of `level`, whose splits are paid for or not.
+    #[inline]
+    pub(super) fn large(
+        (kind, access): (PageKind, Access),
+        (maker, split): (Maker, SplitPaid),
+        attributes: LeafAttributes,
+        level: u8,
+    ) -> Self {
         let first = Run { frames: MfnRange::single(Mfn(0)), kind, access };
-        let leaf = leaf_of(Mfn(0), &first, maker);
-        let of_frame_0 = F::leaf(leaf, 0, attributes);
+        let mut leaf = leaf_of(Mfn(0), &first, maker);
+        leaf.soft = leaf.soft.with_split_paid(split == SplitPaid::Yes);
+        let of_frame_0 = F::leaf(leaf, level, attributes);
         Self { of_frame_0, own: kind.is_own(), format: PhantomData }
     }
 

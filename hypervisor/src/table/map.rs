@@ -3,14 +3,15 @@
 use pviommu_abi::Bfn;
 
 use super::{
-    Edit, Place, Stop, Table, handles,
+    Edit, Node, Stop, Table, handles,
     leaf_lock::LeafLock,
     leaves,
     maker::{LeafWords, Maker},
+    upper_lock::Spot,
     walk::{Step, Walk},
 };
 use crate::{
-    addr::{BfnRange, Mfn},
+    addr::BfnRange,
     format::{Entry, Format, TableSoft},
     platform::{Access, AlikeRuns, PageKind, Pool, TableFrames},
     sync::Ordering,
@@ -126,7 +127,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             let entries = lock.entries.get(here.index..).unwrap_or_default();
             let left = entries.get(..count.saturating_sub(done)).unwrap_or(entries);
             if kind.is_own() {
-                let stored = leaves::store_run::<F>(left, nth(done), vacant);
+                let stored = leaves::store_run::<F>(left, nth(done), 1, vacant);
                 here.step(stored);
                 done = done.saturating_add(stored);
             }
@@ -190,10 +191,10 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// Tables that are not there on the way to the leaf of `at`.
     fn missing_tables(&self, at: Bfn) -> u8 {
         let mut level = self.top_level();
-        let mut table = self.root.frame;
+        let mut node = self.top();
         while level > 0 {
-            match self.step(table, level, at) {
-                Step::Table(next) => table = next,
+            match self.step(node, level, at) {
+                Step::Table(next) => node = next,
                 Step::Vacant { .. } => return level,
                 _ => return 0,
             }
@@ -241,21 +242,25 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                     }
                     return Ok(lock);
                 }
-                Walk::Large { place, level, raw, leaf } if maker.replaces(leaf.soft.origin()) => {
-                    self.split(at, &place, level, raw, leaf, edit)?;
+                Walk::Large { spot, level, raw, leaf } if maker.replaces(leaf.soft.origin()) => {
+                    if let Some(_lock) = self.claim(&spot, raw) {
+                        self.split(at, &spot.place, level, raw, leaf, edit)?;
+                    }
                 }
                 Walk::Large { .. } | Walk::Blocked => return Err(Stop::Occupied),
                 Walk::Bad => return Err(Stop::BadTable),
-                Walk::Vacant { place, level, vacant } if level > 1 => {
+                Walk::Vacant { spot, level, vacant } if level > 1 => {
                     // The walk starts again at the root: once a table, not once a page.
-                    self.link_table(&place, vacant, at, level, level, edit)?;
+                    self.link_table(&spot, vacant, at, level, level, edit)?;
                 }
-                Walk::Vacant { place, level, vacant } => {
+                Walk::Vacant { spot, level, vacant } => {
                     let frame =
                         edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(1, Pool::Open))?;
                     self.prepare(frame, self.beside.vacancy.word(0));
                     let entries = self.frames.table(frame);
-                    if let Some(lock) = LeafLock::try_link::<F>(place, vacant, frame, entries) {
+                    if let Some(_upper) = self.claim(&spot, vacant) {
+                        let place = spot.place;
+                        let lock = LeafLock::link::<F>(place, frame, entries);
                         self.publish(place.table, place.index, place.index);
                         self.note_vacancy_changed(at, level, &mut edit.pending);
                         return Ok(lock);
@@ -268,36 +273,32 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         }
     }
 
-    /// Links a table from the stash at `place`, the entry of `level` for `at`, in place of `vacant`,
+    /// Links a table from the stash at `spot`, the entry of `level` for `at`, in place of `vacant`,
     /// and returns it. `missing` tables will be needed to reach the bottom.
     pub(super) fn link_table(
         &self,
-        place: &Place<'t>,
+        spot: &Spot<'t>,
         vacant: u64,
         at: Bfn,
         level: u8,
         missing: u8,
         edit: &mut Edit<'_>,
-    ) -> Result<Mfn, Stop> {
+    ) -> Result<Node<'t>, Stop> {
         if edit.stash.len(Pool::Open) < usize::from(missing) {
             return Err(Stop::NeedTables(missing, Pool::Open));
         }
         let frame = edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(missing, Pool::Open))?;
         self.prepare(frame, self.beside.vacancy.word(level.saturating_sub(1)));
-        let raw = F::table(frame, level, TableSoft::EMPTY);
-        let order = (Ordering::AcqRel, Ordering::Acquire);
-        match place.entry.compare_exchange(vacant, raw, order.0, order.1) {
-            Ok(_) => {
-                self.publish(place.table, place.index, place.index);
-                self.note_vacancy_changed(at, level, &mut edit.pending);
-                Ok(frame)
-            }
-            Err(_) => {
-                self.wipe(frame);
-                let _ = edit.stash.put(frame, Pool::Open);
-                Err(Stop::NeedTables(missing, Pool::Open))
-            }
-        }
+        let Some(_lock) = self.claim(spot, vacant) else {
+            self.wipe(frame);
+            let _ = edit.stash.put(frame, Pool::Open);
+            return Err(Stop::NeedTables(missing, Pool::Open));
+        };
+        let place = spot.place;
+        place.entry.store(F::table(frame, level, TableSoft::EMPTY), Ordering::Release);
+        self.publish(place.table, place.index, place.index);
+        self.note_vacancy_changed(at, level, &mut edit.pending);
+        Ok(Node { frame, pointer: place.entry })
     }
 }
 

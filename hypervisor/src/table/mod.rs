@@ -8,10 +8,10 @@
 //! **Who may write what.** Several CPUs are inside at a time, and units walk at any instant:
 //!
 //! * Every change is one aligned 64-bit store or compare-exchange (INV-01).
-//! * An entry of a *leaf table* changes only under the lock bit in the entry that points to the
-//!   table (`leaf_lock`). One lock serves a whole run of entries.
-//! * An entry *above* changes only by compare-exchange from a value without the lock bit. So a
-//!   leaf there has one CPU that removes it, and its references are given back once.
+//! * Every table has a lock bit, in the entry that points to it. What is in a table changes only under its lock
+//!   (`leaf_lock`, `upper_lock`), but for entries that point to tables: such an entry belongs to the lock of the table
+//!   that it points to. One lock serves a whole run of entries, and a leaf has one CPU that removes it, so that its
+//!   references are given back once. Whoever waits for a lock holds none.
 //! * A *leaf table* is unlinked under its lock; a table above, by an exclusive pass only
 //!   (`prune`). Its frame is freed after a flush and after every CPU that was inside has left.
 //!
@@ -33,9 +33,11 @@ mod stash;
 mod survey;
 mod take_out;
 mod unmap;
+mod upper_lock;
 mod vacancy;
 mod walk;
 
+pub use fill::Filled;
 pub use handles::Handles;
 pub use large::{SplitPaid, split_cost};
 pub use maker::{LeafWords, Maker};
@@ -117,6 +119,8 @@ pub struct Beside {
     pub vacancy: Vacancy,
     /// Which handles foreign pages are given back with.
     pub handles: Handles,
+    /// The lock bit of the root, which no entry points to.
+    pub top: AtomicU64,
 }
 
 impl Beside {
@@ -137,6 +141,13 @@ pub const MAX_LEVELS: usize = 5;
 
 /// Most empty leaf tables a context keeps.
 pub const MAX_KEPT_TABLES: u32 = 8;
+
+/// A table, and the entry that points to it.
+#[derive(Clone, Copy)]
+pub(crate) struct Node<'t> {
+    frame: Mfn,
+    pointer: &'t AtomicU64,
+}
 
 /// An entry, and where it stands.
 #[derive(Clone, Copy)]

@@ -187,7 +187,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                         return Ok(Some((child, start)));
                     };
                     let at = span.first();
-                    self.replace_large(at, &place, level, (raw, leaf), word, edit);
+                    self.replace_large(at, &place, level, leaf, word, edit);
                     if word == vacant {
                         self.note_vacancy_changed(at, level, &mut edit.pending);
                     }

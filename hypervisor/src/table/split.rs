@@ -14,8 +14,8 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
     /// Splits the leaf `raw` at `place`, of `level`, into leaves one level down, in one store.
     ///
     /// Each page keeps frame, access and record at every instant (INV-06). The frame comes from
-    /// the reservation if the split was paid for. Returns without doing anything if the entry
-    /// has changed meanwhile.
+    /// the reservation if the split was paid for. The caller holds the lock of the table that `place` is in, or has
+    /// it for itself.
     pub(crate) fn split(
         &self,
         bfn: Bfn,
@@ -28,26 +28,17 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         let pool = if leaf.soft.split_paid() { Pool::Reserved } else { Pool::Open };
         let child = edit.stash.take(pool).ok_or(Stop::NeedTables(1, pool))?;
         let below = level.saturating_sub(1);
-        self.fill(child, below, raw, leaf);
+        self.fill_parts(child, below, raw, leaf);
         self.publish_new(child);
         let record = if below == 0 { TableSoft::occupied_at(0) } else { TableSoft::EMPTY };
         let table = F::table(child, level, record);
-        let order = (Ordering::AcqRel, Ordering::Relaxed);
-        match place.entry.compare_exchange(raw, table, order.0, order.1) {
-            Ok(_) => {
-                self.publish(place.table, place.index, place.index);
-                edit.pending.changed_tables(Self::span(bfn, level));
-            }
-            Err(_) => {
-                // It was full of leaves: whoever takes it next expects a zeroed frame.
-                self.wipe(child);
-                let _ = edit.stash.put(child, pool);
-            }
-        }
+        place.entry.store(table, Ordering::Release);
+        self.publish(place.table, place.index, place.index);
+        edit.pending.changed_tables(Self::span(bfn, level));
         Ok(())
     }
 
-    fn fill(&self, child: Mfn, level: u8, raw: u64, leaf: Leaf) {
+    fn fill_parts(&self, child: Mfn, level: u8, raw: u64, leaf: Leaf) {
         let step = pages_at::<F>(level);
         let soft = leaf.soft.with_split_paid(leaf.soft.split_paid() && level > 0);
         let mut part = Leaf { soft, ..leaf };

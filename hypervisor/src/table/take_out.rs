@@ -112,7 +112,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                     if pass.edit.pending.runs_full() {
                         return Err((here, Some(Stop::PendingFull)));
                     }
-                    self.replace_large(at, &place, level, (raw, leaf), vacant, pass.edit);
+                    self.replace_large(at, &place, level, leaf, vacant, pass.edit);
                     self.note_vacancy_changed(at, level, &mut pass.edit.pending);
                 }
                 Entry::Table(child) => {

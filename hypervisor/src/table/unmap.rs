@@ -34,21 +34,18 @@ fn is_mapping(leaf: &Leaf) -> bool {
 impl<F: Format, T: TableFrames> Table<'_, F, T> {
     /// Unmaps at most `pages` pages from `at` on.
     ///
-    /// One call does at most `small` small leaves of one leaf table, or one large leaf: whole if
-    /// all of it is asked for, else split first. What held a reference goes into the edit's
+    /// One call does at most `small` small leaves of one leaf table, or large ones of one table, as many as may wait for
+    /// one flush: whole if all of it is asked for, else split first. What held a reference goes into the edit's
     /// flush, with what must be invalidated.
     pub fn unmap(&self, at: Bfn, pages: u64, small: u64, edit: &mut Edit<'_>) -> Unmapped {
         if edit.pending.tables_full() {
             return Unmapped::stopped(Stop::PendingFull);
         }
         let large = pages_at::<F>(1);
-        if pages >= large && at.0.is_multiple_of(large) && !edit.pending.runs_full() {
-            let found = self.large_leaf(at);
-            if let Some((place, raw, leaf)) = found.filter(|(.., leaf)| is_mapping(leaf))
-                && self.replace_large(at, &place, 1, (raw, leaf), self.beside.vacancy.word(1), edit)
-            {
-                self.note_vacancy_changed(at, 1, &mut edit.pending);
-                return Unmapped { pages: large, stop: None };
+        if pages >= large && at.0.is_multiple_of(large) {
+            let cleared = self.clear_large(at, pages.checked_div(large).unwrap_or(0), edit);
+            if cleared > 0 {
+                return Unmapped { pages: cleared.saturating_mul(large), stop: None };
             }
         }
         match self.try_leaf_table(at) {
@@ -68,10 +65,11 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                 Walk::Large { leaf, .. } if !is_mapping(&leaf) => {
                     return Unmapped::stopped(Stop::Hole);
                 }
-                Walk::Large { place, level, raw, leaf } => {
+                Walk::Large { spot, level, raw, leaf } => {
+                    let Some(_lock) = self.claim(&spot, raw) else { continue };
                     let span = Self::span(at, level);
                     if span.first() != at || span.pages() > pages {
-                        match self.split(at, &place, level, raw, leaf, edit) {
+                        match self.split(at, &spot.place, level, raw, leaf, edit) {
                             Ok(()) => continue,
                             Err(Stop::NeedTables(_, Pool::Open)) if edit.whole_leaves => {}
                             Err(stop) => return Unmapped::stopped(stop),
@@ -81,11 +79,10 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                         return Unmapped::stopped(Stop::PendingFull);
                     }
                     let vacant = self.beside.vacancy.word(level);
-                    if self.replace_large(at, &place, level, (raw, leaf), vacant, edit) {
-                        self.note_vacancy_changed(at, level, &mut edit.pending);
-                        let here = span.last().0.saturating_sub(at.0).saturating_add(1);
-                        return Unmapped { pages: here.min(pages), stop: None };
-                    }
+                    self.replace_large(at, &spot.place, level, leaf, vacant, edit);
+                    self.note_vacancy_changed(at, level, &mut edit.pending);
+                    let here = span.last().0.saturating_sub(at.0).saturating_add(1);
+                    return Unmapped { pages: here.min(pages), stop: None };
                 }
                 Walk::Vacant { .. } | Walk::Blocked => return Unmapped::stopped(Stop::Hole),
                 Walk::Bad => return Unmapped::stopped(Stop::BadTable),

@@ -64,6 +64,14 @@ impl Vacancy {
         self.0.get(usize::from(level)).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
+    /// That of a vacant entry of a leaf table.
+    #[inline]
+    #[must_use]
+    pub fn leaf_word(&self) -> u64 {
+        let [word, ..] = &self.0;
+        word.load(Ordering::Relaxed)
+    }
+
     /// The scratch page, if there is one.
     #[must_use]
     pub fn page<F: Format>(&self) -> Option<Mfn> {

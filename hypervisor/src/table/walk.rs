@@ -2,9 +2,9 @@
 
 use pviommu_abi::Bfn;
 
-use super::{Beside, Place, Table, TableStyle, Translation, leaf_lock::LeafLock};
+use super::{Beside, Node, Table, TableStyle, Translation, leaf_lock::LeafLock, upper_lock::Spot};
 use crate::{
-    addr::{BfnRange, Mfn},
+    addr::BfnRange,
     format::{Entry, Format, Leaf, Origin, TableSoft, pages_at},
     platform::{TableFrames, TableRoot},
     sync::{Ordering, relax},
@@ -15,9 +15,9 @@ pub(crate) enum Walk<'t> {
     /// At the leaf table, which is locked now.
     Locked(LeafLock<'t>),
     /// At a leaf above level 0.
-    Large { place: Place<'t>, level: u8, raw: u64, leaf: Leaf },
+    Large { spot: Spot<'t>, level: u8, raw: u64, leaf: Leaf },
     /// At a vacant entry of `level`: where the background begins.
-    Vacant { place: Place<'t>, level: u8, vacant: u64 },
+    Vacant { spot: Spot<'t>, level: u8, vacant: u64 },
     /// At an entry that nobody may map.
     Blocked,
     /// Beyond the table, or in one that is not there.
@@ -26,28 +26,40 @@ pub(crate) enum Walk<'t> {
 
 /// What an entry above the leaves turned out to be.
 pub(crate) enum Step<'t> {
-    Table(Mfn),
+    Table(Node<'t>),
+    /// A leaf table that somebody is changing.
     Locked,
-    Large { place: Place<'t>, raw: u64, leaf: Leaf },
-    Vacant { place: Place<'t>, vacant: u64 },
+    Large {
+        spot: Spot<'t>,
+        raw: u64,
+        leaf: Leaf,
+    },
+    Vacant {
+        spot: Spot<'t>,
+        vacant: u64,
+    },
     Blocked,
     Bad,
 }
 
 impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
-    /// Looks at the entry for `bfn` in `table`, of `level` (1 or above).
+    /// Looks at the entry for `bfn` in the table `node`, of `level` (1 or above).
     #[inline]
-    pub(crate) fn step(&self, table: Mfn, level: u8, bfn: Bfn) -> Step<'t> {
-        let Some(place) = self.place(table, level, bfn) else { return Step::Bad };
+    pub(crate) fn step(&self, node: Node<'t>, level: u8, bfn: Bfn) -> Step<'t> {
+        let Some(place) = self.place(node.frame, level, bfn) else { return Step::Bad };
         let raw = place.entry.load(Ordering::Acquire);
+        let spot = Spot { place, pointer: node.pointer };
         if raw == self.beside.vacancy.word(level) {
-            return Step::Vacant { place, vacant: raw };
+            return Step::Vacant { spot, vacant: raw };
         }
         match F::decode(raw, level) {
             Entry::Empty => Step::Blocked,
-            Entry::Leaf(leaf) => Step::Large { place, raw, leaf },
-            Entry::Table(_) if TableSoft::from_bits(F::soft(raw)).locked() => Step::Locked,
-            Entry::Table(next) => Step::Table(next),
+            Entry::Leaf(leaf) => Step::Large { spot, raw, leaf },
+            // That a table above the leaves is being changed is in nobody's way.
+            Entry::Table(_) if level == 1 && TableSoft::from_bits(F::soft(raw)).locked() => {
+                Step::Locked
+            }
+            Entry::Table(frame) => Step::Table(Node { frame, pointer: place.entry }),
         }
     }
 
@@ -74,13 +86,15 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         while level > 0 {
             let place = self.place(table, level, bfn)?;
             let raw = place.entry.load(Ordering::Acquire);
-            let Entry::Table(next) = F::decode(raw, level) else { return None };
+            let next = F::table_below(raw, level)?;
             // A table that vacant entries share is nobody's to lock.
-            if raw == self.beside.vacancy.word(level) || TableSoft::from_bits(F::soft(raw)).locked()
-            {
+            if raw == self.beside.vacancy.word(level) {
                 return None;
             }
             if level == 1 {
+                if TableSoft::from_bits(F::soft(raw)).locked() {
+                    return None;
+                }
                 return LeafLock::try_take::<F>(place, raw, next, self.frames.table(next));
             }
             table = next;
@@ -92,32 +106,33 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// Walks to the leaf table of `bfn` and locks it, or to what is there instead.
     pub(crate) fn walk(&self, bfn: Bfn) -> Walk<'t> {
         let mut level = self.top_level();
-        let mut table = self.root.frame;
+        let mut node = self.top();
         while level > 1 {
-            match self.step(table, level, bfn) {
-                Step::Table(next) => table = next,
-                Step::Large { place, raw, leaf } => return Walk::Large { place, level, raw, leaf },
-                Step::Vacant { place, vacant } => return Walk::Vacant { place, level, vacant },
+            match self.step(node, level, bfn) {
+                Step::Table(next) => node = next,
+                Step::Large { spot, raw, leaf } => return Walk::Large { spot, level, raw, leaf },
+                Step::Vacant { spot, vacant } => return Walk::Vacant { spot, level, vacant },
                 Step::Blocked => return Walk::Blocked,
                 Step::Locked | Step::Bad => return Walk::Bad,
             }
             level = level.saturating_sub(1);
         }
-        self.lock_leaf_table(table, bfn)
+        self.lock_leaf_table(node, bfn)
     }
 
-    /// Locks the leaf table that the level 1 `table` has for `bfn`.
+    /// Locks the leaf table that the level 1 table `node` has for `bfn`.
     #[inline]
-    fn lock_leaf_table(&self, table: Mfn, bfn: Bfn) -> Walk<'t> {
+    fn lock_leaf_table(&self, node: Node<'t>, bfn: Bfn) -> Walk<'t> {
         loop {
-            let Some(place) = self.place(table, 1, bfn) else { return Walk::Bad };
+            let Some(place) = self.place(node.frame, 1, bfn) else { return Walk::Bad };
             let raw = place.entry.load(Ordering::Acquire);
+            let spot = Spot { place, pointer: node.pointer };
             if raw == self.beside.vacancy.word(1) {
-                return Walk::Vacant { place, level: 1, vacant: raw };
+                return Walk::Vacant { spot, level: 1, vacant: raw };
             }
             match F::decode(raw, 1) {
                 Entry::Empty => return Walk::Blocked,
-                Entry::Leaf(leaf) => return Walk::Large { place, level: 1, raw, leaf },
+                Entry::Leaf(leaf) => return Walk::Large { spot, level: 1, raw, leaf },
                 // The holder stores a bounded run and calls nobody: it will be gone soon.
                 Entry::Table(_) if TableSoft::from_bits(F::soft(raw)).locked() => relax(),
                 Entry::Table(leaf) => {
@@ -134,9 +149,10 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     #[must_use]
     #[inline]
     pub fn lookup(&self, bfn: Bfn) -> Option<Translation> {
-        // The depth of nearly all tables and a small leaf, known to the compiler: a few loads, and no loop.
-        if self.root.levels == 4
-            && let Some(leaf) = self.small_leaf(4, bfn)
+        // The depth of nearly all tables, a bus frame inside, and a small leaf: a few loads, and no loop.
+        let beyond = bfn.0.checked_shr(F::INDEX_BITS.saturating_mul(4)).unwrap_or(0);
+        if beyond | u64::from(self.root.levels ^ 4) == 0
+            && let Some(leaf) = self.small_leaf(bfn)
         {
             return Some(Translation { leaf, pages: 1 });
         }
@@ -144,20 +160,21 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         Self::look_everywhere(self.frames, self.root, self.style, self.beside, bfn)
     }
 
-    /// The small leaf of `bfn`, if there are tables all the way to one.
+    /// The small leaf of `bfn`, which is inside a table of four levels, if there are tables all the way to one.
     #[inline(always)]
-    fn small_leaf(&self, levels: u8, bfn: Bfn) -> Option<Leaf> {
-        let mut level = levels.checked_sub(1)?;
+    fn small_leaf(&self, bfn: Bfn) -> Option<Leaf> {
+        let entry = |table, level: u8| {
+            let number = bfn.0.checked_shr(F::INDEX_BITS.saturating_mul(u32::from(level)))?;
+            let index = usize::try_from(number & Self::INDEX_MASK).ok()?;
+            Some(self.frames.table(table).get(index)?.load(Ordering::Acquire))
+        };
         let mut table = self.root.frame;
-        while level > 0 {
-            let raw = self.place(table, level, bfn)?.entry.load(Ordering::Acquire);
-            let Entry::Table(next) = F::decode(raw, level) else { return None };
-            table = next;
-            level = level.saturating_sub(1);
+        for level in [3, 2, 1] {
+            table = F::table_below(entry(table, level)?, level)?;
         }
-        let raw = self.place(table, 0, bfn)?.entry.load(Ordering::Acquire);
+        let raw = entry(table, 0)?;
         match F::decode(raw, 0) {
-            Entry::Leaf(leaf) if raw != self.beside.vacancy.word(0) => Some(leaf),
+            Entry::Leaf(leaf) if raw != self.beside.vacancy.leaf_word() => Some(leaf),
             _ => None,
         }
     }
@@ -187,23 +204,22 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         }
     }
 
-    /// The entry of level 1 for `bfn`, if there are tables all the way to it and it is a leaf that is not vacant.
+    /// The entry of level 1 for `bfn`, if there are tables all the way to it.
     #[inline]
-    pub(crate) fn large_leaf(&self, bfn: Bfn) -> Option<(Place<'t>, u64, Leaf)> {
+    pub(crate) fn large_spot(&self, bfn: Bfn) -> Option<Spot<'t>> {
+        let mut node = self.top();
         let mut level = self.top_level();
-        let mut table = self.root.frame;
-        loop {
-            let place = self.place(table, level, bfn)?;
+        while level > 1 {
+            let place = self.place(node.frame, level, bfn)?;
             let raw = place.entry.load(Ordering::Acquire);
-            match F::decode(raw, level) {
-                Entry::Table(next) if level > 1 => table = next,
-                Entry::Leaf(leaf) if level == 1 && raw != self.beside.vacancy.word(1) => {
-                    return Some((place, raw, leaf));
-                }
-                _ => return None,
-            }
-            level = level.checked_sub(1)?;
+            // A table that vacant entries share is nobody's to lock.
+            let frame =
+                F::table_below(raw, level).filter(|_| raw != self.beside.vacancy.word(level))?;
+            node = Node { frame, pointer: place.entry };
+            level = level.saturating_sub(1);
         }
+        let place = self.place(node.frame, 1, bfn)?;
+        Some(Spot { place, pointer: node.pointer })
     }
 
     /// Looks for the first bus frame of `range` with a mapping that is `sought`, at most at `looks`

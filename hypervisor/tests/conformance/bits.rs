@@ -52,6 +52,7 @@ pub(crate) fn table_entries_are_read_as_they_were_written<F: Format>(frame_bits:
                 let raw = F::table(frame, level, TableSoft::from_bits(soft));
                 assert!(F::is_present(raw));
                 assert_eq!(F::decode(raw, level), Entry::Table(frame), "level {level}");
+                assert_eq!(F::table_below(raw, level), Some(frame), "level {level}");
                 assert_eq!(F::soft(raw), soft);
             }
         }
@@ -115,6 +116,10 @@ pub(crate) fn any_word_can_be_read<F: Format>() {
         let attributes = F::attributes(raw);
         let entry = F::decode(raw, level);
         prop_assert!(F::is_present(raw) || entry == Entry::Empty);
+        for level in TABLE_LEVELS {
+            let below = F::table_below(raw, level);
+            prop_assert!(below.is_none_or(|table| F::decode(raw, level) == Entry::Table(table)));
+        }
         let again = match entry {
             Entry::Empty => F::EMPTY,
             Entry::Leaf(leaf) if leaf.access.is_empty() => return Ok(()),

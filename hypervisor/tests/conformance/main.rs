@@ -18,6 +18,7 @@ mod backgrounds;
 mod bits;
 mod corners;
 mod device;
+mod large;
 mod odd;
 mod random;
 mod rig;
@@ -90,6 +91,16 @@ macro_rules! conformance {
             #[test]
             fn leaves_of_all_sizes_are_found_and_go_as_they_came() {
                 rigs(corners::leaves_of_all_sizes_are_found_and_go_as_they_came);
+            }
+
+            #[test]
+            fn leaves_of_one_call_end_with_their_table_and_at_what_is_in_the_way() {
+                rigs(large::leaves_of_one_call_end_with_their_table_and_at_what_is_in_the_way);
+            }
+
+            #[test]
+            fn a_run_is_filled_with_the_largest_leaves_that_fit() {
+                rigs(large::a_run_is_filled_with_the_largest_leaves_that_fit);
             }
 
             #[test]

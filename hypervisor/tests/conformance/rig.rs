@@ -7,7 +7,7 @@ use pviommu_hypervisor::{
     addr::{BfnRange, Mfn, MfnRange},
     flush::{FlushRoom, PendingFlush, Released},
     format::{Format, LeafAttributes, pages_at},
-    platform::{Access, PageKind, Pool, Run, TableFrames, TableRoot},
+    platform::{Access, AlikeRuns, PageKind, Pool, Run, TableFrames, TableRoot},
     sync::Ordering,
     table::{
         Beside, Cursor, Edit, Maker, Paint, Prune, Pruned, Singles, SplitPaid, Stash, Stop, Table,
@@ -232,13 +232,48 @@ impl<F: Format> Rig<F> {
         let run = Self::run(mfn, pages, access);
         let frames = if paid == SplitPaid::Yes { split_cost::<F>(level) } else { 0 };
         self.arena.reserve(DOMAIN, frames);
-        let mapped = self
-            .edit(|table, edit| table.map_large(Bfn(bfn), level, &run, Maker::Guest, paid, edit));
+        let mapped = self.edit(|table, edit| {
+            table.map_large(Bfn(bfn), level, AlikeRuns::from(&run), 1, (Maker::Guest, paid), edit)
+        });
         match mapped {
-            Ok(()) => self.held.set(self.held.get() + pages),
+            Ok(_) => self.held.set(self.held.get() + pages),
             Err(_) => self.arena.unreserve(DOMAIN, frames),
         }
-        mapped
+        mapped.map(|leaves| assert_eq!(leaves, 1))
+    }
+
+    /// Maps leaves of `level` (1 or above) that follow each other, by one call: how many.
+    pub(crate) fn map_leaves(&self, bfn: u64, level: u8, mfns: &[u64]) -> Result<u64, Stop> {
+        let pages = pages_at::<F>(level);
+        let frames = |mfn: &u64| MfnRange::of_pages(Mfn(*mfn), pages).unwrap();
+        let frames: Vec<_> = mfns.iter().map(frames).collect();
+        let access = Access::READ | Access::WRITE;
+        let runs = AlikeRuns { frames: &frames, kind: PageKind::Ram, access };
+        let how = (Maker::Guest, SplitPaid::No);
+        let most = mfns.len() as u64;
+        let mapped =
+            self.edit(|table, edit| table.map_large(Bfn(bfn), level, runs, most, how, edit))?;
+        self.held.set(self.held.get() + mapped * pages);
+        Ok(mapped)
+    }
+
+    /// Fills bus frames with frames of the same numbers, `most` leaves a call.
+    pub(crate) fn fill(&self, first: u64, pages: u64, most: u64) -> Result<(), Stop> {
+        let mut done = 0;
+        self.edit(|table, edit| {
+            while done < pages {
+                let run = Self::run(first + done, pages - done, Access::READ | Access::WRITE);
+                let filled = table.fill(Bfn(first + done), &run, Maker::HostMap, most, edit)?;
+                assert!((1..=most).contains(&filled.leaves));
+                done += filled.pages;
+            }
+            Ok(())
+        })
+    }
+
+    /// Pages of the leaf that `bfn` is in.
+    pub(crate) fn leaf_of(&self, bfn: u64) -> u64 {
+        self.table().lookup(Bfn(bfn)).unwrap().pages
     }
 
     /// Paints the bus frames `first..=last`.

@@ -11,7 +11,7 @@ use super::{
     calls::Calls,
     candidate::Candidate,
     ours::{Named, Ours},
-    work::{RUN, SMALL, Work},
+    work::{LARGE_LEAVES, RUN, SMALL, Work},
 };
 
 /// One operation.
@@ -26,13 +26,20 @@ const fn operation(name: &'static str, run: fn()) -> Operation {
     Operation { name, pages: SMALL, run }
 }
 
-pub(crate) const ALL: [Operation; 13] = [
+/// The same of large leaves, which a page of the figure is.
+const fn of_large_leaves(name: &'static str, run: fn()) -> Operation {
+    Operation { name, pages: LARGE_LEAVES, run }
+}
+
+pub(crate) const ALL: [Operation; 15] = [
     operation("table-map-1", || on_table::<VtdSecondStage>(map_singles, |_, _| ())),
     operation("table-unmap-1", || on_table::<VtdSecondStage>(unmap_singles, map_singles)),
     operation("table-lookup", || on_table::<VtdSecondStage>(look_up, map_singles)),
     operation("table-lookup-amdv1", || on_table::<AmdV1>(look_up, map_singles)),
     operation("table-map-256", || on_table::<VtdSecondStage>(map_runs, |_, _| ())),
     operation("table-unmap-256", || on_table::<VtdSecondStage>(unmap_runs, map_runs)),
+    of_large_leaves("table-map-2m", || on_table::<VtdSecondStage>(map_larges, |_, _| ())),
+    of_large_leaves("table-unmap-2m", || on_table::<VtdSecondStage>(unmap_larges, map_larges)),
     operation("call-map-1", || on_calls(|calls| calls.map_all(1), |_| ())),
     operation("call-map-256", || on_calls(|calls| calls.map_all(256), |_| ())),
     operation("call-unmap-256", || {
@@ -89,6 +96,14 @@ fn unmap_runs<F: Named>(table: &mut Ours<F>, work: &Work) {
     for (bfn, _) in work.runs(RUN) {
         table.unmap_run(*bfn, RUN);
     }
+}
+
+fn map_larges<F: Named>(table: &mut Ours<F>, work: &Work) {
+    table.map_larges(&work.large);
+}
+
+fn unmap_larges<F: Named>(table: &mut Ours<F>, work: &Work) {
+    table.unmap_larges(&work.large);
 }
 
 fn on_calls(operation: fn(&Calls), before: fn(&Calls)) {

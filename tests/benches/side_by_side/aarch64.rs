@@ -64,6 +64,7 @@ impl Candidate for Aarch64Paging {
         self.change(bfn, 0, LARGE_PAGES, Stage2Attributes::empty());
     }
 
+    #[inline]
     fn lookup(&self, bfn: u64) -> Option<u64> {
         let mut found = None;
         self.0

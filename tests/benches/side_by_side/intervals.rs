@@ -44,6 +44,7 @@ impl Candidate for Intervals {
         self.unmap_run(bfn, LARGE_PAGES);
     }
 
+    #[inline]
     fn lookup(&self, bfn: u64) -> Option<u64> {
         let (first, (last, mfn)) = self.0.range(..=bfn).next_back()?;
         (bfn <= *last).then(|| mfn + (bfn - first))

@@ -40,6 +40,7 @@ impl Candidate for VmMemory {
         self.unmap_run(bfn, LARGE_PAGES);
     }
 
+    #[inline]
     fn lookup(&self, bfn: u64) -> Option<u64> {
         let at = GuestAddress(bfn << 12);
         let mut found = Iotlb::lookup(&self.0, at, 1, Permissions::Read).ok()?;

@@ -81,6 +81,7 @@ impl Candidate for Multiarch {
         black_box(self.0.cursor().unmap(bus(bfn)).unwrap());
     }
 
+    #[inline]
     fn lookup(&self, bfn: u64) -> Option<u64> {
         let (frame, _, _) = self.0.query(bus(bfn)).ok()?;
         Some((frame.as_usize() as u64) >> 12)

@@ -28,7 +28,7 @@ const ALL: Access = Access::all();
 /// Single pages with one flush: a page of elements of a batch.
 const BATCH: usize = 128;
 
-/// Large leaves whose pages wait for one flush at most: 4096 pages.
+/// Large leaves that go in at a time, and whose pages wait for one flush: 4096 pages.
 const LARGES: usize = 8;
 
 /// A format, and what its table is called in the figures.
@@ -117,13 +117,21 @@ impl<F: Named> Inside<'_, F> {
     }
 
     #[inline]
-    fn map_large(&self, bfn: u64, run: &Run, edit: &mut Edit<'_>) {
-        loop {
-            let (maker, split) = (Maker::Guest, SplitPaid::Yes);
-            match self.table.map_large(Bfn(bfn), 1, run, maker, split, edit) {
-                Ok(()) => return,
+    fn map_large(&self, leaves: &[(u64, u64)], edit: &mut Edit<'_>) {
+        let mut frames = [run_of(0, LARGE_PAGES).frames; LARGES];
+        for (run, (_, mfn)) in frames.iter_mut().zip(leaves) {
+            *run = run_of(*mfn, LARGE_PAGES).frames;
+        }
+        let Run { kind, access, .. } = run_of(0, LARGE_PAGES);
+        let mut left = leaves;
+        while let [(bfn, _), ..] = left {
+            let frames = &frames[leaves.len() - left.len()..leaves.len()];
+            let runs = AlikeRuns { frames, kind, access };
+            let (how, most) = ((Maker::Guest, SplitPaid::Yes), left.len() as u64);
+            match self.table.map_large(Bfn(*bfn), 1, runs, most, how, edit) {
+                Ok(mapped) => left = &left[mapped as usize..],
                 Err(Stop::NeedTables(frames, pool)) => stock(self.arena, edit, frames, pool),
-                Err(_) => unmappable(bfn),
+                Err(_) => unmappable(*bfn),
             }
         }
     }
@@ -230,7 +238,7 @@ impl<F: Named> Candidate for Ours<F> {
     }
 
     fn map_large(&mut self, bfn: u64, mfn: u64) {
-        self.map_larges(&[(bfn, mfn)]);
+        self.call(|inside, edit| inside.map_large(&[(bfn, mfn)], edit));
     }
 
     fn unmap_large(&mut self, bfn: u64) {
@@ -240,24 +248,20 @@ impl<F: Named> Candidate for Ours<F> {
     fn map_larges(&mut self, leaves: &[(u64, u64)]) {
         for batch in leaves.chunks(BATCH) {
             self.call(|inside, edit| {
-                for &(bfn, mfn) in batch {
-                    inside.map_large(bfn, &run_of(mfn, LARGE_PAGES), edit);
+                for piece in batch.chunks(LARGES) {
+                    inside.map_large(piece, edit);
                 }
             });
         }
     }
 
     fn unmap_larges(&mut self, leaves: &[(u64, u64)]) {
-        // What such a batch releases is more than waits for one flush.
-        for batch in leaves.chunks(LARGES) {
-            self.call(|inside, edit| {
-                for &(bfn, _) in batch {
-                    inside.unmap(bfn, LARGE_PAGES, edit);
-                }
-            });
+        for piece in leaves.chunks(LARGES) {
+            self.unmap_run(piece[0].0, piece.len() as u64 * LARGE_PAGES);
         }
     }
 
+    #[inline]
     fn lookup(&self, bfn: u64) -> Option<u64> {
         let table = Table::<F, _>::new(&self.arena, self.root, STYLE, &self.beside);
         let found = table.lookup(Bfn(bfn))?;

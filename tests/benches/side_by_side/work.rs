@@ -16,6 +16,9 @@ pub(crate) const TABLE: u64 = 512;
 /// Pages of a large leaf.
 pub(crate) const LARGE_PAGES: u64 = 512;
 
+/// Large leaves of the smaller working set: they fill two tables.
+pub(crate) const LARGE_LEAVES: u64 = 1024;
+
 /// The first bus frame; not in the first table of any level.
 const FIRST_BFN: u64 = (1 << 27) + (1 << 18) + (1 << 9);
 
@@ -46,8 +49,7 @@ impl Work {
         let mixed = |i: u64, factor: u64| (i * factor + 11) % pages;
         let bfn = |i| FIRST_BFN + i;
         let runs = |of: u64| (0..pages).step_by(of as usize).map(|i| (bfn(i), FIRST_MFN + i));
-        // As many large leaves as fill eight tables, or as many tables as the small ones need.
-        let large = (pages / 8).max(1024);
+        let large = (pages / 8).max(LARGE_LEAVES);
         let large_frame = |i: u64| (1 << 24) + (i * 37 + 5) % large * LARGE_PAGES;
         Self {
             pages,

@@ -88,6 +88,7 @@ impl Candidate for X86 {
         flush.ignore();
     }
 
+    #[inline]
     fn lookup(&self, bfn: u64) -> Option<u64> {
         match self.0.translate(VirtAddr::new(bfn << 12)) {
             TranslateResult::Mapped { frame, offset, .. } => {

@@ -77,6 +77,20 @@ unsafe impl TableFrames for Arena {
         Some(frame)
     }
 
+    fn alloc_some(&self, _: DomId, frames: &mut [Mfn]) -> usize {
+        let found = {
+            let mut free = lock(&self.free);
+            let left = free.frames.len() - free.reserved as usize;
+            let found = frames.len().min(left);
+            for place in &mut frames[..found] {
+                *place = free.frames.pop().expect("there are as many");
+            }
+            found
+        };
+        frames[..found].iter().for_each(|frame| zero(*frame));
+        found
+    }
+
     fn free(&self, _: DomId, frame: Mfn, pool: Pool) {
         let mut free = lock(&self.free);
         free.frames.push(frame);

@@ -88,6 +88,10 @@ unsafe impl TableFrames for Cheap {
         self.arena.alloc(domain, pool)
     }
 
+    fn alloc_some(&self, domain: DomId, frames: &mut [Mfn]) -> usize {
+        self.arena.alloc_some(domain, frames)
+    }
+
     fn free(&self, domain: DomId, frame: Mfn, pool: Pool) {
         TableFrames::free(self.arena, domain, frame, pool);
     }
