@@ -150,7 +150,7 @@ fn units_that_cache_what_is_not_present_are_told_of_maps() {
 #[test]
 fn a_mapping_takes_no_memory_but_its_entry_and_leaves_a_few_tables() {
     let counts = memory_counts(kinds::unit(), kinds::background());
-    let [beside, near, trimmed, far, far_trimmed] = &counts[..] else { panic!("{counts:?}") };
+    let [beside, near, trimmed, far, far_trimmed] = &counts[..] else { unreachable!("{counts:?}") };
     assert!([beside, trimmed, far_trimmed].iter().all(|count| count.is_met()), "{counts:?}");
     // The leaf tables that are kept, with the tables that lead to them: two where all are near.
     assert!(near.counted <= 8 + 2 && far.counted <= 8 + 1 + 64, "{counts:?}");

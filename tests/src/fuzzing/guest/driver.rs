@@ -55,15 +55,15 @@ pub(super) struct Driver<'d> {
     reserved: u64,
 }
 
+/// One of each mode.
+type Devices<'d> =
+    (&'d Device<'d, Liar, Strict>, &'d Device<'d, Liar, Deferred>, &'d Device<'d, Liar, Reusing>);
+
 impl<'d> Driver<'d> {
     pub(super) fn new(
         liar: &'d Liar,
         space: &'d DmaSpace<'d, Liar>,
-        (strict, deferred, reusing): (
-            &'d Device<'d, Liar, Strict>,
-            &'d Device<'d, Liar, Deferred>,
-            &'d Device<'d, Liar, Reusing>,
-        ),
+        (strict, deferred, reusing): Devices<'d>,
     ) -> Self {
         let (live, back) = (Vec::new(), Vec::new());
         let free = (0..BUFFERS).collect();

@@ -99,7 +99,7 @@ impl Ledger {
     fn context(&mut self, place: Place) -> &mut Context {
         let context = self.contexts.get_mut(&place);
         context.unwrap_or_else(|| {
-            panic!("{place:?} was edited, which is none of the guest's (INV-70)")
+            unreachable!("{place:?} was edited, which is none of the guest's (INV-70)")
         })
     }
 
@@ -144,7 +144,8 @@ impl Ledger {
         }
         let context = self.context(place);
         for (bfn, leaf) in (first.0..).zip(leaves) {
-            let leaf = leaf.unwrap_or_else(|| panic!("{bfn:#x} is mapped to no page: {of:x?}"));
+            let leaf =
+                leaf.unwrap_or_else(|| unreachable!("{bfn:#x} is mapped to no page: {of:x?}"));
             let is_free = inside.iter().all(|device| !reserved(DEVICES[*device], Bfn(bfn)));
             assert!(is_free, "{bfn:#x} is reserved, and mapped (INV-30)");
             match context {
@@ -328,7 +329,7 @@ fn lines(bed: &Bed<'_>, place: Place) -> Vec<DumpLine> {
         let mut lines = [DumpLine::EMPTY; 64];
         let (domain, cpu) = (bed.domain(place.domain), bed.own_cpu());
         let dumped = bed.iommu().dump(domain, cpu, ContextId(place.context), at, &mut lines);
-        let dumped = dumped.unwrap_or_else(|| panic!("{place:?} is gone"));
+        let dumped = dumped.unwrap_or_else(|| unreachable!("{place:?} is gone"));
         all.extend(lines.into_iter().take(dumped.lines));
         from = dumped.next;
     }

@@ -155,7 +155,8 @@ fn enter(bed: &Bed<'_>, ledger: &mut Ledger, asked: &Call, print: bool) -> i64 {
         }
     });
     board.end_watch();
-    let status = status.unwrap_or_else(|| panic!("{:?} makes no progress (INV-54)", laid.subop));
+    let status =
+        status.unwrap_or_else(|| unreachable!("{:?} makes no progress (INV-54)", laid.subop));
     assert!(known(status), "{:?} returned {status} (INV-55)", laid.subop);
     if has_effect {
         ledger.check_tables(bed);
