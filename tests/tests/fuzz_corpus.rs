@@ -49,7 +49,7 @@ fn every_beginning_of_a_seed_passes() {
         for (name, bytes) in (target.seeds)() {
             println!("{name}");
             // Of large ones, not as many.
-            let step = (bytes.len() / 40).max(7);
+            let step = (bytes.len() / target.cuts).max(7);
             for end in (0..bytes.len()).step_by(step) {
                 (target.run)(&bytes[..end]);
             }

@@ -32,13 +32,15 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
             Kind { unit: UnitKind::AmdVi, background: Background::Scratch },
         ),
     ];
-    let all = sequences().into_iter().chain(traces::sequences()).zip(machines.iter().cycle());
-    let seed = |((name, events), (suffix, bytes, kind)): ((String, _), &(&str, &[u8], Kind))| {
-        let sequence = Sequence { machine: Machine::from_bytes(bytes, *kind), events };
+    let seed = |(name, events): (String, Vec<Event>)| {
+        // By its name, so that it stays on its machine whatever is added.
+        let number = name.bytes().map(usize::from).sum::<usize>() % machines.len();
+        let (suffix, bytes, kind) = machines[number];
+        let sequence = Sequence { machine: Machine::from_bytes(bytes, kind), events };
         let bytes = sequence.to_bytes().expect("all of it is among the choices");
         (format!("{name}{suffix}"), bytes)
     };
-    all.map(seed).collect()
+    sequences().into_iter().chain(traces::sequences()).map(seed).collect()
 }
 
 pub(super) fn map(dom: usize, bfn: u64, pages: u32, gfn: u64) -> Op {
