@@ -324,6 +324,7 @@ fn pages() -> Vec<(&'static str, Vec<Event>)> {
 fn failures() -> Vec<(&'static str, Vec<Event>)> {
     let [nothing, done] = [Half::Nothing, Half::Done];
     let map = || map_by(By::Batch, 1, 0x3fe, 4, 0x3e);
+    let alloc = |dom| Op::Alloc { dom, background: Wire::DEFAULT, aperture: (0, 0) };
     let large = || super::seeds::map(1, 0x600, 0x200, 0x200);
     vec![
         (
@@ -347,6 +348,20 @@ fn failures() -> Vec<(&'static str, Vec<Event>)> {
                 failing(map(), Step::CopyIn, 2, nothing),
             ],
         ),
+        (
+            "faults-after-a-failure",
+            vec![failing(large(), Step::CopyIn, 1, nothing), Event::Ask(1, Ask::Faults, None)],
+        ),
+        (
+            "context-after-a-failed-unit",
+            vec![
+                failing(unmap(0, 0x400, 1), Step::Invalidate, 1, nothing),
+                failing(alloc(1), Step::Alloc, 2, nothing),
+                Event::Plain(Op::Unassign { dom: 1, device: 3 }),
+                Event::Ask(1, Ask::Flush { ctx: 2, bfn: 0x27d, pages: 1 }, None),
+            ],
+        ),
+        ("nothing-deferred", vec![Event::Plain(later(1, 0x40, 1, alloc(1)))]),
         (
             "hook",
             vec![

@@ -1,5 +1,7 @@
 //! The steps of a sequence, and which of them are chosen how often.
 
+use pviommu_hypervisor::platform::Access;
+
 use super::{
     super::{
         choices::{DEVICE, DOM, OP, PLACE, large},
@@ -103,6 +105,9 @@ const PAGES: In = In(1, 4);
 
 /// All methods of units are among those that may fail then.
 const ANYTHING: Op = Op::Free { dom: 0, ctx: 0, reattach: true };
+/// All methods that a map calls.
+const A_MAP: Op =
+    Op::MapGrant { other: None, ctx: 0, at: Place::Number(0), grant: 0, access: Access::empty() };
 
 /// Any step.
 pub(crate) struct Events;
@@ -128,7 +133,7 @@ impl Field<Event> for Events {
             16..19 => Event::GoOn {
                 number: In(0, 4).get(from),
                 entries: ENTRIES.get(from),
-                fault: (from.below(3) == 2).then(|| FaultIn(&ANYTHING).get(from)),
+                fault: (from.below(3) == 2).then(|| FaultIn(&A_MAP).get(from)),
             },
             _ => {
                 Event::Dma { device: DEVICE.get(from), at: PLACE.get(from), pages: PAGES.get(from) }
@@ -137,14 +142,14 @@ impl Field<Event> for Events {
     }
 
     fn put(&self, value: &Event, to: &mut Vec<u8>) -> bool {
-        let fault = |fault: &Option<Fault>, tag, to: &mut Vec<u8>| match fault {
+        let fault = |fault: &Option<Fault>, of: &Op, tag, to: &mut Vec<u8>| match fault {
             None => {
                 to.push(0);
                 true
             }
             Some(fault) => {
                 to.push(tag);
-                FaultIn(&ANYTHING).put(fault, to)
+                FaultIn(of).put(fault, to)
             }
         };
         match value {
@@ -160,7 +165,7 @@ impl Field<Event> for Events {
             }
             Event::Ask(dom, ask, failing) => {
                 to.push(12);
-                DOM.put(dom, to) && Asks.put(ask, to) && fault(failing, 1, to)
+                DOM.put(dom, to) && Asks.put(ask, to) && fault(failing, &ANYTHING, 1, to)
             }
             Event::Begin { op, cpu, entries } => {
                 to.push(13);
@@ -168,7 +173,9 @@ impl Field<Event> for Events {
             }
             Event::GoOn { number, entries, fault: failing } => {
                 to.push(16);
-                In(0, 4).put(number, to) && ENTRIES.put(entries, to) && fault(failing, 2, to)
+                In(0, 4).put(number, to)
+                    && ENTRIES.put(entries, to)
+                    && fault(failing, &A_MAP, 2, to)
             }
             Event::Dma { device, at, pages } => {
                 to.push(19);
