@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The greatest address that devices reach.
-pub(super) const MASK: u64 = 0xffff_ffff;
+pub(super) const MASK: u64 = 0x0fff_ffff;
 
 /// Buffers from this number on are mapped where mappings are kept.
 const REUSED: u8 = BUFFERS - 6;
@@ -36,17 +36,26 @@ enum Back<'d> {
     Kept(Kept<'d, Liar, Memory>),
 }
 
-/// Devices in one space, and what a driver has mapped.
+/// Where a mapping leads, and what a device may do there: bit 0: read. Bit 1: write.
+type Reach = (Vec<u64>, u16);
+
+/// A device in each mode, in one space.
+#[derive(Clone, Copy)]
+pub(super) struct Devices<'d> {
+    pub(super) strict: &'d Device<'d, Liar, Strict>,
+    pub(super) deferred: &'d Device<'d, Liar, Deferred>,
+    pub(super) reusing: &'d Device<'d, Liar, Reusing>,
+}
+
+/// What a driver has mapped for these devices.
 pub(super) struct Driver<'d> {
     liar: &'d Liar,
     space: &'d DmaSpace<'d, Liar>,
-    strict: &'d Device<'d, Liar, Strict>,
-    deferred: &'d Device<'d, Liar, Deferred>,
-    reusing: &'d Device<'d, Liar, Reusing>,
+    devices: Devices<'d>,
     /// Buffers that are with the driver.
     free: Vec<u8>,
     /// With the frames that each leads to; none once an unmap has failed.
-    live: Vec<(Vec<u64>, Live<'d>)>,
+    live: Vec<(Reach, Live<'d>)>,
     back: Vec<(std::ops::Range<u64>, Back<'d>)>,
     grants: u64,
     /// Nothing has waited or was kept so far.
@@ -55,20 +64,12 @@ pub(super) struct Driver<'d> {
     reserved: u64,
 }
 
-/// One of each mode.
-type Devices<'d> =
-    (&'d Device<'d, Liar, Strict>, &'d Device<'d, Liar, Deferred>, &'d Device<'d, Liar, Reusing>);
-
 impl<'d> Driver<'d> {
-    pub(super) fn new(
-        liar: &'d Liar,
-        space: &'d DmaSpace<'d, Liar>,
-        (strict, deferred, reusing): Devices<'d>,
-    ) -> Self {
+    pub(super) fn new(liar: &'d Liar, space: &'d DmaSpace<'d, Liar>, devices: Devices<'d>) -> Self {
         let (live, back) = (Vec::new(), Vec::new());
         let free = (0..BUFFERS).collect();
         let (grants, plain, reserved) = (GRANTS, true, 0);
-        Self { liar, space, strict, deferred, reusing, free, live, back, grants, plain, reserved }
+        Self { liar, space, devices, free, live, back, grants, plain, reserved }
     }
 
     /// Does it; what came of it, in words.
@@ -109,7 +110,7 @@ impl<'d> Driver<'d> {
 
     fn map(&mut self, kind: u8, which: u8, number: u16) -> String {
         let directions = [Direction::ToDevice, Direction::FromDevice, Direction::Both];
-        let direction = directions[usize::from(number) % 3];
+        let (direction, access) = (directions[usize::from(number) % 3], number % 3 + 1);
         let (first, count) = if kind == 2 { (REUSED, BUFFERS - REUSED) } else { (0, REUSED) };
         let buffer = first + which % count;
         let Some(place) = self.free.iter().position(|it| *it == buffer) else {
@@ -120,11 +121,11 @@ impl<'d> Driver<'d> {
         let before = self.state();
         let memory = Memory::buffer(self.liar, buffer);
         let mapped = match kind {
-            0 => self.strict.map(memory, direction).map(Live::Strict),
-            1 => self.deferred.map(memory, direction).map(Live::Deferred),
-            _ => self.reusing.map(memory, direction).map(Live::Reusing),
+            0 => self.devices.strict.map(memory, direction).map(Live::Strict),
+            1 => self.devices.deferred.map(memory, direction).map(Live::Deferred),
+            _ => self.devices.reusing.map(memory, direction).map(Live::Reusing),
         };
-        self.hold(before, frames(buffer), mapped)
+        self.hold(before, (frames(buffer), access), mapped)
     }
 
     /// Bus frames that are free, and pages that are lost.
@@ -136,12 +137,12 @@ impl<'d> Driver<'d> {
     fn hold(
         &mut self,
         (free, lost): (u64, u64),
-        frames: Vec<u64>,
+        reach: Reach,
         mapped: Result<Live<'d>, MapFailed<Memory>>,
     ) -> String {
         let failed = match mapped {
             Ok(live) => {
-                self.live.push((frames, live));
+                self.live.push((reach, live));
                 return "mapped".into();
             }
             Err(failed) => failed,
@@ -194,7 +195,7 @@ impl<'d> Driver<'d> {
             }
         };
         // Some of it may be unmapped.
-        self.live.push((Vec::new(), still));
+        self.live.push((Reach::default(), still));
         format!("{cause:?}")
     }
 
@@ -259,11 +260,11 @@ impl<'d> Driver<'d> {
         self.plain &= number & 1 == 0;
         let (before, memory) = (self.state(), Memory::buffer(self.liar, buffer));
         let mapped = if number & 1 == 0 {
-            self.strict.coherent(memory).map(Live::Strict)
+            self.devices.strict.coherent(memory).map(Live::Strict)
         } else {
-            self.deferred.coherent(memory).map(Live::Deferred)
+            self.devices.deferred.coherent(memory).map(Live::Deferred)
         };
-        self.hold(before, frames(buffer), mapped)
+        self.hold(before, (frames(buffer), 3), mapped)
     }
 
     fn map_grants(&mut self, number: u16) -> String {
@@ -271,8 +272,9 @@ impl<'d> Driver<'d> {
         let (first, before) = (self.grants, self.state());
         self.grants += 256;
         let memory = Memory::grants(self.liar, first, count);
-        let mapped = self.strict.map_grants(OTHER, memory, Direction::Both).map(Live::Strict);
-        self.hold(before, (first..first + count).collect(), mapped)
+        let mapped =
+            self.devices.strict.map_grants(OTHER, memory, Direction::Both).map(Live::Strict);
+        self.hold(before, ((first..first + count).collect(), 3), mapped)
     }
 
     fn map_foreign(&mut self, which: u8) -> String {
@@ -282,8 +284,9 @@ impl<'d> Driver<'d> {
         };
         self.free.swap_remove(place);
         let (before, memory) = (self.state(), Memory::buffer(self.liar, buffer));
-        let mapped = self.strict.map_foreign(OTHER, memory, Direction::ToDevice).map(Live::Strict);
-        self.hold(before, frames(buffer), mapped)
+        let mapped =
+            self.devices.strict.map_foreign(OTHER, memory, Direction::ToDevice).map(Live::Strict);
+        self.hold(before, (frames(buffer), 1), mapped)
     }
 
     /// A strict mapping is made a pool of blocks, and unmapped.
@@ -292,7 +295,7 @@ impl<'d> Driver<'d> {
         let Some(place) = self.live.iter().position(is_strict) else {
             return "there is none".into();
         };
-        let (frames, Live::Strict(mapping)) = self.live.swap_remove(place) else {
+        let (reach, Live::Strict(mapping)) = self.live.swap_remove(place) else {
             unreachable!("it is strict")
         };
         let first = mapping.address();
@@ -300,7 +303,7 @@ impl<'d> Driver<'d> {
         let pool = match Pool::<_, _, 4>::new(mapping, number.into()) {
             Ok(pool) => pool,
             Err(still) => {
-                self.live.push((frames, Live::Strict(still.mapping)));
+                self.live.push((reach, Live::Strict(still.mapping)));
                 return format!("{:?}", still.cause);
             }
         };
@@ -323,7 +326,7 @@ impl<'d> Driver<'d> {
                 "unmapped".into()
             }
             Err(still) => {
-                self.live.push((Vec::new(), Live::Strict(still.mapping)));
+                self.live.push((Reach::default(), Live::Strict(still.mapping)));
                 format!("{:?}", still.cause)
             }
         }
@@ -339,16 +342,20 @@ impl<'d> Driver<'d> {
 
     /// What is mapped is where it was told to be, and nowhere beyond the devices' reach.
     fn check(&self) {
-        for (frames, live) in &self.live {
+        for (reach, live) in &self.live {
             match live {
-                Live::Strict(mapping) => self.check_mapping(mapping, frames),
-                Live::Deferred(mapping) => self.check_mapping(mapping, frames),
-                Live::Reusing(mapping) => self.check_mapping(mapping, frames),
+                Live::Strict(mapping) => self.check_mapping(mapping, reach),
+                Live::Deferred(mapping) => self.check_mapping(mapping, reach),
+                Live::Reusing(mapping) => self.check_mapping(mapping, reach),
             }
         }
     }
 
-    fn check_mapping<M: Mode>(&self, mapping: &Mapping<'_, Liar, Memory, M>, frames: &[u64]) {
+    fn check_mapping<M: Mode>(
+        &self,
+        mapping: &Mapping<'_, Liar, Memory, M>,
+        (frames, access): &Reach,
+    ) {
         let first = mapping.address() >> 12;
         let Some(beyond) = (frames.len() as u64).checked_sub(1) else { return };
         let last = mapping.address() + beyond * 4096 + 4095;
@@ -356,7 +363,9 @@ impl<'d> Driver<'d> {
         self.liar.with_witness(|witness| {
             for (bfn, frame) in (first..).zip(frames) {
                 let leads = witness.leads(bfn);
-                let right = leads.is_some_and(|leads| leads.told && leads.to == *frame);
+                let right = leads.is_some_and(|leads| {
+                    leads.told && leads.to == *frame && leads.access == *access
+                });
                 assert!(right, "bus frame {bfn:#x} is to lead to {frame:#x}: {leads:x?}");
             }
         });

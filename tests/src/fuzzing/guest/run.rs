@@ -6,7 +6,7 @@ use pviommu_abi::{Bfn, PciDevice};
 use pviommu_guest::dma::{Deferral, Device, DmaError, DmaSpace, DmaStorage};
 
 use super::{
-    driver::{Driver, MASK},
+    driver::{Devices, Driver, MASK},
     honest::Means,
     input::{Input, Lie, Operation},
     liar::Liar,
@@ -53,7 +53,8 @@ pub(super) fn run(input: &Input, print: bool) {
         let (deferred, reusing) = (deferred.deferred(), reusing.reusing(KEPT));
         // Nothing is mapped, so what is not free is reserved.
         let free = space.free_pages();
-        let mut driver = Driver::new(&liar, &space, (&strict, &deferred, &reusing));
+        let devices = Devices { strict: &strict, deferred: &deferred, reusing: &reusing };
+        let mut driver = Driver::new(&liar, &space, devices);
         for operation in rest {
             if print {
                 println!("{}", Shown(operation));

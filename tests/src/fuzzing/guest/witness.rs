@@ -19,6 +19,8 @@ pub(super) struct Leads {
     pub(super) to: u64,
     /// It was told that it does.
     pub(super) told: bool,
+    /// What devices may do: bit 0: read. Bit 1: write.
+    pub(super) access: u16,
 }
 
 /// All bus frames that may lead somewhere, as far as the driver was told.
@@ -92,8 +94,8 @@ impl Witness {
     }
 
     /// The driver asks for a page at a bus frame, where nothing else may be.
-    fn asks(&mut self, bfn: u64, to: u64) {
-        let before = self.leads.insert(bfn, Leads { to, told: false });
+    fn asks(&mut self, bfn: u64, to: u64, access: u16) {
+        let before = self.leads.insert(bfn, Leads { to, told: false, access });
         assert_eq!(before, None, "bus frame {bfn:#x} is used, and may lead elsewhere (INV-03)");
         let stale = self.stale.get(&bfn);
         assert_eq!(stale, None, "bus frame {bfn:#x} is used, and was not flushed (INV-03)");
@@ -120,7 +122,8 @@ impl Witness {
 
     fn hear_map(&mut self, asked: &MapPages, told: &MapPages, ret: i64) {
         let pages = u64::from(asked.nr_pages);
-        (0..pages).for_each(|page| self.asks(asked.dfn.0 + page, asked.gfn.0 + page));
+        let access = asked.map_flags.bits() as u16 & 3;
+        (0..pages).for_each(|page| self.asks(asked.dfn.0 + page, asked.gfn.0 + page, access));
         self.hear_mapped(asked.dfn.0, asked.nr_pages, told.mapped, ret);
     }
 
@@ -177,7 +180,7 @@ impl Witness {
         let elements = asked.elements();
         for element in &elements {
             for (bfn, to) in self.wanted(element, &asked.buffer) {
-                self.asks(bfn, to);
+                self.asks(bfn, to, element.flags.bits() & 3);
             }
         }
         let answers: Vec<BatchElement> = buffer.chunks(size).take(count).map(read).collect();
