@@ -62,8 +62,8 @@ impl<P: Platform> Session<'_, P> {
                 (State::Building, _) => self.fill(other, room),
                 (_, Some(switch)) => self.move_devices(switch, slot, room),
                 (_, None) => match self.told_failure().and_then(|()| self.begin(wish, room)) {
-                    Ok(true) => End::Finished,
-                    Ok(false) => return End::Finished,
+                    Ok(Some(end)) => end,
+                    Ok(None) => return End::Finished,
                     Err(errno) => return End::Failed(errno),
                 },
             };
@@ -78,19 +78,19 @@ impl<P: Platform> Session<'_, P> {
         self.domain.default.take_failure().map_or(Ok(()), Err)
     }
 
-    /// Begins what `wish` takes; false if nothing is to be done.
-    fn begin(&self, wish: Wish, room: &mut EditRoom) -> Result<bool, Errno> {
+    /// Begins what `wish` takes, or gives way to another CPU that is about to; `None` if nothing is to be done.
+    fn begin(&self, wish: Wish, room: &mut EditRoom) -> Result<Option<End>, Errno> {
         let plan = {
             let _admin = self.domain.administer();
             match self.plan(wish)? {
                 Some(plan) => plan,
-                None => return Ok(false),
+                None => return Ok(None),
             }
         };
         if plan.switch == Switch::ToBlocked {
             let _admin = self.domain.administer();
             self.domain.default.set_switching(Some(plan.switch));
-            return Ok(true);
+            return Ok(Some(End::Finished));
         }
         let claim = || {
             // Somebody else may have begun meanwhile.
@@ -100,16 +100,15 @@ impl<P: Platform> Session<'_, P> {
             (free && other.claim()).then_some(other)
         };
         let built = self.construct(claim, self.iommu.aperture(), plan.background, room)?;
-        if let Some(other) = built {
-            let _admin = self.domain.administer();
-            if let Wish::Start(map) = wish {
-                self.domain.default.set_map(map, false);
-            }
-            self.domain.default.set_switching(Some(plan.switch));
-            other.set_state(State::Building);
-            other.end_sweep();
+        let Some(other) = built else { return Ok(Some(End::Yield)) };
+        let _admin = self.domain.administer();
+        if let Wish::Start(map) = wish {
+            self.domain.default.set_map(map, false);
         }
-        Ok(true)
+        self.domain.default.set_switching(Some(plan.switch));
+        other.set_state(State::Building);
+        other.end_sweep();
+        Ok(Some(End::Finished))
     }
 
     /// What `wish` takes; `None` if it has come true, by this if need be. The caller holds the

@@ -33,7 +33,8 @@ pub enum Pool {
 pub unsafe trait TableFrames {
     /// A zeroed frame, or `None` if there is none left for `domain`.
     ///
-    /// From [`Pool::Reserved`] it always succeeds while a reserved frame is left.
+    /// From [`Pool::Reserved`] it always succeeds while a reserved frame is left; the service asks for no more
+    /// than it had put aside, and gives up no more.
     fn alloc(&self, domain: DomId, pool: Pool) -> Option<Mfn>;
 
     /// Puts zeroed frames of [`Pool::Open`] into `frames`, from the first place on, as many as are left for `domain`; how

@@ -19,7 +19,8 @@ fn op<T: IntoBytes + FromBytes>(guest: &Guest<'_>, subop: Subop, argument: &mut 
 #[test]
 fn a_domain_lives_and_dies_on_units_of_either_make() {
     for kind in UnitKind::ALL.into_iter().filter(|kind| kind.is_built()) {
-        let config = Config { table_frames: 64, ..Config::one_guest(8) };
+        let mut config = Config { table_frames: 64, ..Config::one_guest(8) };
+        config.domains[0].limits.max_contexts = 2;
         run(&config.on(kind), |bed| {
             let guest = bed.guest(GUEST, 0);
             op(&guest, Subop::INIT, &mut Init { max_ctx_no: 2, arena_order: 5 });
