@@ -33,7 +33,7 @@ impl Shared {
         let flushed = edit.pending.complete(
             |_, _| Ok::<_, ()>(()),
             |_, _| {},
-            |done| released = done.runs.first().copied(),
+            |done| released = done.runs.first(),
         );
         flushed.unwrap();
         released.map(|run| match run.kind {
