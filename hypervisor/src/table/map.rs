@@ -3,16 +3,15 @@
 use pviommu_abi::Bfn;
 
 use super::{
-    Edit, Node, Stop, Table, handles,
+    Edit, Stop, Table, handles,
     leaf_lock::LeafLock,
     leaves,
     maker::{LeafWords, Maker},
-    upper_lock::Spot,
     walk::{Step, Walk},
 };
 use crate::{
     addr::BfnRange,
-    format::{Entry, Format, TableSoft},
+    format::{Entry, Format},
     platform::{Access, AlikeRuns, PageKind, Pool, TableFrames},
     sync::Ordering,
 };
@@ -271,34 +270,6 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 }
             }
         }
-    }
-
-    /// Links a table from the stash at `spot`, the entry of `level` for `at`, in place of `vacant`,
-    /// and returns it. `missing` tables will be needed to reach the bottom.
-    pub(super) fn link_table(
-        &self,
-        spot: &Spot<'t>,
-        vacant: u64,
-        at: Bfn,
-        level: u8,
-        missing: u8,
-        edit: &mut Edit<'_>,
-    ) -> Result<Node<'t>, Stop> {
-        if edit.stash.len(Pool::Open) < usize::from(missing) {
-            return Err(Stop::NeedTables(missing, Pool::Open));
-        }
-        let frame = edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(missing, Pool::Open))?;
-        self.prepare(frame, self.beside.vacancy.word(level.saturating_sub(1)));
-        let Some(_lock) = self.claim(spot, vacant) else {
-            self.wipe(frame);
-            let _ = edit.stash.put(frame, Pool::Open);
-            return Err(Stop::NeedTables(missing, Pool::Open));
-        };
-        let place = spot.place;
-        place.entry.store(F::table(frame, level, TableSoft::EMPTY), Ordering::Release);
-        self.publish(place.table, place.index, place.index);
-        self.note_vacancy_changed(at, level, &mut edit.pending);
-        Ok(Node { frame, pointer: place.entry })
     }
 }
 

@@ -4,10 +4,12 @@
 //! stores, however many. Entries that point to tables are not the holder's: each belongs to the lock of the table that
 //! it points to. Nothing points to the root; its bit stands in a word beside the table.
 
-use super::{Node, Place, Table};
+use pviommu_abi::Bfn;
+
+use super::{Edit, Node, Place, Stop, Table};
 use crate::{
     format::{Format, TableSoft},
-    platform::TableFrames,
+    platform::{Pool, TableFrames},
     sync::{AtomicU64, Ordering, relax},
 };
 
@@ -70,5 +72,33 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     pub(crate) fn claim(&self, spot: &Spot<'t>, raw: u64) -> Option<UpperLock<'t>> {
         let lock = self.lock_upper(spot);
         (spot.place.entry.load(Ordering::Relaxed) == raw).then_some(lock)
+    }
+
+    /// Links a table from the stash at `spot`, the entry of `level` for `at`, in place of `vacant`,
+    /// and returns it. `missing` tables will be needed to reach the bottom.
+    pub(super) fn link_table(
+        &self,
+        spot: &Spot<'t>,
+        vacant: u64,
+        at: Bfn,
+        level: u8,
+        missing: u8,
+        edit: &mut Edit<'_>,
+    ) -> Result<Node<'t>, Stop> {
+        if edit.stash.len(Pool::Open) < usize::from(missing) {
+            return Err(Stop::NeedTables(missing, Pool::Open));
+        }
+        let frame = edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(missing, Pool::Open))?;
+        self.prepare(frame, self.beside.vacancy.word(level.saturating_sub(1)));
+        let Some(_lock) = self.claim(spot, vacant) else {
+            self.wipe(frame);
+            let _ = edit.stash.put(frame, Pool::Open);
+            return Err(Stop::NeedTables(missing, Pool::Open));
+        };
+        let place = spot.place;
+        place.entry.store(F::table(frame, level, TableSoft::EMPTY), Ordering::Release);
+        self.publish(place.table, place.index, place.index);
+        self.note_vacancy_changed(at, level, &mut edit.pending);
+        Ok(Node { frame, pointer: place.entry })
     }
 }
