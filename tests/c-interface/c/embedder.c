@@ -61,6 +61,7 @@ static void scattered_pages_are_acquired_by_a_list(struct bed *bed)
         elements[i].op = PVIOMMU_BATCH_OP_UNMAP;
         elements[i].flags = 0;
         elements[i].page = 0;
+        elements[i].done = 0;
     }
     CHECK(batch(bed, ctx, elements, 4) == 0);
     CHECK(pviommu_domain_stats(bed->domain, &stats) == 0 && stats.pinned_pages == 0);
