@@ -191,10 +191,7 @@ impl Runs {
     /// Joins frames to the last run, if they follow on it.
     fn join(&mut self, frames: MfnRange) -> bool {
         let last = self.len.checked_sub(1).and_then(|last| self.frames.get_mut(last));
-        let last = last.filter(|last| last.last().checked_add(1) == Some(frames.first()));
-        let Some(last) = last else { return false };
-        *last = MfnRange::fixed(last.first(), frames.last());
-        true
+        join_to(last, frames)
     }
 
     /// Appends the frames that `frames` tells, one by one, all of one kind and access, while there is room; how many.
@@ -239,12 +236,9 @@ impl Runs {
                 highest = highest.max(frame);
                 let before = follows;
                 follows = frame.0.wrapping_add(1);
-                if frame.0 != before {
+                if frame.0 != before || !join_to(last.as_deref_mut(), MfnRange::single(frame)) {
                     break frame;
                 }
-                // Frame 0 follows on none.
-                let Some(run) = last.as_mut().filter(|_| before != 0) else { break frame };
-                **run = MfnRange::fixed(run.first(), frame);
                 joined = joined.saturating_add(1);
             };
             *slot = MfnRange::single(frame);
@@ -349,6 +343,15 @@ impl Runs {
         self.pages = 0;
         (self.lowest, self.highest) = (Mfn(u64::MAX), Mfn(0));
     }
+}
+
+/// Joins frames to `last`, if they follow on it. Apart from the loop that asks for it, where it is rare.
+#[inline(never)]
+fn join_to(last: Option<&mut MfnRange>, frames: MfnRange) -> bool {
+    let last = last.filter(|last| last.last().checked_add(1) == Some(frames.first()));
+    let Some(last) = last else { return false };
+    *last = MfnRange::fixed(last.first(), frames.last());
+    true
 }
 
 impl Default for Runs {
