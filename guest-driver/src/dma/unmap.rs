@@ -138,12 +138,13 @@ impl<K: Kernel> DmaSpace<'_, K> {
         carried
     }
 
-    /// What was carried from the element `first` on is done if its flush is. If not, all of it waits
-    /// again: what is unmapped by now is a hole next time.
+    /// What was carried from the element `first` on is done if all of it is, and its flush. If not, all of
+    /// it waits again: what is unmapped by now is a hole next time.
     pub(super) fn carried(&self, done: &BatchDone<'_>, first: usize, carried: &Carried) {
         let flush = first.saturating_add(carried.len());
-        let flushed = matches!(done.element(flush), Some(Ok(_)));
-        let count = if flushed { carried.len() } else { 0 };
+        // A flush that is done says nothing of an unmap whose answer is not to be believed.
+        let is_done = |element| matches!(done.element(element), Some(Ok(_)));
+        let count = if (first..=flush).all(is_done) { carried.len() } else { 0 };
         self.waiting.finish(carried, count, self.kernel().cpu(), &self.bfns);
     }
 

@@ -1,9 +1,10 @@
 //! Calls that fail, and hypervisors that can do little: what was not flushed is never taken for safe.
 
-use pviommu_abi::{Bfn, Errno, Gfn};
+use pviommu_abi::{Bfn, Errno, Gfn, Subop};
 use pviommu_guest::dma::{Deferral, Direction, DmaError, DmaStorage, Remedy};
 use pviommu_guest::{Error, MapError};
 
+use crate::fake::machine::Garbage;
 use crate::fake::{DEVICE, Page, machine};
 use crate::kit::{LOW, Memory, alive, entries, open, page};
 
@@ -43,6 +44,28 @@ fn an_unmap_whose_flush_failed_is_never_taken_for_made() {
     assert!(places.iter().all(|(address, frame)| is_reached(*address, *frame)));
     drop((still, failed));
     assert_eq!(alive(), 2, "forgotten");
+}
+
+#[test]
+fn an_unmap_whose_answer_cannot_be_believed_is_made_again_before_its_buffer_comes_back() {
+    let storage = Storage::new();
+    let space = open(&storage);
+    let device = space.attach(DEVICE, LOW).unwrap().deferred();
+    let waits = [7, 9].map(|frame| {
+        let mapping = device.map(Memory::new(&[frame]), Direction::Both).unwrap();
+        mapping.unmap().unwrap()
+    });
+    let free = space.free_pages();
+    machine(|machine| machine.garbage = Some((Subop::BATCH, Garbage::Element)));
+    let failed = space.flush().unwrap_err();
+    let DmaError::StillMapped(MapError { cause: Error::BadReply(_), .. }) = failed else {
+        panic!("{failed}")
+    };
+    assert!(waits.iter().all(|waits| !waits.is_safe()), "who knows what was unmapped?");
+    assert_eq!(space.free_pages(), free);
+    space.flush().unwrap();
+    assert!(waits.iter().all(|waits| waits.is_safe()));
+    assert_eq!((entries(), space.free_pages()), (vec![], free + 2));
 }
 
 #[test]
