@@ -54,6 +54,13 @@ fn life() -> Vec<Operation> {
     life
 }
 
+/// Of an unmap that waited more is said to be done than there was, and its flush is.
+fn not_believed() -> Vec<Operation> {
+    let lie = Lie { skip: 0, kind: 7, place: 7, value: 0xf0 };
+    let unmap = [quiet(MAP_LATER, 6, 0), quiet(UNMAP, 0, 0), lying(FLUSH, 0, 0, lie)];
+    unmap.into_iter().chain([quiet(TAKE, 0, 0)]).collect()
+}
+
 fn calls() -> Vec<Operation> {
     (0..20).map(|which| quiet(CALL, which, 0x0553)).collect()
 }
@@ -87,6 +94,7 @@ pub fn seeds() -> Vec<(String, Input)> {
         ("life-v7".into(), on(1, life())),
         ("life-small-batches".into(), on(0b1000_1010, life())),
         ("life-few-bus-frames".into(), on(0b1010_0000, life())),
+        ("unmap-not-believed".into(), on(0, not_believed())),
         ("calls".into(), on(0, calls())),
         ("calls-v7".into(), on(1, calls())),
     ];
