@@ -16,7 +16,8 @@
 //! * a bus frame is asked for only if it leads nowhere, as far as was told, and no flush of it is owed (INV-03);
 //! * a buffer comes back, or is dropped, only if no device reaches a page of it, as far as was told: what may be reached is
 //!   forgotten, and counted as lost (INV-20); but for those taken back with `accept_exposure`;
-//! * what is mapped is at bus frames of which was told that they lead to its pages, in order, within the device's mask;
+//! * what is mapped is at bus frames of which was told that they lead to its pages, in order, with the access that was asked
+//!   for, and within the mask of the device;
 //! * a status that is not 0 is an error, one that is no errno a bad reply, and what is told after success is possible;
 //! * a map that fails takes no bus frames; in the end all are free but those that are reserved or lost, and these are all
 //!   that may still lead somewhere.
