@@ -72,7 +72,7 @@ fn loom_a_leaf_table_comes_and_goes_beside_large_leaves() {
             // The page had no place beside the second leaf; or the leaf none until the table had gone, if then.
             ((0, Some(12), (0, 0, tables)), Ok(2)) => assert_eq!(tables, []),
             ((1, Some(20), (1, 1, tables)), Ok(1 | 2)) => assert_eq!(tables, [Mfn(1)]),
-            other => panic!("{other:?}"),
+            other => unreachable!("{other:?}"),
         }
         assert_eq!(shared.walk(0), Some(10));
     });

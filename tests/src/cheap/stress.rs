@@ -122,7 +122,7 @@ fn removals_wait_while_contexts_come_and_go() {
                 // The second of the guest's, each time.
                 world.call(1, Subop::ALLOC_CONTEXT, &AllocContext::default());
                 let context = ContextId(2);
-                world.map(1, &map(context, round * 512, 3));
+                world.map(1, &map(context, round % 1000 * 512, 3));
                 world.call(
                     1,
                     Subop::FREE_CONTEXT,
