@@ -191,7 +191,10 @@ impl Runs {
     /// Joins frames to the last run, if they follow on it.
     fn join(&mut self, frames: MfnRange) -> bool {
         let last = self.len.checked_sub(1).and_then(|last| self.frames.get_mut(last));
-        join_to(last, frames)
+        let last = last.filter(|last| last.last().checked_add(1) == Some(frames.first()));
+        let Some(last) = last else { return false };
+        *last = MfnRange::fixed(last.first(), frames.last());
+        true
     }
 
     /// Appends the frames that `frames` tells, one by one, all of one kind and access, while there is room; how many.
@@ -227,28 +230,28 @@ impl Runs {
     fn append_each(&mut self, frames: &mut impl Iterator<Item = Mfn>) {
         let (before, free) = self.frames.split_at_mut_checked(self.len).unwrap_or_default();
         let mut last = before.last_mut();
-        let (mut used, mut joined, mut follows) = (0usize, 0u64, self.follows);
-        let (mut lowest, mut highest) = (self.lowest, self.highest);
-        'free: for slot in free {
-            let frame = loop {
-                let Some(frame) = frames.next() else { break 'free };
-                lowest = lowest.min(frame);
-                highest = highest.max(frame);
-                let before = follows;
-                follows = frame.0.wrapping_add(1);
-                if frame.0 != before || !join_to(last.as_deref_mut(), MfnRange::single(frame)) {
-                    break frame;
+        let room = free.len();
+        let mut free = free.iter_mut();
+        let (mut pages, mut lowest, mut highest) = (0u64, self.lowest, self.highest);
+        while free.len() > 0
+            && let Some(frame) = frames.next()
+        {
+            pages = pages.saturating_add(1);
+            lowest = lowest.min(frame);
+            highest = highest.max(frame);
+            match &mut last {
+                Some(run) if run.last().checked_add(1) == Some(frame) => {
+                    **run = MfnRange::fixed(run.first(), frame);
                 }
-                joined = joined.saturating_add(1);
-            };
-            *slot = MfnRange::single(frame);
-            last = Some(slot);
-            // As many as slots at most.
-            used = used.wrapping_add(1);
+                _ => {
+                    let Some(slot) = free.next() else { break };
+                    *slot = MfnRange::single(frame);
+                    last = Some(slot);
+                }
+            }
         }
-        self.len = self.len.saturating_add(used);
-        self.follows = follows;
-        let pages = u64::try_from(used).unwrap_or(0).saturating_add(joined);
+        self.follows = last.map_or(0, |run| run.last().0.wrapping_add(1));
+        self.len = self.len.saturating_add(room.saturating_sub(free.len()));
         self.pages = self.pages.saturating_add(pages);
         (self.lowest, self.highest) = (lowest, highest);
     }
@@ -343,15 +346,6 @@ impl Runs {
         self.pages = 0;
         (self.lowest, self.highest) = (Mfn(u64::MAX), Mfn(0));
     }
-}
-
-/// Joins frames to `last`, if they follow on it. Apart from the loop that asks for it, where it is rare.
-#[inline(never)]
-fn join_to(last: Option<&mut MfnRange>, frames: MfnRange) -> bool {
-    let last = last.filter(|last| last.last().checked_add(1) == Some(frames.first()));
-    let Some(last) = last else { return false };
-    *last = MfnRange::fixed(last.first(), frames.last());
-    true
 }
 
 impl Default for Runs {
