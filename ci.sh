@@ -24,7 +24,7 @@ readonly STEPS=(
     "header    the C header is what the Rust says, and both lay structures out alike"
     "capi      the C interface as a hypervisor links it: header, example, symbols, and a bare image in QEMU"
     "package   the crates as they would be published, and the service's example"
-    "nopanic   no panic can be reached from the service's entry points"
+    "nopanic   no panic can be reached from any public function of the service"
     "stack     a hypercall takes 4 KiB of stack at most, on every path"
     "loom      the table's races, in every interleaving of two CPUs"
     "shuttle   races of whole calls on the simulated machine, in some random schedules of each"

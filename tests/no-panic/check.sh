@@ -24,6 +24,8 @@ explain() {
         }' | sort -u
 }
 
+./entries.sh
+
 if ! build >"$log" 2>&1; then
     if grep -q "undefined symbol: $symbol" "$log"; then
         explain

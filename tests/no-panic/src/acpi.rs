@@ -73,6 +73,9 @@ fn dmar(world: &World<'_>, bytes: &[u8]) {
             }
         }
     }
+    dmar.reserved_memory().for_each(|memory| {
+        show(&memory);
+    });
     for unit in dmar.units() {
         show(&unit);
     }
@@ -88,15 +91,25 @@ fn dmar(world: &World<'_>, bytes: &[u8]) {
 
 #[cfg(feature = "amdvi")]
 fn ivrs(world: &World<'_>, bytes: &[u8]) {
-    use pviommu_hypervisor::{platform::SourceId, topology::IdAlias, unit::acpi::Ivrs};
+    use pviommu_hypervisor::{
+        platform::SourceId,
+        topology::IdAlias,
+        unit::acpi::{Block, Ivrs},
+    };
 
     let ivrs = match Ivrs::parse(bytes) {
         Ok(ivrs) => ivrs,
         Err(error) => return tell(error),
     };
-    show(&ivrs.info());
+    let info = ivrs.info();
+    show(&(info, info.has_extended_features(), info.dma_remapping()));
+    show(&(info.physical_address_bits(), info.virtual_address_bits()));
+    show(&info.reserves_hypertransport());
     ivrs.blocks().for_each(|block| {
         show(&block);
+        if let Block::Ivmd(memory) = block {
+            show(&(memory.is_of(device()), memory.access()));
+        }
     });
     for (id, unit) in ivrs.units() {
         show(&(id, unit.settings_of(any() as u16)));

@@ -10,7 +10,7 @@ use pviommu_hypervisor::{
     unit::{
         Driver,
         acpi::{DeviceSettings, IvInfo, IvhdFlags},
-        amdvi::{AmdVi, Interrupts, IrqEntries, IrqTable, Quirks, Resources, Settings},
+        amdvi::{AmdVi, Capability, Interrupts, IrqEntries, IrqTable, Quirks, Resources, Settings},
     },
 };
 
@@ -78,7 +78,7 @@ fn settings() -> Settings {
     }
 }
 
-fn interrupts() -> Interrupts {
+pub(crate) fn interrupts() -> Interrupts {
     let table = IrqTable { frame: Mfn(any()), entries_log2: any() as u8 };
     if yes(0, 0) { Interrupts::Refuse } else { Interrupts::Remap(table) }
 }
@@ -96,6 +96,10 @@ pub(crate) fn drive(words: &[AtomicU64]) -> Option<()> {
             return None;
         }
     };
+    crate::rest::of_memory(&memory(words)?);
+    let can = unit.capability();
+    show(&(can.is_coherent(), can.invalidates_all(), can.remaps(IrqEntries::X2apic)));
+    show(&Capability::has_extended_features(any() as u32));
     let (source, tag) = (SourceId(device()), Tag(any() as u16));
     let root = TableRoot { frame: Mfn(any()), levels: any() as u8 };
     let range = BfnRange::new(Bfn(any()), Bfn(any()))?;

@@ -4,9 +4,9 @@
 use core::sync::atomic::AtomicU64;
 
 use pviommu_hypervisor::{
-    Backing, Caller, Context, Cpu, DefaultMap, Device, DeviceFacts, DomainIommu, Fault, GroupRule,
-    Iommu, Limits, Machine, NewGroup, OptIns, Outcome, P2mChange, Reserved, Risks, Role, Scope,
-    SourceEntry, Sweep, Unit, Width,
+    Background, Backing, Caller, Context, Cpu, DefaultMap, Device, DeviceFacts, DomainIommu, Fault,
+    GroupRule, Iommu, Limits, Machine, NewGroup, OptIns, Outcome, P2mChange, Reserved, Risks, Role,
+    Scope, SourceEntry, Sweep, Unit, Width,
     abi::{DomId, FaultReason, Gfn, PciDevice},
     addr::{GfnRange, Mfn, MfnRange},
     platform::{Access, SourceId, UnitFacts, UnitId},
@@ -17,7 +17,10 @@ use pviommu_hypervisor::{
     abi::Bfn,
     addr::BfnRange,
     platform::{Invalidation, TableRoot, Tag},
-    unit::amdvi::{command, device_entry},
+    unit::{
+        acpi::DeviceSettings,
+        amdvi::{command, device_entry, interrupts},
+    },
 };
 
 use crate::{
@@ -25,7 +28,7 @@ use crate::{
     opaque::{number, show},
     operator,
     platform::Opaque,
-    topology,
+    rest, topology,
 };
 
 /// What the embedder has: not known to the optimiser, because nobody in sight made it.
@@ -35,7 +38,7 @@ pub(crate) struct World<'w> {
     pub(crate) domain: &'w DomainIommu<'w>,
     domains: &'w [DomainIommu<'w>],
     contexts: &'w [Context],
-    reserved: &'w [Reserved],
+    pub(crate) reserved: &'w [Reserved],
     facts: &'w UnitFacts,
     limits: &'w Limits,
     words: &'w [AtomicU64],
@@ -80,6 +83,7 @@ extern "C" fn _start(world: &World<'_>) -> ! {
         operator::ask(world);
         topology::form(world);
         acpi::read(world);
+        rest::ask(world);
     }
 }
 
@@ -107,10 +111,11 @@ fn build(world: &World<'_>) {
     show(&Machine::index_sources(core::slice::from_ref(&function), &mut index));
     show(&Machine::index_sources(world.machine.devices, &mut index));
     let function = function.with_group(any() as u32).with_risks(Risks::SPLIT_GROUP);
-    show(&function.with_facts(DeviceFacts::empty()).unplugged());
+    rest::of_device(function.with_facts(DeviceFacts::empty()).unplugged(), world.machine);
     let role = if any() == 0 { Role::Guest } else { Role::Hardware };
     let domain = DomainIommu::new(DomId(any() as u16), role, world.contexts, *world.limits);
     let domain = domain.with_opt_ins(OptIns::from_bits_truncate(any() as u32));
+    let domain = domain.with_background(Background::Scratch);
     show(&domain.with_group_rule(GroupRule::TogetherOnly));
 }
 
@@ -258,6 +263,18 @@ fn words() -> [[u64; 2]; 3] {
     };
     let root = TableRoot { frame: Mfn(any()), levels: any() as u8 };
     let device = command::forget_device(device());
+    show(&(command::wait(any(), any()), command::forget_everything()));
+    let settings = DeviceSettings { data: any() as u8, extended: any() as u32 };
+    let old = device_entry::blocked(settings);
+    let new = device_entry::replaced([any(), any()], old);
+    show(&(
+        device_entry::stopped(new),
+        device_entry::restarted(new),
+        device_entry::is_stopped(new),
+    ));
+    let words = crate::amdvi::interrupts();
+    show(&(words.can_be(), interrupts::word(settings, words), interrupts::replaced(any(), words)));
+    show(&(interrupts::isolates(any()), settings.ats_disabled()));
     [command::invalidate(tag, what), device, device_entry::translated(root, tag)]
 }
 
@@ -268,7 +285,7 @@ fn submit(world: &World<'_>) {
     if let Ok(queue) = Queue::new(ring, status) {
         let commands = [[any(), any()]; 3];
         while show(&queue.submit(world.iommu.platform(), &commands, || any() != 0)) {
-            show(&queue.has_failed());
+            show(&(queue.has_failed(), queue.post(world.iommu.platform(), &commands)));
         }
     }
 }

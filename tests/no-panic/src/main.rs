@@ -17,6 +17,7 @@ mod entries;
 mod opaque;
 mod operator;
 mod platform;
+mod rest;
 mod topology;
 #[cfg(feature = "vtd")]
 mod vtd;

@@ -16,6 +16,7 @@ use crate::{
     entries::{World, any, device},
     opaque::{show, yes},
     operator::Screen,
+    rest,
 };
 
 /// What the embedder has of a machine: not known to the optimiser.
@@ -49,6 +50,7 @@ pub(crate) fn form(world: &World<'_>) {
         Ok(mut topology) => {
             look(world, &topology);
             change(world, &mut topology);
+            plan(world, &mut topology);
         }
         Err(error) => {
             show(&write!(Screen, "{error}"));
@@ -77,8 +79,26 @@ fn look(world: &World<'_>, topology: &Topology<'_>) {
         show(&list);
         let judged = world.lent.regions.msi().judge(function);
         show(&write!(Screen, "{judged}"));
+        rest::of_interrupts(&judged);
     }
     show(&PeerToPeer::default());
+}
+
+#[inline(never)]
+fn plan(world: &World<'_>, topology: &mut Topology<'_>) {
+    let mut groups = [NewGroup::new(None); 8];
+    rest::of_topology(world, topology, groups.get_mut(..any() as usize).unwrap_or_default());
+    let Ok(plan) = topology.plan(Change::Add(world.lent.functions)) else { return };
+    plan.regrouped().chain(plan.removed()).chain(plan.altered()).for_each(|function| {
+        show(function);
+    });
+    plan.writes().for_each(|write| {
+        show(&write);
+    });
+    show(&(plan.mixed(), plan.weakens(), plan.in_the_way(|_| yes(0, 0))));
+    if yes(0, 0) {
+        plan.keep();
+    }
 }
 
 fn change(world: &World<'_>, topology: &mut Topology<'_>) {

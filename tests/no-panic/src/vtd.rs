@@ -88,6 +88,9 @@ pub(crate) fn drive(words: &[AtomicU64]) -> Option<()> {
             return None;
         }
     };
+    let can = unit.capabilities();
+    show(&(can.remaps_interrupts(), can.remaps_to_x2apic()));
+    crate::rest::of_memory(&memory(words)?);
     let (source, tag) = (SourceId(device()), Tag(any() as u16));
     let root = TableRoot { frame: Mfn(any()), levels: any() as u8 };
     let range = BfnRange::new(Bfn(any()), Bfn(any()))?;
