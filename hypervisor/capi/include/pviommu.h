@@ -45,7 +45,8 @@
  *              library (but pviommu_runs_push). Those marked [locked] may be called while the library holds
  *              locks of its own: they take no lock that is held around a call of the library. In all others
  *              you may take any one lock of yours, such as that of a P2M.
- *  Stack       16 KiB; for the functions whose names end in _init, 32 KiB.
+ *  Stack       16 KiB, of which the library takes some 4 KiB for a hypercall and leaves the rest to your
+ *              callbacks; for the functions whose names end in _init, 32 KiB.
  *  Frames      All frames are of 4 KiB and named by number (address >> 12): a BFN is the bus's, a GFN the
  *              guest's, an MFN the machine's. Ranges name their first and their last frame.
  *

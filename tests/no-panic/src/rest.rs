@@ -2,10 +2,10 @@
 
 use pviommu_hypervisor::{
     DefaultMap, Device, DomainIommu, Machine, NewGroup, Reserved,
-    abi::Bfn,
+    abi::{Bfn, DomId, Gfn},
     addr::{BfnRange, Mfn},
     format::FormatKind,
-    platform::{PageKind, Run, Runs, UnitMemory},
+    platform::{Access, PageKind, Runs, UnitMemory, acquire_stretches},
     topology::{
         Acs, AcsBits, Function, InterruptReason, Interrupts, MsiController, RangeList, Topology,
         Window, frames_of, merge,
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) fn ask(world: &World<'_>) {
     of_domain(world.domain);
     ranges(world);
-    runs();
+    runs(world);
     for function in world.lent.functions {
         of_function(function);
     }
@@ -61,11 +61,16 @@ fn ranges(world: &World<'_>) {
     show(&list);
 }
 
-fn runs() {
+fn runs(world: &World<'_>) {
     let mut runs = Runs::new();
-    show(&mut runs);
-    let held = |run: &Run| matches!(run.kind, PageKind::Ram) && run.kind.is_held();
-    show(&runs.as_slice().iter().all(held));
+    let access = Access::from_bits_truncate(any() as u8);
+    show(&runs.push_each(PageKind::Ram, access, [Mfn(any()), Mfn(any())]));
+    let list = [Gfn(any()), Gfn(any()), Gfn(any())];
+    let list = list.get(..any() as usize).unwrap_or_default();
+    let (domain, owner) = (DomId(any() as u16), DomId(any() as u16));
+    show(&acquire_stretches(world.iommu.platform(), domain, owner, list, access, &mut runs));
+    show(&(runs.is_empty(), runs.all_alike(), runs.alike_from(any() as usize)));
+    show(&runs.first().map(|run| run.kind.is_held()));
     runs.clear();
     show(&runs);
 }

@@ -89,6 +89,7 @@ impl<'a> Bed<'a> {
     /// Enters the service once with these two registers.
     pub fn hypercall(&self, domain: DomId, cpu: usize, subop: u64, arg: u64) -> Outcome {
         self.hypercalls.fetch_add(1, Ordering::Relaxed);
+        self.board.pieces.end();
         let caller = Caller { cpu, width: Width::Bits64 };
         self.iommu.iommu_op(self.domain(domain), caller, subop, arg)
     }

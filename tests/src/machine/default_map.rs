@@ -62,7 +62,10 @@ impl Bed<'_> {
     /// Tells the service of a change of the P2M of `domain`, whose lock the caller holds.
     pub(super) fn carry(&self, domain: DomId, mut change: P2mChange) -> Result<(), Errno> {
         let (state, cpu) = (self.domain(domain), self.own_cpu());
-        finish(|| self.iommu().p2m_changed(state, cpu, &mut change))
+        finish(|| {
+            self.board().pieces.end();
+            self.iommu().p2m_changed(state, cpu, &mut change)
+        })
     }
 
     /// Takes every mapping of `frames` out of the contexts of `domain`.

@@ -6,7 +6,9 @@ use pviommu_hypervisor::{
     platform::{AttachError, Invalidation, IommuHw, SourceId, TableRoot, Tag, UnitError, UnitId},
 };
 
-use super::{frames::lock, orders, platform::Platform, sabotage::Break, schedule::Step};
+use super::{
+    frames::lock, orders, pieces::Work, platform::Platform, sabotage::Break, schedule::Step,
+};
 
 // SAFETY: a unit changes and forgets under the lock that its accesses hold from translation to
 // the end of the transfer, so what returns `Ok` is in force and drained; a device without an
@@ -21,6 +23,7 @@ unsafe impl IommuHw for Platform<'_> {
     ) -> Result<(), AttachError> {
         let model = self.unit(unit)?;
         self.board.meanwhile();
+        self.board.pieces.count(Work::Devices, 1);
         if self.board.schedule.hit(Step::AttachRefused) {
             self.board.note_refusal(source.0);
             return Err(AttachError::Refused);
@@ -37,6 +40,7 @@ unsafe impl IommuHw for Platform<'_> {
     fn block(&self, unit: UnitId, source: SourceId) -> Result<(), UnitError> {
         let model = self.unit(unit)?;
         self.board.meanwhile();
+        self.board.pieces.count(Work::Devices, 1);
         let fails = self.board.schedule.hit(Step::Block);
         self.board.note_block(source.0);
         if !fails || self.board.schedule.half_done() {
@@ -51,6 +55,7 @@ unsafe impl IommuHw for Platform<'_> {
         let board = self.board;
         board.invalidation.pass();
         board.meanwhile();
+        board.pieces.count(Work::Commands, 1);
         let fails = board.schedule.hit(Step::Invalidate);
         if board.sabotage.is(Break::EarlyRelease) {
             board.sabotage.release_early(&board.memory, model, tag, what);
@@ -64,6 +69,7 @@ unsafe impl IommuHw for Platform<'_> {
     fn sync_map(&self, unit: UnitId, tag: Tag, range: BfnRange) -> Result<(), UnitError> {
         let model = self.unit(unit)?;
         self.board.meanwhile();
+        self.board.pieces.count(Work::Commands, 1);
         let fails = self.board.schedule.hit(Step::SyncMap);
         if !fails || self.board.schedule.half_done() {
             orders::sync_map(model, &self.board.memory, tag, range);

@@ -10,7 +10,7 @@ use pviommu_hypervisor::{
     },
 };
 
-use super::{board::Copied, platform::Platform, schedule::Step};
+use super::{board::Copied, pieces::Work, platform::Platform, schedule::Step};
 
 impl GuestMemory for Platform<'_> {
     fn copy_in(&self, domain: DomId, from: GuestPtr, to: &mut [u8]) -> Result<(), CopyFault> {
@@ -18,6 +18,7 @@ impl GuestMemory for Platform<'_> {
         if self.board.schedule.hit(Step::CopyIn) {
             return Err(CopyFault);
         }
+        self.board.pieces.count(Work::Copies, 1);
         let copied = Copied { domain, address: from.0, bytes: to.len(), out: false };
         self.board.note_copy(copied);
         let done = self.board.guest_read(domain, from.0, to);
@@ -30,6 +31,7 @@ impl GuestMemory for Platform<'_> {
         if self.board.schedule.hit(Step::CopyOut) {
             return Err(CopyFault);
         }
+        self.board.pieces.count(Work::Copies, 1);
         let copied = Copied { domain, address: to.0, bytes: from.len(), out: true };
         self.board.note_copy(copied);
         let done = self.board.guest_write(domain, to.0, from);
@@ -61,6 +63,7 @@ impl Domains for Platform<'_> {
 impl Preempt for Platform<'_> {
     fn should_yield(&self) -> bool {
         let _held = self.board.lock.enter("should_yield");
+        self.board.pieces.end();
         self.board.schedule.hit(Step::Yield)
     }
 }

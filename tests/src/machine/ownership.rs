@@ -10,6 +10,7 @@ use pviommu_hypervisor::{
 
 use super::{
     p2m::{Backed, P2m},
+    pieces::Work,
     platform::Platform,
     sabotage::Break,
     schedule::Step,
@@ -99,6 +100,7 @@ impl Platform<'_> {
     /// Takes the platform's lock, unless the call fails by schedule.
     fn begin_acquire(&self) -> Result<super::lock::Held<'_>, AcquireError> {
         let held = self.board.lock.enter("acquire");
+        self.board.pieces.count(Work::Acquires, 1);
         self.board.meanwhile();
         if self.board.schedule.hit(Step::Acquire) {
             return Err(self.board.schedule.acquire_error());
@@ -210,6 +212,7 @@ unsafe impl PageOwnership for Platform<'_> {
     fn release(&self, domain: DomId, run: &Run) {
         let board = self.board;
         let _held = board.lock.enter("release");
+        board.pieces.count(Work::Released, run.frames.pages());
         board.meanwhile();
         let mut given_back = 0;
         for frame in (run.frames.first().0..=run.frames.last().0).map(Mfn) {

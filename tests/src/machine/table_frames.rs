@@ -8,13 +8,14 @@ use pviommu_hypervisor::{
     sync::AtomicU64,
 };
 
-use super::{platform::Platform, schedule::Step};
+use super::{pieces::Work, platform::Platform, schedule::Step};
 
 // SAFETY: a table's memory never moves and is handed out again only after it was freed; the
 // units read exactly this memory, or what was published of it.
 unsafe impl TableFrames for Platform<'_> {
     fn alloc(&self, domain: DomId, pool: Pool) -> Option<Mfn> {
         let _held = self.board.lock.enter("alloc");
+        self.board.pieces.count(Work::Frames, 1);
         self.board.meanwhile();
         if pool == Pool::Open && self.board.schedule.hit(Step::Alloc) {
             return None;
@@ -24,6 +25,7 @@ unsafe impl TableFrames for Platform<'_> {
 
     fn free(&self, domain: DomId, frame: Mfn, pool: Pool) {
         let _held = self.board.lock.enter("free");
+        self.board.pieces.count(Work::Frames, 1);
         self.board.meanwhile();
         let memory = &self.board.memory;
         for unit in &self.board.units {
@@ -34,6 +36,7 @@ unsafe impl TableFrames for Platform<'_> {
 
     fn alloc_scratch(&self, domain: DomId) -> Option<Mfn> {
         let _held = self.board.lock.enter("alloc_scratch");
+        self.board.pieces.count(Work::Frames, 1);
         self.board.meanwhile();
         if self.board.schedule.hit(Step::Alloc) {
             return None;
@@ -43,6 +46,7 @@ unsafe impl TableFrames for Platform<'_> {
 
     fn free_scratch(&self, domain: DomId, frame: Mfn) {
         let _held = self.board.lock.enter("free_scratch");
+        self.board.pieces.count(Work::Frames, 1);
         self.board.meanwhile();
         let memory = &self.board.memory;
         for unit in &self.board.units {
@@ -53,17 +57,20 @@ unsafe impl TableFrames for Platform<'_> {
 
     fn reserve(&self, domain: DomId, frames: u32) -> bool {
         let _held = self.board.lock.enter("reserve");
+        self.board.pieces.count(Work::Frames, 1);
         !self.board.schedule.hit(Step::Reserve) && self.board.memory.tables.reserve(domain, frames)
     }
 
     fn unreserve(&self, domain: DomId, frames: u32) {
         let _held = self.board.lock.enter("unreserve");
+        self.board.pieces.count(Work::Frames, 1);
         let memory = &self.board.memory;
         memory.tables.unreserve(domain, frames, &memory.violations);
     }
 
     fn table(&self, frame: Mfn) -> &[AtomicU64] {
         self.board.meanwhile();
+        self.board.pieces.count(Work::Tables, 1);
         self.board.memory.tables.words(frame, &self.board.memory.violations)
     }
 
@@ -73,6 +80,7 @@ unsafe impl TableFrames for Platform<'_> {
 
     fn publish(&self, frame: Mfn, first: usize, last: usize) {
         self.board.meanwhile();
+        self.board.pieces.count(Work::Entries, (last - first + 1) as u64);
         self.board.memory.tables.publish(frame, first, last);
         self.board.meanwhile();
     }

@@ -38,6 +38,7 @@ mod superpages;
 mod tables;
 mod teardown;
 mod v7;
+mod worst;
 
 /// All of them.
 const ON_EVERY_KIND: &str = "";

@@ -56,6 +56,19 @@ fn what_is_submitted_is_done_in_order() {
     assert_eq!(unit.done(), [1, 2, 3]);
 }
 
+/// INV-13: whatever one call asks for, it keeps the others out for a share of the ring at a time.
+#[test]
+fn the_queue_is_held_for_a_share_of_the_ring_at_most() {
+    for (entries, cpus, share) in [(16, 1, 15), (64, 4, 15), (257, 128, 2), (9, 4, 2)] {
+        queue!(ring, status, unit, queue = entries, cpus);
+        let commands: Vec<_> = (0..100).map(work).collect();
+        queue.submit(&unit, &commands, endless()).unwrap();
+        assert_eq!(unit.done().len(), 100);
+        assert_eq!(unit.longest(), share.min(101), "{entries} entries for {cpus}");
+        queue.submit(&unit, &[work(1)], endless()).unwrap();
+    }
+}
+
 /// INV-11.
 #[test]
 fn a_unit_that_never_answers_is_an_error_after_a_bounded_wait() {

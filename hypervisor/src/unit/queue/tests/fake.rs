@@ -47,6 +47,8 @@ struct State {
     tail: usize,
     looked: usize,
     dropped: u64,
+    /// Most entries that it was told of at once.
+    longest: usize,
     done: Vec<usize>,
     cookies: Vec<u32>,
 }
@@ -55,7 +57,8 @@ impl<'m> Fake<'m> {
     pub(super) fn new(ring: &'m [AtomicU64], status: &'m [AtomicU64]) -> Self {
         let (done, cookies) = (Vec::new(), Vec::new());
         let manner = Manner::AtOnce;
-        let state = State { manner, head: 0, tail: 0, looked: 0, dropped: 0, done, cookies };
+        let (head, tail, looked, dropped, longest) = (0, 0, 0, 0, 0);
+        let state = State { manner, head, tail, looked, dropped, longest, done, cookies };
         Self { ring, status, state: Mutex::new(state) }
     }
 
@@ -72,6 +75,11 @@ impl<'m> Fake<'m> {
 
     pub(super) fn has_done(&self, number: usize) -> bool {
         self.state.lock().unwrap().done.contains(&number)
+    }
+
+    /// Most entries that it was told of at once.
+    pub(super) fn longest(&self) -> usize {
+        self.state.lock().unwrap().longest
     }
 
     /// Cookies of all waits it was asked for.
@@ -137,7 +145,13 @@ impl Registers for Fake<'_> {
     }
 
     fn set_tail(&self, entry: usize) {
-        self.state.lock().unwrap().tail = entry;
+        {
+            let mut state = self.state.lock().unwrap();
+            let entries = self.ring.len() / 2;
+            let more = (entry + entries - state.tail) % entries;
+            state.longest = state.longest.max(more);
+            state.tail = entry;
+        }
         self.run();
     }
 
