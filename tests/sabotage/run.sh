@@ -8,9 +8,9 @@ readonly LIMIT=300
 target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
 readonly place=$target/sabotage
 patches=(tests/sabotage/*.patch)
-# All of them take a third of what CI has for everything, so it takes turns.
+# All of them take half of what CI has for everything, so it takes turns.
 if [ -n "${CI:-}" ] && [ $# = 0 ]; then
-    readonly TURNS=3
+    readonly TURNS=5
     turn=$(($(git rev-list --count HEAD) % TURNS)) all=("${patches[@]}") patches=()
     for ((i = turn; i < ${#all[@]}; i += TURNS)); do
         patches+=("${all[i]}")
