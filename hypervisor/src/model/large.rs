@@ -35,7 +35,7 @@ fn loom_one_of_two_large_leaves_at_one_place_goes_in() {
             (Ok(1), Ok(1)) => {
                 assert_eq!(shared.frames(), [Some(10), Some(10), Some(20), Some(20)]);
             }
-            other => panic!("{other:?}"),
+            other => unreachable!("{other:?}"),
         }
     });
 }
