@@ -76,12 +76,14 @@ impl Argument {
     /// `-EOPNOTSUPP`: the subop is not served. `-EFAULT`: the pointer is bad.
     #[inline(never)]
     pub(crate) fn copy_in(
+        &mut self,
         memory: &impl GuestMemory,
         domain: DomId,
         subop: Subop,
         from: GuestPtr,
-    ) -> Result<Self, Errno> {
-        Ok(match subop {
+    ) -> Result<(), Errno> {
+        // In place: what is returned would be on the stack twice.
+        *self = match subop {
             Subop::NOOP => Self::None,
             Subop::QUERY_CAPABILITIES => Self::Capabilities(Capabilities::default()),
             Subop::INIT => Self::Init(read(memory, domain, from)?),
@@ -102,7 +104,8 @@ impl Argument {
                 Self::AllocContextExt(Extensible::read(memory, domain, from)?)
             }
             _ => return Err(Errno::EOPNOTSUPP),
-        })
+        };
+        Ok(())
     }
 
     /// The domain whose contexts it is about, as its caller names it.

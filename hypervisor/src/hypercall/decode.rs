@@ -24,9 +24,21 @@ use crate::{
     policy::{MapHow, MapRequest, Pages, UnmapHow, UnmapRequest},
 };
 
-/// Decodes the argument of a call that `domain` made, or that was made for it.
-#[inline(never)]
-pub(crate) fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Command, Errno> {
+impl Command {
+    /// Decodes the argument of a call that `domain` made, or that was made for it. In place: what is
+    /// returned would be on the stack twice.
+    #[inline(never)]
+    pub(crate) fn decode_from(
+        &mut self,
+        argument: &Argument,
+        domain: &DomainIommu<'_>,
+    ) -> Result<(), Errno> {
+        *self = decode(argument, domain)?;
+        Ok(())
+    }
+}
+
+fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Command, Errno> {
     let unknown = match argument {
         Argument::AllocContext(alloc) => alloc.alloc_flags.unknown_bits(),
         Argument::FreeContext(free) => free.free_flags.unknown_bits(),

@@ -38,7 +38,6 @@ use crate::{
 };
 use command::Command;
 use copy::Argument;
-use decode::decode;
 
 impl<P: Platform> Iommu<'_, P> {
     /// Serves one `iommu_op` hypercall of `domain`: the only way in for a guest.
@@ -81,9 +80,11 @@ fn serve<P: Platform>(
     room: &mut CallRoom,
 ) -> Result<End, Errno> {
     has_service(session.domain)?;
-    let mut argument = Argument::copy_in(session.platform(), caller, subop, arg)?;
+    let mut argument = Argument::None;
+    argument.copy_in(session.platform(), caller, subop, arg)?;
     remote::with_target(session, argument.target(), |session| {
-        let command = decode(&argument, session.domain)?;
+        let mut command = Command::Noop;
+        command.decode_from(&argument, session.domain)?;
         allowed(session, caller, subop, &command)?;
         if session.has_to_wait(&command) {
             return Ok(End::Yield);

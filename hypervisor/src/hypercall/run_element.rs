@@ -98,6 +98,8 @@ impl<P: Platform> Batch<'_, '_, P> {
     }
 
     /// Maps a list of guest frames, read a part at a time, each once.
+    // Not inlined: what it keeps would be on the stack below each other operation.
+    #[inline(never)]
     fn map_list<F: Format>(
         &self,
         editor: &mut Editor<'_, P, F>,
@@ -136,6 +138,7 @@ impl<P: Platform> Batch<'_, '_, P> {
         }
     }
 
+    #[inline(never)]
     fn look_up<F: Format>(&self, epoch: u64, element: &mut BatchElement) -> Result<(), End> {
         let found = self.session.lookup::<F>(self.context, epoch, element.bfn)?;
         element.page = found.gfn.map_or(u64::MAX, |gfn| gfn.0);
@@ -145,6 +148,7 @@ impl<P: Platform> Batch<'_, '_, P> {
     }
 }
 
+#[inline(never)]
 fn flush<P: Platform, F: Format>(
     editor: &mut Editor<'_, P, F>,
     asked: Option<BfnRange>,

@@ -28,6 +28,7 @@ impl Together {
 impl<P: Platform> Batch<'_, '_, P> {
     /// Runs the first of `elements`, none of which was begun, with those after it that are like it. It may be none
     /// of them; nothing was done of the others then.
+    #[inline(never)]
     pub(super) fn run_singles<F: Format>(
         &self,
         editor: &mut Editor<'_, P, F>,
