@@ -28,7 +28,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         ),
         (
             "-amd",
-            &[0, 0, 3, 1, 2, 0, 5, 0, 0, 1, 1],
+            &[0, 0, 3, 1, 2, 0, 5, 0, 0, 3, 1],
             Kind { unit: UnitKind::AmdVi, background: Background::Scratch },
         ),
     ];
@@ -141,6 +141,19 @@ fn edits() -> Vec<(&'static str, Vec<Event>)> {
         ("over-each-other", plain([map(1, 2, 4, 8), unmap(1, 1, 4), map(1, 0, 4, 2)])),
         ("batch", plain([batch(false), batch(true), map(1, 0x41, 1, 8), batch(true)])),
         (
+            "leaf-is-split",
+            vec![dma(0, 0x400), dma(0, 0x5fe), Event::Plain(unmap(1, 0x410, 4)), dma(0, 0x410)],
+        ),
+        (
+            "table-goes",
+            vec![
+                Event::Plain(map(1, 0x5000, 4, 8)),
+                dma(0, 0x5000),
+                Event::Plain(unmap(1, 0x5000, 4)),
+                Event::Plain(Op::Trim { dom: 1 }),
+            ],
+        ),
+        (
             "deferred",
             plain([
                 later(1, 0, 4, map(1, 0, 4, 2)),
@@ -193,7 +206,32 @@ fn devices() -> Vec<(&'static str, Vec<Event>)> {
     let assign = |dom, device| Op::Assign { dom, device };
     let unassign = |dom, device| Op::Unassign { dom, device };
     let alloc = |dom, background| Op::Alloc { dom, background, aperture: (0, 0) };
+    let unmap_after_dma = |devices: &[usize]| {
+        let mut events: Vec<_> = devices.iter().map(|device| dma(*device, 2)).collect();
+        events.push(Event::Plain(unmap(1, 0, 4)));
+        events
+    };
+    let mut both_units = plain([unassign(0, 1), assign(1, 1), attach(1, 1, 1)]);
+    both_units.extend(unmap_after_dma(&[0, 1]));
     vec![
+        ("both-units", both_units),
+        ("freed-with-devices", plain([Op::Free { dom: 1, ctx: 1, reattach: false }])),
+        ("over-a-range", plain([attach(1, 3, 1), map(1, 0x8000, 4, 2), map(1, 0x7ffe, 4, 2)])),
+        (
+            "not-its-own",
+            plain([
+                attach(1, 3, 1),
+                Op::Map {
+                    dom: 2,
+                    ctx: 0,
+                    at: Place::Number(0x40),
+                    pages: 1,
+                    gfn: 2,
+                    access: Access::all(),
+                    by: By::Alone,
+                },
+            ]),
+        ),
         (
             "switch",
             plain([
@@ -361,6 +399,7 @@ fn failures() -> Vec<(&'static str, Vec<Event>)> {
                 Event::Ask(1, Ask::Flush { ctx: 2, bfn: 0x27d, pages: 1 }, None),
             ],
         ),
+        ("context-unheard-of", vec![failing(alloc(1), Step::CopyOut, 1, nothing)]),
         ("nothing-deferred", vec![Event::Plain(later(1, 0x40, 1, alloc(1)))]),
         (
             "hook",
