@@ -7,6 +7,8 @@
 //! The bytes are read from front to back: those of a machine, then those of one step after the other. Whatever they
 //! are they stand for something: a byte mostly chooses among a dozen values of which each means something.
 
+mod holdings;
+mod script;
 mod seeds;
 mod traces;
 

@@ -1,15 +1,19 @@
 //! Sequences to start from: what tests of the contract do, with calls that stand and calls that fail.
 
-use pviommu_abi::{Background as Wire, OwnershipMode};
-use pviommu_hypervisor::{
-    Background,
-    platform::{Access, AcquireError},
-};
+use pviommu_abi::OwnershipMode;
+use pviommu_hypervisor::Background;
 
-use super::traces;
+use super::{
+    holdings,
+    script::{
+        attach, batch, begin, change, dma, failing, forgotten, go_on, later, map, map_by, plain,
+        take, unmap,
+    },
+    traces,
+};
 use crate::{
-    machine::{Half, Step, UnitKind, When},
-    model::{Ask, By, Change, Event, Fault, Item, Kind, Machine, Op, Place, Sequence},
+    machine::{Half, Step, UnitKind},
+    model::{Ask, By, Change, Event, Kind, Machine, Op, Sequence},
 };
 
 /// The seeds of the target, with the names of their files.
@@ -43,80 +47,8 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     sequences().into_iter().chain(traces::sequences()).map(seed).collect()
 }
 
-pub(super) fn map(dom: usize, bfn: u64, pages: u32, gfn: u64) -> Op {
-    map_by(By::Alone, dom, bfn, pages, gfn)
-}
-
-pub(super) fn map_by(by: By, dom: usize, bfn: u64, pages: u32, gfn: u64) -> Op {
-    let (ctx, at, access) = (1, Place::Number(bfn), Access::all());
-    Op::Map { dom, ctx, at, pages, gfn, access, by }
-}
-
-pub(super) fn unmap(dom: usize, bfn: u64, pages: u32) -> Op {
-    let (ctx, at) = (1, Place::Number(bfn));
-    Op::Unmap { dom, ctx, at, pages, skip_holes: false, alone: true }
-}
-
-fn later(dom: usize, bfn: u64, pages: u32, then: Op) -> Op {
-    let (ctx, at) = (1, Place::Number(bfn));
-    Op::Later { dom, ctx, at, pages, then: Box::new(then) }
-}
-
-/// Rows of single pages among others.
-fn batch(run_all: bool) -> Op {
-    let at = Place::Number;
-    let access = Access::all();
-    let items = vec![
-        Item::Map { times: 20, at: at(0x1fe), pages: 1, gfn: 0x200, access },
-        Item::Map { times: 2, at: at(0x40), pages: 3, gfn: 0x20, access },
-        Item::Unmap { times: 8, at: at(0x200), pages: 1, skip_holes: true },
-        Item::Unmap { times: 1, at: at(0x40), pages: 5, skip_holes: false },
-    ];
-    Op::Batch { dom: 1, ctx: 1, run_all, items }
-}
-
-fn attach(dom: usize, device: usize, ctx: u16) -> Op {
-    Op::Attach { dom, device, ctx }
-}
-
-fn take(dom: usize, mode: OwnershipMode) -> Op {
-    Op::Take { dom, mode, background: Wire::DEFAULT }
-}
-
-fn change(dom: usize, gfn: u64, pages: u64, change: Change) -> Op {
-    Op::Change { dom, gfn, pages, change }
-}
-
-fn dma(device: usize, bfn: u64) -> Event {
-    Event::Dma { device, at: Place::Number(bfn), pages: 2 }
-}
-
-pub(super) fn begin(cpu: usize, op: Op) -> Event {
-    Event::Begin { op, cpu, entries: 1 }
-}
-
-pub(super) fn go_on(number: usize, entries: u32) -> Event {
-    Event::GoOn { number, entries, fault: None }
-}
-
-fn failing(op: Op, step: Step, nth: u64, half: Half) -> Event {
-    let (reason, yields) = (AcquireError::NotBacked, When::Every(2));
-    Event::Failing(op, Fault { step, nth, reason, half, yields, patience: None }, false)
-}
-
-/// A guest forgets the call, or dies while it stands.
-fn forgotten(op: Op, entries: u32, dies: bool) -> Event {
-    let (step, nth, reason, half) = (Step::CopyIn, 7, AcquireError::Retry, Half::Nothing);
-    let (yields, patience) = (When::Every(1), Some(entries));
-    Event::Failing(op, Fault { step, nth, reason, half, yields, patience }, dies)
-}
-
-fn plain(ops: impl IntoIterator<Item = Op>) -> Vec<Event> {
-    ops.into_iter().map(Event::Plain).collect()
-}
-
 fn sequences() -> Vec<(String, Vec<Event>)> {
-    let groups = [edits(), standing(), devices(), pages(), failures()];
+    let groups = [edits(), standing(), holdings::devices(), holdings::pages(), failures()];
     groups.into_iter().flatten().map(|(name, events)| (name.into(), events)).collect()
 }
 
@@ -202,168 +134,12 @@ fn standing() -> Vec<(&'static str, Vec<Event>)> {
     ]
 }
 
-fn devices() -> Vec<(&'static str, Vec<Event>)> {
-    let assign = |dom, device| Op::Assign { dom, device };
-    let unassign = |dom, device| Op::Unassign { dom, device };
-    let alloc = |dom, background| Op::Alloc { dom, background, aperture: (0, 0) };
-    let unmap_after_dma = |devices: &[usize]| {
-        let mut events: Vec<_> = devices.iter().map(|device| dma(*device, 2)).collect();
-        events.push(Event::Plain(unmap(1, 0, 4)));
-        events
-    };
-    let mut both_units = plain([unassign(0, 1), assign(1, 1), attach(1, 1, 1)]);
-    both_units.extend(unmap_after_dma(&[0, 1]));
-    vec![
-        ("both-units", both_units),
-        ("freed-with-devices", plain([Op::Free { dom: 1, ctx: 1, reattach: false }])),
-        ("over-a-range", plain([attach(1, 3, 1), map(1, 0x8000, 4, 2), map(1, 0x7ffe, 4, 2)])),
-        (
-            "not-its-own",
-            plain([
-                attach(1, 3, 1),
-                Op::Map {
-                    dom: 2,
-                    ctx: 0,
-                    at: Place::Number(0x40),
-                    pages: 1,
-                    gfn: 2,
-                    access: Access::all(),
-                    by: By::Alone,
-                },
-            ]),
-        ),
-        (
-            "switch",
-            plain([
-                take(1, OwnershipMode::CLEAR),
-                Op::Map {
-                    dom: 1,
-                    ctx: 0,
-                    at: Place::Number(3),
-                    pages: 4,
-                    gfn: 3,
-                    access: Access::READ,
-                    by: By::Batch,
-                },
-                attach(1, 0, 0),
-                take(1, OwnershipMode::GIVE_BACK),
-                take(0, OwnershipMode::KEEP),
-                take(0, OwnershipMode::GIVE_BACK),
-            ]),
-        ),
-        (
-            "moves",
-            plain([
-                alloc(1, Wire::FAULT),
-                alloc(1, Wire::SCRATCH),
-                attach(1, 0, 2),
-                attach(1, 0, 3),
-                attach(1, 3, 2),
-                attach(1, 0, 2),
-                Op::Free { dom: 1, ctx: 2, reattach: true },
-                Op::Free { dom: 1, ctx: 3, reattach: false },
-            ]),
-        ),
-        (
-            "change-of-owner",
-            plain([
-                unassign(1, 0),
-                assign(0, 0),
-                attach(0, 0, 1),
-                unassign(2, 2),
-                assign(1, 2),
-                attach(1, 2, 1),
-                unassign(1, 3),
-                assign(2, 3),
-            ]),
-        ),
-        (
-            "range-in-the-way",
-            plain([map(1, 0x8000, 1, 2), attach(1, 3, 1), unmap(1, 0x8000, 1), attach(1, 3, 1)]),
-        ),
-        (
-            "ends",
-            vec![
-                Event::Plain(Op::Kill { dom: 1 }),
-                Event::Ask(1, Ask::Noop, None),
-                Event::Plain(map(1, 2, 1, 2)),
-                Event::Plain(assign(0, 0)),
-                Event::Plain(attach(0, 0, 1)),
-            ],
-        ),
-        (
-            "questions",
-            vec![
-                Event::Ask(1, Ask::Lookup { ctx: 1, bfn: 2 }, None),
-                Event::Ask(1, Ask::Reserved { ctx: 0 }, None),
-                Event::Ask(0, Ask::Remote { of: 1, ctx: 1 }, None),
-                Event::Ask(1, Ask::Flush { ctx: 1, bfn: 0, pages: 4 }, None),
-                Event::Ask(2, Ask::Faults, None),
-                Event::Ask(0, Ask::Quarantine { device: 0 }, None),
-            ],
-        ),
-    ]
-}
-
-fn pages() -> Vec<(&'static str, Vec<Event>)> {
-    let changes = |dom| {
-        vec![
-            change(dom, 2, 2, Change::Balloon),
-            change(dom, 2, 1, Change::Populate),
-            change(dom, 0x200, 0x180, Change::Exchange),
-            change(dom, 0x3fe, 4, Change::Access(Access::READ)),
-        ]
-    };
-    let map_grant = |other, bfn| Op::MapGrant {
-        other,
-        ctx: 1,
-        at: Place::Number(bfn),
-        grant: 0,
-        access: Access::READ,
-    };
-    vec![
-        ("maintained", plain(changes(2))),
-        ("maintained-by-frame", plain(changes(0))),
-        ("mapped-and-changed", plain([map(1, 0x40, 4, 2)].into_iter().chain(changes(1)))),
-        (
-            "grant",
-            plain([
-                Op::Grant { dom: 1, gfn: 2, to: 2, read_only: true },
-                map_grant(None, 0x40),
-                map_grant(Some(0), 0x40),
-                Op::EndGrant { grant: 0 },
-                change(1, 2, 1, Change::Balloon),
-                unmap(2, 0x40, 1),
-                Op::EndGrant { grant: 0 },
-                Op::CloseGrant { grant: 0 },
-            ]),
-        ),
-        (
-            "foreign",
-            plain([
-                Op::MapForeign { dom: 0, gfn: 0x1000, of: 1, of_gfn: 2, read_only: false },
-                map(0, 0x40, 1, 0x1000),
-                Op::UnmapForeign { number: 0, none: None },
-                Op::Retarget { dom: 0, of: 1, gfn: 2, what_left: false },
-                Op::UnmapForeign { number: 0, none: None },
-            ]),
-        ),
-        (
-            "registers",
-            plain([
-                map(1, 0x40, 2, 0x2000),
-                Op::Revoke { number: 0, other: None },
-                Op::Revoke { number: 0, other: Some((0, 1, 0x2000)) },
-            ]),
-        ),
-    ]
-}
-
 fn failures() -> Vec<(&'static str, Vec<Event>)> {
     let [nothing, done] = [Half::Nothing, Half::Done];
+    let large = || map(1, 0x600, 0x200, 0x200);
     let map = || map_by(By::Batch, 1, 0x3fe, 4, 0x3e);
-    let alloc = |dom| Op::Alloc { dom, background: Wire::DEFAULT, aperture: (0, 0) };
-    let large = || super::seeds::map(1, 0x600, 0x200, 0x200);
+    let alloc =
+        |dom| Op::Alloc { dom, background: pviommu_abi::Background::DEFAULT, aperture: (0, 0) };
     vec![
         (
             "no-table",

@@ -12,7 +12,7 @@ use pviommu_hypervisor::platform::Access;
 
 use super::{
     STEPS,
-    seeds::{begin, go_on, map_by, unmap},
+    script::{begin, go_on, map_by, unmap},
 };
 use crate::{
     model::{By, Event, Op, Place},
