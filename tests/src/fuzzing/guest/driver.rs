@@ -1,9 +1,7 @@
 //! A driver that maps and unmaps, and what must hold of it.
 
-use pviommu_abi::{Bfn, DomId};
 use pviommu_guest::dma::{
-    Buffer, Deferred, Device, Direction, DmaSpace, Kept, MapFailed, Mapping, Mode, Pending, Pool,
-    Reusing, Strict,
+    Deferred, Device, Direction, DmaSpace, Kept, MapFailed, Mapping, Mode, Pending, Reusing, Strict,
 };
 
 use super::{
@@ -17,15 +15,13 @@ use super::{
 pub(super) const MASK: u64 = 0x0fff_ffff;
 
 /// Buffers from this number on are mapped where mappings are kept.
-const REUSED: u8 = BUFFERS - 6;
+pub(super) const REUSED: u8 = BUFFERS - 6;
 
 /// Numbers of grants, none of which is a guest frame of a buffer.
 const GRANTS: u64 = 1 << 50;
 
-/// Somebody else.
-const OTHER: DomId = DomId(9);
-
-enum Live<'d> {
+/// A mapping, by its mode.
+pub(super) enum Live<'d> {
     Strict(Mapping<'d, Liar, Memory, Strict>),
     Deferred(Mapping<'d, Liar, Memory, Deferred>),
     Reusing(Mapping<'d, Liar, Memory, Reusing>),
@@ -37,7 +33,7 @@ enum Back<'d> {
 }
 
 /// Where a mapping leads, and what a device may do there: bit 0: read. Bit 1: write.
-type Reach = (Vec<u64>, u16);
+pub(super) type Reach = (Vec<u64>, u16);
 
 /// A device in each mode, in one space.
 #[derive(Clone, Copy)]
@@ -49,19 +45,19 @@ pub(super) struct Devices<'d> {
 
 /// What a driver has mapped for these devices.
 pub(super) struct Driver<'d> {
-    liar: &'d Liar,
-    space: &'d DmaSpace<'d, Liar>,
-    devices: Devices<'d>,
+    pub(super) liar: &'d Liar,
+    pub(super) space: &'d DmaSpace<'d, Liar>,
+    pub(super) devices: Devices<'d>,
     /// Buffers that are with the driver.
-    free: Vec<u8>,
+    pub(super) free: Vec<u8>,
     /// With the frames that each leads to; none once an unmap has failed.
-    live: Vec<(Reach, Live<'d>)>,
+    pub(super) live: Vec<(Reach, Live<'d>)>,
     back: Vec<(std::ops::Range<u64>, Back<'d>)>,
-    grants: u64,
+    pub(super) grants: u64,
     /// Nothing has waited or was kept so far.
-    plain: bool,
+    pub(super) plain: bool,
     /// Bus frames that were reserved on the way.
-    reserved: u64,
+    pub(super) reserved: u64,
 }
 
 impl<'d> Driver<'d> {
@@ -129,12 +125,12 @@ impl<'d> Driver<'d> {
     }
 
     /// Bus frames that are free, and pages that are lost.
-    fn state(&self) -> (u64, u64) {
+    pub(super) fn state(&self) -> (u64, u64) {
         (self.space.free_pages(), self.space.lost_pages())
     }
 
     /// A buffer was mapped, or not.
-    fn hold(
+    pub(super) fn hold(
         &mut self,
         (free, lost): (u64, u64),
         reach: Reach,
@@ -161,7 +157,7 @@ impl<'d> Driver<'d> {
     }
 
     /// The driver has a buffer again.
-    fn is_back(&mut self, pages: &std::ops::Range<u64>) {
+    pub(super) fn is_back(&mut self, pages: &std::ops::Range<u64>) {
         self.free.extend((0..BUFFERS).find(|buffer| range(*buffer) == *pages));
     }
 
@@ -249,95 +245,6 @@ impl<'d> Driver<'d> {
         };
         assert!(flushed.is_err() || self.back.iter().all(safe), "it waits after a flush");
         format!("{flushed:?}")
-    }
-
-    fn coherent(&mut self, which: u8, number: u16) -> String {
-        let buffer = which % REUSED;
-        let Some(place) = self.free.iter().position(|it| *it == buffer) else {
-            return "it is mapped".into();
-        };
-        self.free.swap_remove(place);
-        self.plain &= number & 1 == 0;
-        let (before, memory) = (self.state(), Memory::buffer(self.liar, buffer));
-        let mapped = if number & 1 == 0 {
-            self.devices.strict.coherent(memory).map(Live::Strict)
-        } else {
-            self.devices.deferred.coherent(memory).map(Live::Deferred)
-        };
-        self.hold(before, (frames(buffer), 3), mapped)
-    }
-
-    fn map_grants(&mut self, number: u16) -> String {
-        let count = u64::from(number % 132);
-        let (first, before) = (self.grants, self.state());
-        self.grants += 256;
-        let memory = Memory::grants(self.liar, first, count);
-        let mapped =
-            self.devices.strict.map_grants(OTHER, memory, Direction::Both).map(Live::Strict);
-        self.hold(before, ((first..first + count).collect(), 3), mapped)
-    }
-
-    fn map_foreign(&mut self, which: u8) -> String {
-        let buffer = which % REUSED;
-        let Some(place) = self.free.iter().position(|it| *it == buffer) else {
-            return "it is mapped".into();
-        };
-        self.free.swap_remove(place);
-        let (before, memory) = (self.state(), Memory::buffer(self.liar, buffer));
-        let mapped =
-            self.devices.strict.map_foreign(OTHER, memory, Direction::ToDevice).map(Live::Strict);
-        self.hold(before, (frames(buffer), 1), mapped)
-    }
-
-    /// A strict mapping is made a pool of blocks, and unmapped.
-    fn pool(&mut self, number: u16) -> String {
-        let is_strict = |(_, live): &(_, Live<'_>)| matches!(live, Live::Strict(_));
-        let Some(place) = self.live.iter().position(is_strict) else {
-            return "there is none".into();
-        };
-        let (reach, Live::Strict(mapping)) = self.live.swap_remove(place) else {
-            unreachable!("it is strict")
-        };
-        let first = mapping.address();
-        let pages = mapping.buffer().pieces().count() as u64;
-        let pool = match Pool::<_, _, 4>::new(mapping, number.into()) {
-            Ok(pool) => pool,
-            Err(still) => {
-                self.live.push((reach, Live::Strict(still.mapping)));
-                return format!("{:?}", still.cause);
-            }
-        };
-        let blocks: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
-        let mut places: Vec<_> = blocks.iter().map(|block| block.place()).collect();
-        places.sort_by_key(|place| place.address);
-        let apart = |pair: &[pviommu_guest::dma::Segment]| {
-            pair[0].address + pair[0].length <= pair[1].address
-        };
-        assert!(places.windows(2).all(apart), "blocks overlap: {places:x?}");
-        let within = places.iter().all(|place| {
-            place.address >= first && place.address + place.length <= first + pages * 4096
-        });
-        assert!(within, "a block is beyond the pool: {places:x?}");
-        assert_eq!(blocks.len() as u64, pool.blocks());
-        drop(blocks);
-        match pool.unmap() {
-            Ok(memory) => {
-                self.is_back(&memory.pages);
-                "unmapped".into()
-            }
-            Err(still) => {
-                self.live.push((Reach::default(), Live::Strict(still.mapping)));
-                format!("{:?}", still.cause)
-            }
-        }
-    }
-
-    fn reserve(&mut self, which: u8, number: u16) -> String {
-        let before = self.space.free_pages();
-        let (first, last) = (u64::from(number), u64::from(number) + u64::from(which & 0x1f));
-        let told = self.space.reserve(Bfn(first), Bfn(last));
-        self.reserved += before - self.space.free_pages();
-        format!("{told:?}")
     }
 
     /// What is mapped is where it was told to be, and nowhere beyond the devices' reach.

@@ -31,6 +31,7 @@ mod memory;
 mod printing;
 mod run;
 mod seeds;
+mod special;
 mod witness;
 
 pub use input::{Input, Lie, Operation};

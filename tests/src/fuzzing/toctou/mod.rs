@@ -24,6 +24,7 @@
 
 mod array;
 mod changes;
+mod compare;
 mod effect;
 mod input;
 mod layout;
