@@ -1,4 +1,4 @@
-//! A short life of a domain on each kind of unit: what Miri runs of the simulated machine (`./ci.sh miri`).
+//! A short life of a domain on each kind of unit: what Miri can run of the simulated machine, in some minutes.
 
 use pviommu_abi::{
     AllocContext, Bfn, ContextId, DomId, FreeContext, Gfn, Init, MapFlags, MapPages, PciDevice,
