@@ -100,8 +100,9 @@ impl<K: Kernel> DmaSpace<'_, K> {
         }
         let outcome = self.client().submit(&mut batch).map(|_| ());
         let error = match (batch.done().first_error(), outcome) {
-            (Some((index, MapError { cause, .. })), _) => {
-                MapError { done: u32::try_from(index).unwrap_or(0), cause }
+            // The one that failed may have been mapped all the same.
+            (Some((index, MapError { done, cause })), _) => {
+                MapError { done: u32::try_from(index).unwrap_or(0).saturating_add(done), cause }
             }
             (None, Err(cause)) => MapError { done: 0, cause },
             (None, Ok(())) => return Ok(()),
