@@ -44,6 +44,8 @@ struct Plan {
 impl<P: Platform> Session<'_, P> {
     /// Makes the default context what `wish` says, and ends what was begun before.
     pub(crate) fn switch_default(&self, wish: Wish, room: &mut EditRoom) -> End {
+        // Once an entry: two CPUs that wish the opposite would each go on for as long as the other does.
+        let mut begun = false;
         loop {
             if self.domain.is_dying() {
                 return End::Failed(Errno::ENODEV);
@@ -61,8 +63,12 @@ impl<P: Platform> Session<'_, P> {
                 },
                 (State::Building, _) => self.fill(other, room),
                 (_, Some(switch)) => self.move_devices(switch, slot, room),
+                (_, None) if begun => return self.come_true(wish),
                 (_, None) => match self.told_failure().and_then(|()| self.begin(wish, room)) {
-                    Ok(Some(end)) => end,
+                    Ok(Some(end)) => {
+                        begun = true;
+                        end
+                    }
                     Ok(None) => return End::Finished,
                     Err(errno) => return End::Failed(errno),
                 },
@@ -70,6 +76,20 @@ impl<P: Platform> Session<'_, P> {
             if end != End::Finished {
                 return end;
             }
+            if self.platform().should_yield() {
+                return End::Yield;
+            }
+        }
+    }
+
+    /// How what was begun for `wish` ended. If another CPU has undone it since, or was told why it failed, it takes a
+    /// new beginning.
+    fn come_true(&self, wish: Wish) -> End {
+        let _admin = self.domain.administer();
+        match self.told_failure().and_then(|()| self.plan(wish)) {
+            Ok(None) => End::Finished,
+            Ok(Some(_)) => End::Yield,
+            Err(errno) => End::Failed(errno),
         }
     }
 

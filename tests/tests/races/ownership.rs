@@ -2,7 +2,7 @@
 
 use pviommu_abi::{ContextId, Errno, Gfn, OwnershipMode, Subop, TakeOwnership};
 use pviommu_hypervisor::DefaultMap;
-use pviommu_testbed::machine::Config;
+use pviommu_testbed::machine::{Config, GIVEN_UP};
 
 use crate::{
     explore::{explore, race, strike},
@@ -49,6 +49,24 @@ fn a_guest_takes_over_while_it_maps() {
         };
         let over = |vm: &Vm<'_>| switch(vm, OwnershipMode::CLEAR);
         race(vm, &[&edit, &over, &|vm| strike(vm, DEVICE, &[5, 9000, 6])]);
+        end(vm);
+    });
+}
+
+/// INV-54, INV-71: two CPUs that want it in two ways. Each finishes what the other began before it begins what it wants,
+/// once an entry, so that a guest that asks for both for ever is held up by itself only.
+#[test]
+fn a_guest_takes_over_and_gives_back_at_a_time() {
+    explore(guest_map, |vm| {
+        switch(vm, OwnershipMode::KEEP);
+        let patiently = |vm: &Vm<'_>, mode| {
+            vm.guest.gives_up_after(100);
+            let status = take(vm, mode);
+            assert!([0, err(Errno::EBUSY), GIVEN_UP].contains(&status), "switch {status}");
+        };
+        let over = |vm: &Vm<'_>| patiently(vm, OwnershipMode::CLEAR);
+        let back = |vm: &Vm<'_>| patiently(vm, OwnershipMode::GIVE_BACK);
+        race(vm, &[&over, &back, &|vm| strike(vm, DEVICE, &[5, 9000, 6])]);
         end(vm);
     });
 }
