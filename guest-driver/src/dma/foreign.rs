@@ -111,7 +111,7 @@ impl<K: Kernel> DmaSpace<'_, K> {
         // Of those before the one that failed; all, if nobody knows.
         let pages = u32::try_from(range.pages()).unwrap_or(u32::MAX);
         let is_known = error.done > 0 && !matches!(error.cause, Error::BadReply(_));
-        let pages = if is_known { error.done } else { pages };
+        let pages = if is_known { error.done.min(pages) } else { pages };
         self.clear(range.first(), pages).map_err(DmaError::StillMapped)?;
         Err(DmaError::Map(error))
     }

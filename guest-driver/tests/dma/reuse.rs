@@ -196,6 +196,23 @@ fn pages_of_others_are_never_kept_nor_put_off() {
     assert_eq!(none.cause, pviommu_guest::DmaError::Buffer);
 }
 
+/// INV-20: a page is not given back while it is mapped, whatever its element answers.
+#[test]
+fn a_grant_that_is_mapped_although_its_element_failed_is_taken_back() {
+    let storage = Storage::new();
+    let space = open(&storage);
+    let device = space.attach(DEVICE, LOW).unwrap();
+    let owner = DomId(4);
+    machine(|machine| machine.grants = [(owner, 8), (owner, 9)].into());
+    let free = space.free_pages();
+    for bad in [8, 9] {
+        machine(|machine| machine.bad_grant = Some((bad, Errno::EIO)));
+        let failed = device.map_grants(owner, vec![8, 9], Direction::FromDevice).unwrap_err();
+        assert!(matches!(failed.cause, pviommu_guest::DmaError::Map(_)), "{}", failed.cause);
+        assert_eq!((mapped(), space.free_pages()), (0, free), "grant {bad}");
+    }
+}
+
 #[test]
 fn what_outlives_its_device_is_not_kept() {
     let storage = Storage::new();

@@ -103,6 +103,11 @@ impl Machine {
                 self.map_page(run.context, at, entry)?;
             }
             element.done += 1;
+            if let Some((grant, errno)) = self.bad_grant
+                && (op, grant) == (BatchOp::MAP_GRANT, element.page)
+            {
+                return Err(errno);
+            }
             self.maybe_again(element.done == nr)?;
         }
         Ok(())

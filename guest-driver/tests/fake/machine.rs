@@ -80,6 +80,8 @@ pub(crate) struct Machine {
     pub(crate) bad_frame: Option<(Gfn, Errno)>,
     /// Maps fail with `ENOMEM` once a context has so many pages mapped.
     pub(crate) most_entries: Option<usize>,
+    /// Elements that map this grant fail although it is mapped, as those do whose flush fails.
+    pub(crate) bad_grant: Option<(u64, Errno)>,
     /// Unmaps fail, and change nothing.
     pub(crate) unmap_fails: Option<Errno>,
     /// Flushes fail, and so does what needs one.
@@ -121,6 +123,7 @@ impl Default for Machine {
             offsets: false,
             bad_frame: None,
             most_entries: None,
+            bad_grant: None,
             unmap_fails: None,
             flush_fails: None,
             refuses: None,
