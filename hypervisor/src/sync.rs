@@ -1,7 +1,7 @@
 //! The locks and atomics everything else uses, so that they can be replaced in one place.
 //!
 //! Under `--cfg loom` they are loom's, which runs a test through every interleaving. Under `--cfg shuttle` the
-//! locks are shuttle's and each access to an atomic is told to it ([`stepped`]): it runs whole calls of several
+//! locks are shuttle's and each access to an atomic is told to it (`stepped`): it runs whole calls of several
 //! CPUs through random interleavings.
 
 #[cfg(not(any(loom, shuttle)))]

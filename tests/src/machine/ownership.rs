@@ -205,6 +205,12 @@ unsafe impl PageOwnership for Platform<'_> {
         let _p2m = p2m.lock.enter("acquire");
         let _held = self.begin_acquire()?;
         let asked = Asked { domain, owner, p2m, access };
+        if self.board.sabotage.is(Break::FirstPageOnly)
+            && let Some(first) = gfns.first()
+            && let Some(range) = GfnRange::of_pages(*first, gfns.len() as u64)
+        {
+            return self.acquire_range(asked, range, out);
+        }
         // Once the list is full, nothing more is acquired.
         gfns.iter().try_for_each(|gfn| self.acquire_range(asked, GfnRange::single(*gfn), out))
     }

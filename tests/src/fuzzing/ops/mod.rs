@@ -1,4 +1,4 @@
-//! Sequences of everything that can happen, against the reference model of [`model`](crate::model).
+//! Sequences of everything that can happen, against the reference model of [`model`](mod@crate::model).
 //!
 //! ```text
 //!  bytes ──► Machine, Event, Event, ... ──► the service and the model ──► the same answers, the same DMA
