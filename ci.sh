@@ -20,7 +20,7 @@ readonly STEPS=(
     "audit     AUDIT.md names every lesson, and tests that are there and pass"
     "doc       documentation without warnings"
     "nostd     release builds for bare metal"
-    "features  tests with every set of features, and the size of each"
+    "features  lints and link of every set of features, tests of those of formats, and the size of each"
     "header    the C header is what the Rust says, and both lay structures out alike"
     "capi      the C interface as a hypervisor links it: header, example, symbols, and a bare image in QEMU"
     "package   the crates as they would be published, and the service's example"
