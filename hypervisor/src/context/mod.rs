@@ -146,19 +146,26 @@ impl Context {
 
     /// A snapshot, taken while nobody changes the context as a whole. It is large: who keeps it over an
     /// edit has it on the stack meanwhile.
+    #[inline]
     pub(crate) fn facts(&self) -> Facts {
-        self.snapshot(|epoch| Facts {
-            epoch,
-            state: self.state(),
-            aperture: self.aperture(),
-            reserved: self.reserved.enforced(),
-        })
+        let mut facts = Facts::none();
+        self.note_facts(&mut facts);
+        facts
     }
 
-    /// Puts a snapshot into room that is not on the stack.
+    /// Takes a snapshot in place: moving one would copy the room for all ranges that there can be.
     #[inline(never)]
     pub(crate) fn note_facts(&self, to: &mut Facts) {
-        *to = self.facts();
+        self.snapshot(|epoch| {
+            to.epoch = epoch;
+            to.state = self.state();
+            to.aperture = self.aperture();
+            to.reserved.clear();
+            for range in self.reserved.each_enforced() {
+                // There is room for as many as there are slots; collecting would panic without.
+                let _ = to.reserved.push(range);
+            }
+        });
     }
 
     /// True if the guest may use the context.
@@ -172,7 +179,7 @@ impl Context {
     }
 
     /// What `read` finds, told the epoch, while nobody changes the context as a whole.
-    pub(crate) fn snapshot<R>(&self, read: impl Fn(u64) -> R) -> R {
+    pub(crate) fn snapshot<R>(&self, mut read: impl FnMut(u64) -> R) -> R {
         loop {
             let epoch = self.epoch.load(Ordering::Acquire);
             if epoch & 1 == 0 {
@@ -187,6 +194,7 @@ impl Context {
     }
 
     /// Goes inside, if the context is still as it was at `epoch`.
+    #[inline]
     pub(crate) fn enter<'g>(&self, gate: Gate<'g>, epoch: u64) -> Result<Inside<'g>, Stale> {
         let inside = gate.enter();
         if self.epoch.load(Ordering::Acquire) == epoch { Ok(inside) } else { Err(Stale) }
@@ -222,6 +230,7 @@ impl Context {
         self.state.store(word, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn root(&self) -> TableRoot {
         let levels = u8::try_from(self.levels.load(Ordering::Relaxed)).unwrap_or(0);
         TableRoot { frame: Mfn(self.root.load(Ordering::Relaxed)), levels }

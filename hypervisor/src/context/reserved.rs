@@ -81,17 +81,7 @@ impl ReservedRanges {
         self.slots.iter().take(used).filter_map(Slot::get)
     }
 
-    /// Those that no guest may map.
-    pub(crate) fn enforced(&self) -> heapless::Vec<BfnRange, MAX_RESERVED> {
-        let mut ranges = heapless::Vec::new();
-        for range in self.each_enforced() {
-            // There is room for as many as there are slots; collecting would panic without.
-            let _ = ranges.push(range);
-        }
-        ranges
-    }
-
-    /// The same, one after the other, for who keeps others from changing them.
+    /// Those that no guest may map, one after the other, for who keeps others from changing them or looks again.
     pub(crate) fn each_enforced(&self) -> impl Iterator<Item = BfnRange> {
         self.all().filter(Reserved::enforced).map(|reserved| reserved.range)
     }
@@ -181,9 +171,9 @@ mod tests {
         let relaxable = Reserved { kind: ReservedKind::DirectRelaxable, ..direct(19, 30, read) };
         assert_eq!(ranges.add(&[relaxable]), Ok(()));
         ranges.remove(&[direct(10, 19, write)]);
-        assert_eq!(ranges.enforced().as_slice(), [direct(10, 19, write).range]);
+        assert_eq!(ranges.each_enforced().collect::<Vec<_>>(), [direct(10, 19, write).range]);
         ranges.remove(&[direct(10, 19, write)]);
-        assert_eq!(ranges.enforced().as_slice(), []);
+        assert_eq!(ranges.each_enforced().next(), None);
         assert_eq!(ranges.add(&[direct(10, 19, read)]), Ok(()));
     }
 
