@@ -2,7 +2,7 @@
 
 use crate::{
     platform::{Tag, UnitId},
-    sync::{AtomicU64, Ordering},
+    sync::{AtomicU32, AtomicU64, Ordering},
 };
 
 /// Most units one context can be attached on.
@@ -18,7 +18,11 @@ pub(crate) const MAX_UNITS: usize = 8;
 /// Changed under the domain's administration lock. A unit stands here from before its first
 /// device entry names the tag until after the flush that follows the last: an edit that does not
 /// see it need not flush it.
-pub(crate) struct Users([AtomicU64; MAX_UNITS]);
+pub(crate) struct Users {
+    words: [AtomicU64; MAX_UNITS],
+    /// Words that were ever in use, and so at the front.
+    used: AtomicU32,
+}
 
 /// One unit of a context.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,12 +46,15 @@ impl User {
 
 impl Users {
     pub(crate) fn new() -> Self {
-        Self(core::array::from_fn(|_| AtomicU64::new(0)))
+        Self { words: core::array::from_fn(|_| AtomicU64::new(0)), used: AtomicU32::new(0) }
     }
 
     /// The units in use now.
+    #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = User> {
-        self.0.iter().filter_map(|word| User::decode(word.load(Ordering::Acquire)))
+        let used = usize::try_from(self.used.load(Ordering::Acquire)).unwrap_or(MAX_UNITS);
+        let words = self.words.get(..used).unwrap_or(&self.words);
+        words.iter().filter_map(|word| User::decode(word.load(Ordering::Acquire)))
     }
 
     pub(crate) fn find(&self, unit: UnitId) -> Option<User> {
@@ -60,14 +67,44 @@ impl Users {
 
     /// Sets the entry of `user.unit`; with no devices it is taken out. False if there is no room.
     pub(crate) fn set(&self, user: User) -> bool {
-        let of_unit = |word: &&AtomicU64| {
-            User::decode(word.load(Ordering::Relaxed)).is_some_and(|old| old.unit == user.unit)
-        };
-        let free = |word: &&AtomicU64| User::decode(word.load(Ordering::Relaxed)).is_none();
-        let Some(word) = self.0.iter().find(of_unit).or_else(|| self.0.iter().find(free)) else {
+        let at = |word: &AtomicU64| User::decode(word.load(Ordering::Relaxed));
+        let words = || self.words.iter().zip(1..=u32::MAX);
+        let of_unit = words().find(|(word, _)| at(word).is_some_and(|old| old.unit == user.unit));
+        let Some((word, number)) = of_unit.or_else(|| words().find(|(word, _)| at(word).is_none()))
+        else {
             return false;
         };
         word.store(user.encode(), Ordering::Release);
+        self.used.fetch_max(number, Ordering::Release);
         true
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn user(unit: u16, devices: u32) -> User {
+        User { unit: UnitId(unit), tag: Tag(unit), devices }
+    }
+
+    /// INV-03: who looks for units to flush sees each, wherever it stands.
+    #[test]
+    fn every_unit_in_use_is_seen_also_after_others_have_left() {
+        let users = Users::new();
+        let units = || users.iter().map(|user| user.unit.0).collect::<Vec<_>>();
+        let all: Vec<_> = (1..).take(MAX_UNITS).collect();
+        for unit in &all {
+            assert!(users.set(user(*unit, 1)));
+            assert_eq!(units(), all[..usize::from(*unit)]);
+        }
+        assert!(!users.set(user(99, 1)));
+        for unit in [1, 2] {
+            assert!(users.set(user(unit, 0)));
+        }
+        assert_eq!(units(), all[2..]);
+        assert!(users.set(user(99, 1)));
+        assert_eq!(units().first(), Some(&99));
+        assert_eq!(users.find(UnitId(8)), Some(user(8, 1)));
     }
 }
