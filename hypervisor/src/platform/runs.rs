@@ -207,22 +207,36 @@ impl Runs {
         access: Access,
         frames: impl IntoIterator<Item = Mfn>,
     ) -> u64 {
-        let mut frames = frames.into_iter();
         let before = self.pages;
-        // The first by itself: of an empty list, it says what the others are to be like.
+        let like = Like::new(kind, access);
+        if self.is_empty() {
+            self.like = like;
+        }
+        if self.like == like {
+            self.append_each(&mut frames.into_iter());
+            if self.is_empty() {
+                self.like = Like::NOTHING;
+            }
+        } else {
+            self.push_unlike(kind, access, frames.into_iter());
+        }
+        self.pages.saturating_sub(before)
+    }
+
+    /// The same where they are not like all before them.
+    #[cold]
+    fn push_unlike(
+        &mut self,
+        kind: PageKind,
+        access: Access,
+        mut frames: impl Iterator<Item = Mfn>,
+    ) {
         while !self.is_full()
             && let Some(frame) = frames.next()
         {
-            let run = Run { frames: MfnRange::single(frame), kind, access };
             // There is room.
-            let _ = self.push(run);
-            if self.like == Like::new(kind, access) {
-                self.append_each(&mut frames);
-                // It is full, or `frames` has ended, and is not asked again.
-                break;
-            }
+            let _ = self.push(Run { frames: MfnRange::single(frame), kind, access });
         }
-        self.pages.saturating_sub(before)
     }
 
     /// The same where all runs are alike, also with these: what changes with each frame stays in registers.
@@ -333,11 +347,13 @@ impl Runs {
     }
 
     /// The smallest range that all frames are in.
+    #[inline]
     pub(crate) fn hull(&self) -> Option<MfnRange> {
         MfnRange::new(self.lowest, self.highest)
     }
 
     /// Forgets all runs; what they stand for must have been handed on.
+    #[inline]
     pub fn clear(&mut self) {
         self.len = 0;
         self.follows = 0;
