@@ -70,9 +70,18 @@ impl Geometry {
         holes_of(self.shape.format)
     }
 
-    /// Frames that no unit can or may put out.
+    /// Has `look` look at the frames that no unit can or may put out.
+    #[inline]
+    pub(crate) fn each_unreachable(&self, mut look: impl FnMut(MfnRange)) {
+        for hole in self.holes() {
+            look(as_frames(hole));
+        }
+        look(self.beyond);
+    }
+
+    /// The same, one after the other.
     pub(crate) fn unreachable(&self) -> impl Iterator<Item = MfnRange> + use<> {
-        self.holes().iter().filter_map(as_frames).chain([self.beyond])
+        self.holes().iter().map(as_frames).chain([self.beyond])
     }
 }
 

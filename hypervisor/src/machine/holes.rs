@@ -31,6 +31,6 @@ pub(super) const fn holes_of(format: FormatKind) -> &'static [Reserved] {
 }
 
 /// The same addresses as frames that a unit could put out.
-pub(super) fn as_frames(hole: &Reserved) -> Option<MfnRange> {
-    MfnRange::new(Mfn(hole.range.first().0), Mfn(hole.range.last().0))
+pub(super) fn as_frames(hole: &Reserved) -> MfnRange {
+    MfnRange::fixed(Mfn(hole.range.first().0), Mfn(hole.range.last().0))
 }

@@ -206,12 +206,23 @@ impl<'a, P: Platform> Iommu<'a, P> {
     }
 
     /// The first of `frames` that no device may reach, whoever owns it.
+    #[inline]
+    fn each_unreachable(&self, mut look: impl FnMut(MfnRange)) {
+        self.machine.unreachable.iter().for_each(|range| look(*range));
+        self.geometry.each_unreachable(look);
+    }
+
     pub(crate) fn first_unreachable(&self, frames: MfnRange) -> Option<Mfn> {
-        let listed = self.machine.unreachable.iter().copied();
-        let own = self.geometry.unreachable();
-        let hits = listed.chain(own).filter(|range| range.overlaps(frames));
-        let hits = hits.map(|range| range.first().max(frames.first()));
-        hits.chain(self.platform.first_table(frames)).min()
+        let mut first = self.platform.first_table(frames);
+        let look = |range: MfnRange| {
+            if range.overlaps(frames) {
+                let here = range.first().max(frames.first());
+                first = Some(first.map_or(here, |first| first.min(here)));
+            }
+        };
+        // In loops, not a chain: this is asked for all that is mapped.
+        self.each_unreachable(look);
+        first
     }
 }
 
