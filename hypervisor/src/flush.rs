@@ -72,6 +72,11 @@ impl Span {
         self.last = self.last.max(by.last());
     }
 
+    #[inline]
+    fn is_empty(self) -> bool {
+        self.first > self.last
+    }
+
     pub(crate) fn range(self) -> Option<BfnRange> {
         // Not `BfnRange::new`, which is `None` for all frames there are.
         let ends = BfnRange::single(self.first).union(BfnRange::single(self.last));
@@ -122,13 +127,30 @@ impl<'r> PendingFlush<'r> {
     }
 
     /// Entries of `range` turned present where nothing was.
+    #[inline]
     pub(crate) fn added(&mut self, range: BfnRange) {
         if !self.0.sync_later {
             self.0.added.widen(range);
         }
     }
 
+    /// Forgets what turned present: no unit is to be told.
+    #[inline]
+    pub(crate) fn forget_added(&mut self) {
+        self.0.added = Span::EMPTY;
+    }
+
+    /// True if nothing changed that a unit is to be told of, and nothing waits.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        let room = &*self.0;
+        let unchanged = room.added.is_empty() && room.leaves.is_empty() && room.tables.is_empty();
+        let waits = !room.released.is_empty() || !room.freed.is_empty() || room.unreserved != 0;
+        unchanged && !waits && room.lost == (0, 0)
+    }
+
     /// From now on, leaves what is added to a call that makes it visible.
+    #[inline]
     pub(crate) fn sync_later(&mut self, later: bool) {
         self.0.sync_later = later;
     }

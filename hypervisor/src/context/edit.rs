@@ -8,10 +8,8 @@ use crate::{
     domain::DomainIommu,
     flush::{FlushRoom, PendingFlush, Released},
     format::Format,
-    machine::{Gate, Iommu},
-    platform::{
-        Invalidation, PageKind, Platform, Pool, Run, Runs, UnitError, UnitFeatures, UnitId,
-    },
+    machine::{Gate, Iommu, SYNCS_MAPS},
+    platform::{Invalidation, PageKind, Platform, Pool, Run, Runs, UnitError, UnitId},
     sync::full_fence,
     table::{Stash, Table},
 };
@@ -72,7 +70,21 @@ impl<'s, P: Platform> Session<'s, P> {
     ///
     /// # Errors
     /// `-EIO` if a unit did not complete; what waited is then held for ever.
+    #[inline]
     pub(crate) fn complete(
+        &self,
+        context: &Context,
+        pending: &mut PendingFlush<'_>,
+    ) -> Result<(), Errno> {
+        if !self.iommu.syncs_maps() {
+            pending.forget_added();
+        }
+        // As after most maps.
+        if pending.is_empty() { Ok(()) } else { self.complete_changes(context, pending) }
+    }
+
+    #[inline(never)]
+    fn complete_changes(
         &self,
         context: &Context,
         pending: &mut PendingFlush<'_>,
@@ -99,10 +111,9 @@ impl<'s, P: Platform> Session<'s, P> {
         // The stores to the table come before the look at who is attached: a device attached
         // later sees them.
         full_fence();
-        let needs_sync = UnitFeatures::CACHES_NOT_PRESENT | UnitFeatures::WRITE_BUFFER;
         for user in context.users.iter() {
             let unit = self.iommu.unit(user.unit).ok_or(UnitError)?;
-            if let Some(range) = added.filter(|_| unit.facts().features.intersects(needs_sync)) {
+            if let Some(range) = added.filter(|_| unit.facts().features.intersects(SYNCS_MAPS)) {
                 self.note_command(user.unit);
                 self.iommu.on_unit(user.unit, |hw| hw.sync_map(user.unit, user.tag, range))?;
             }
@@ -225,7 +236,15 @@ impl<'s, P: Platform> Session<'s, P> {
     }
 
     /// Gives back what an edit did not use.
+    #[inline]
     pub(crate) fn empty(&self, stash: &mut Stash) {
+        if !stash.is_empty() {
+            self.give_back_stash(stash);
+        }
+    }
+
+    #[inline(never)]
+    fn give_back_stash(&self, stash: &mut Stash) {
         for pool in [Pool::Open, Pool::Reserved] {
             while let Some(frame) = stash.take(pool) {
                 self.free(frame, pool);
@@ -265,10 +284,15 @@ impl<'s, P: Platform> Session<'s, P> {
     }
 
     /// Releases the pages of `runs` after the first `kept`: no entry ever named them.
+    #[inline]
     pub(crate) fn release_unmapped(&self, runs: &Runs, kept: u64) {
-        if kept >= runs.pages() {
-            return;
+        if kept < runs.pages() {
+            self.release_rest(runs, kept);
         }
+    }
+
+    #[cold]
+    fn release_rest(&self, runs: &Runs, kept: u64) {
         let mut skip = kept;
         for run in runs.iter() {
             let pages = run.frames.pages();

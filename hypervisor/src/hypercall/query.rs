@@ -12,7 +12,7 @@ use crate::{
     domain::{Background, DefaultMap, GroupRule},
     format::{LeafAttributes, pages_at, with_format},
     machine::{Device, Home},
-    platform::{DeviceFacts, Platform, UnitFeatures},
+    platform::{DeviceFacts, Platform},
     policy,
 };
 
@@ -57,12 +57,11 @@ impl<P: Platform> Session<'_, P> {
         let aperture = context.map_or(self.iommu.aperture(), Context::aperture);
         let live = self.domain.granted_contexts().filter(|context| context.is_live());
         let (tables, waiting) = (self.domain.tables(), self.domain.waiting());
-        let caches = UnitFeatures::CACHES_NOT_PRESENT | UnitFeatures::WRITE_BUFFER;
         let scratch = background == Background::Scratch;
         let mut state = LimitFlags::empty();
         state.set(LimitFlags::NEED_IOMMU, self.domain.need_iommu());
         state.set(LimitFlags::OWNED, self.domain.owns_default());
-        state.set(LimitFlags::MAP_FLUSHES, scratch || self.iommu.any_unit_has(caches));
+        state.set(LimitFlags::MAP_FLUSHES, scratch || self.iommu.syncs_maps());
         Ok(Effect::Limits(QueryLimits {
             aperture_first: aperture.first(),
             aperture_last: aperture.last(),

@@ -79,6 +79,7 @@ impl Cpu {
     }
 
     /// Takes this CPU's room for a call.
+    #[inline]
     pub(crate) fn claim(&self) -> MutexGuard<'_, CallRoom> {
         self.room.lock()
     }
@@ -113,6 +114,7 @@ pub(crate) struct Inside<'g> {
 
 impl<'g> Gate<'g> {
     /// Goes inside. What it reads from now on is not freed before it leaves.
+    #[inline]
     pub(crate) fn enter(self) -> Inside<'g> {
         let word = &self.own.inside;
         let now = word.load(Ordering::Relaxed);
@@ -144,6 +146,7 @@ impl<'g> Gate<'g> {
 }
 
 impl Drop for Inside<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.word.store(self.outside, Ordering::Release);
     }

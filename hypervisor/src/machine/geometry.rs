@@ -14,12 +14,18 @@ use crate::{
     table::TableStyle,
 };
 
+/// A unit with one of these goes on without an entry that turned present until it is told of it.
+pub(crate) const SYNCS_MAPS: UnitFeatures =
+    UnitFeatures::CACHES_NOT_PRESENT.union(UnitFeatures::WRITE_BUFFER);
+
 /// Shape, leaf sizes and address widths that every unit has which walks the tables.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
     pub(crate) shape: TableShape,
     pub(crate) aperture: BfnRange,
     pub(crate) style: TableStyle,
+    /// Some unit, of all there are, is to be told of entries that turned present.
+    pub(crate) syncs_maps: bool,
     /// Frames no unit puts out.
     beyond: MfnRange,
 }
@@ -39,6 +45,7 @@ impl Geometry {
             return Err(SetupError::NoUnitWalks(shape));
         }
         let features = common_features(facts());
+        let syncs_maps = units.iter().any(|unit| unit.facts().features.intersects(SYNCS_MAPS));
         let bus_bits = facts().map(|unit| unit.bus_address_bits).min().unwrap_or(0);
         let host_bits = facts().map(|unit| unit.host_address_bits).min().unwrap_or(0);
         let walked_bits = u32::from(shape.levels).saturating_mul(9).saturating_add(PAGE_SHIFT);
@@ -60,6 +67,7 @@ impl Geometry {
                 publish: !features.contains(UnitFeatures::COHERENT),
                 largest_leaf_level: largest_leaf_level(features),
             },
+            syncs_maps,
             beyond: MfnRange::new(Mfn(host_frames), Mfn(u64::MAX))
                 .unwrap_or_else(|| MfnRange::single(Mfn(u64::MAX))),
         })
@@ -151,6 +159,21 @@ mod tests {
         assert_eq!(together.aperture.last(), Bfn((1 << 27) - 1));
         assert_eq!(together.unreachable().last().unwrap().first(), Mfn(1 << 27));
         assert!(together.style.publish);
+    }
+
+    /// Of all there are, also one that does not walk these tables: `query_limits` tells a guest so.
+    #[test]
+    fn maps_are_told_to_units_if_one_of_all_goes_on_without_them() {
+        let syncs = |features| {
+            let units = [
+                unit(VTD, UnitFeatures::LEVELS_4, 48, 46),
+                unit(AMD, UnitFeatures::LEVELS_4 | features, 48, 48),
+            ];
+            let shape = TableShape { format: VTD, levels: 4 };
+            Geometry::common(&units, Some(shape)).unwrap().syncs_maps
+        };
+        assert!(!syncs(UnitFeatures::COHERENT));
+        assert!(syncs(UnitFeatures::CACHES_NOT_PRESENT) && syncs(UnitFeatures::WRITE_BUFFER));
     }
 
     #[test]

@@ -59,12 +59,13 @@ use crate::{
     context::Session,
     domain::DomainIommu,
     format::FormatKind,
-    platform::{Platform, TableShape, UnitError, UnitFeatures, UnitId},
+    platform::{Platform, TableShape, UnitError, UnitId},
     reserved::Reserved,
     sync::{AtomicU64, Mutex},
     table::TableStyle,
 };
 use geometry::Geometry;
+pub(crate) use geometry::SYNCS_MAPS;
 use groups::Grouping;
 use notices::Notices;
 
@@ -191,9 +192,9 @@ impl<'a, P: Platform> Iommu<'a, P> {
         all.filter(|reserved| reserved.enforced()).map(|reserved| reserved.range)
     }
 
-    /// True if some unit has one of `features`.
-    pub(crate) fn any_unit_has(&self, features: UnitFeatures) -> bool {
-        self.machine.units.iter().any(|unit| unit.facts().features.intersects(features))
+    /// True if some unit is to be told of entries that turned present.
+    pub(crate) fn syncs_maps(&self) -> bool {
+        self.geometry.syncs_maps
     }
 
     /// How many frames from `frame` on, one of those that no device may reach, belong to the same
@@ -205,13 +206,13 @@ impl<'a, P: Platform> Iommu<'a, P> {
         last.saturating_sub(frame.0).saturating_add(1)
     }
 
-    /// The first of `frames` that no device may reach, whoever owns it.
     #[inline]
     fn each_unreachable(&self, mut look: impl FnMut(MfnRange)) {
         self.machine.unreachable.iter().for_each(|range| look(*range));
         self.geometry.each_unreachable(look);
     }
 
+    /// The first of `frames` that no device may reach, whoever owns it.
     pub(crate) fn first_unreachable(&self, frames: MfnRange) -> Option<Mfn> {
         let mut first = self.platform.first_table(frames);
         let look = |range: MfnRange| {

@@ -36,6 +36,7 @@ impl<'a> Unit<'a> {
 
     /// True after the unit failed: nothing behind it is edited any more.
     #[must_use]
+    #[inline]
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire) != 0
     }

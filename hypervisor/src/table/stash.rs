@@ -50,6 +50,13 @@ impl Stash {
         }
     }
 
+    /// True if it holds none of any pool.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.reserved.is_empty()
+    }
+
     /// Adds a frame, or gives it back if there is no room.
     ///
     /// # Errors
