@@ -33,12 +33,61 @@ impl Command {
         argument: &Argument,
         domain: &DomainIommu<'_>,
     ) -> Result<(), Errno> {
-        *self = decode(argument, domain)?;
+        check_flags(argument, domain)?;
+        *self = match argument {
+            Argument::None => Command::Noop,
+            Argument::Capabilities(_) => Command::QueryCapabilities,
+            Argument::Init(init) => {
+                Command::Init { contexts: init.max_ctx_no, arena_order: init.arena_order }
+            }
+            Argument::AllocContext(alloc) => {
+                // Not before its capability is announced.
+                if alloc.alloc_flags.contains(AllocFlags::IDENTITY) {
+                    return Err(Errno::EOPNOTSUPP);
+                }
+                Command::AllocContext { background: None, aperture: None }
+            }
+            Argument::FreeContext(free) => {
+                let moved = free.free_flags.contains(FreeFlags::REATTACH_DEFAULT);
+                let devices = if moved { OnFree::MoveToDefault } else { OnFree::Refuse };
+                Command::FreeContext { context: free.ctx_no, devices }
+            }
+            // `pasid` is ignored until its capability is announced, as in the reference.
+            Argument::ReattachDevice(reattach) => {
+                Command::Reattach { context: reattach.ctx_no, device: reattach.dev }
+            }
+            Argument::MapPages(map) => Command::Map(MapRequest {
+                context: map.ctx_no,
+                pages: map_pages(map, domain.id())?,
+            }),
+            Argument::UnmapPages(unmap) => {
+                let bfns = bus_frames(unmap.dfn, unmap.pgsize, unmap.nr_pages)?;
+                let how = UnmapHow::default();
+                Command::Unmap(UnmapRequest { context: unmap.ctx_no, bfns, how })
+            }
+            Argument::FlushPages(flush) => {
+                let bfns = bus_frames(flush.dfn, flush.pgsize, flush.nr_pages)?;
+                Command::Flush { context: flush.ctx_no, bfns }
+            }
+            Argument::Batch(batch) => Command::Batch(decode_batch(&batch.value, domain)?),
+            Argument::QueryReserved(query) => decode_query_reserved(&query.value)?,
+            Argument::TakeOwnership(take) => decode_take_ownership(&take.value, domain)?,
+            Argument::ReadFaults(read) => decode_read_faults(&read.value)?,
+            Argument::QueryDevice(query) => decode_query_device(&query.value)?,
+            Argument::Lookup(lookup) => decode_lookup(&lookup.value)?,
+            Argument::QueryLimits(query) => decode_query_limits(&query.value)?,
+            Argument::AllocContextExt(alloc) => {
+                // The caller has to learn the number of its context.
+                strict(alloc.reaches(offset_of!(AllocContextExt, parent)))?;
+                decode_alloc(&alloc.value)?
+            }
+        };
         Ok(())
     }
 }
 
-fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Command, Errno> {
+/// `-EINVAL` for flags that are not known, where these are refused; they are counted anyway.
+fn check_flags(argument: &Argument, domain: &DomainIommu<'_>) -> Result<(), Errno> {
     let unknown = match argument {
         Argument::AllocContext(alloc) => alloc.alloc_flags.unknown_bits(),
         Argument::FreeContext(free) => free.free_flags.unknown_bits(),
@@ -51,53 +100,7 @@ fn decode(argument: &Argument, domain: &DomainIommu<'_>) -> Result<Command, Errn
             return Err(Errno::EINVAL);
         }
     }
-    Ok(match argument {
-        Argument::None => Command::Noop,
-        Argument::Capabilities(_) => Command::QueryCapabilities,
-        Argument::Init(init) => {
-            Command::Init { contexts: init.max_ctx_no, arena_order: init.arena_order }
-        }
-        Argument::AllocContext(alloc) => {
-            // Not before its capability is announced.
-            if alloc.alloc_flags.contains(AllocFlags::IDENTITY) {
-                return Err(Errno::EOPNOTSUPP);
-            }
-            Command::AllocContext { background: None, aperture: None }
-        }
-        Argument::FreeContext(free) => {
-            let moved = free.free_flags.contains(FreeFlags::REATTACH_DEFAULT);
-            let devices = if moved { OnFree::MoveToDefault } else { OnFree::Refuse };
-            Command::FreeContext { context: free.ctx_no, devices }
-        }
-        // `pasid` is ignored until its capability is announced, as in the reference.
-        Argument::ReattachDevice(reattach) => {
-            Command::Reattach { context: reattach.ctx_no, device: reattach.dev }
-        }
-        Argument::MapPages(map) => {
-            Command::Map(MapRequest { context: map.ctx_no, pages: map_pages(map, domain.id())? })
-        }
-        Argument::UnmapPages(unmap) => {
-            let bfns = bus_frames(unmap.dfn, unmap.pgsize, unmap.nr_pages)?;
-            let how = UnmapHow::default();
-            Command::Unmap(UnmapRequest { context: unmap.ctx_no, bfns, how })
-        }
-        Argument::FlushPages(flush) => {
-            let bfns = bus_frames(flush.dfn, flush.pgsize, flush.nr_pages)?;
-            Command::Flush { context: flush.ctx_no, bfns }
-        }
-        Argument::Batch(batch) => Command::Batch(decode_batch(&batch.value, domain)?),
-        Argument::QueryReserved(query) => decode_query_reserved(&query.value)?,
-        Argument::TakeOwnership(take) => decode_take_ownership(&take.value, domain)?,
-        Argument::ReadFaults(read) => decode_read_faults(&read.value)?,
-        Argument::QueryDevice(query) => decode_query_device(&query.value)?,
-        Argument::Lookup(lookup) => decode_lookup(&lookup.value)?,
-        Argument::QueryLimits(query) => decode_query_limits(&query.value)?,
-        Argument::AllocContextExt(alloc) => {
-            // The caller has to learn the number of its context.
-            strict(alloc.reaches(offset_of!(AllocContextExt, parent)))?;
-            decode_alloc(&alloc.value)?
-        }
-    })
+    Ok(())
 }
 
 /// `-EINVAL` unless `zero`: what is not known must not be set.
@@ -209,6 +212,7 @@ fn decode_alloc(alloc: &AllocContextExt) -> Result<Command, Errno> {
     Ok(Command::AllocContext { background, aperture })
 }
 
+#[inline(always)]
 fn map_pages(map: &MapPages, owner: DomId) -> Result<Option<Pages>, Errno> {
     if map.nr_pages == 0 {
         return Ok(None);

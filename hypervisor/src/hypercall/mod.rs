@@ -101,6 +101,7 @@ fn serve<P: Platform>(
 }
 
 /// `-ENODEV` for a domain that is given nothing, or not any more (INV-61).
+#[inline]
 fn has_service(domain: &DomainIommu<'_>) -> Result<(), Errno> {
     let none = domain.limits().max_contexts == 0 || domain.is_dying();
     if none { Err(Errno::ENODEV) } else { Ok(()) }
