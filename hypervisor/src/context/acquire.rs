@@ -23,6 +23,7 @@ pub(super) enum From {
 
 impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// Acquires `pages` pages after those acquired already.
+    #[inline]
     pub(super) fn acquire(&mut self, from: From, pages: u64, how: MapHow) -> Result<(), Errno> {
         let wanted = match from {
             From::Guest(owner, gfn) => {
@@ -54,6 +55,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
 
     /// Of the first `asked` pages acquired, those that a device may reach at all and that are what was
     /// asked for, from the first on.
+    #[inline(always)]
     pub(super) fn usable(&self, how: MapHow, asked: u64) -> u64 {
         // Most often nothing near is out of reach, and all pages are of one kind.
         if let (Some(alike), Some(hull)) = (self.acquired.all_alike(), self.acquired.hull())
@@ -62,6 +64,12 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         {
             return self.acquired.pages().min(asked);
         }
+        self.usable_by_run(how, asked)
+    }
+
+    /// The same, run by run.
+    #[cold]
+    fn usable_by_run(&self, how: MapHow, asked: u64) -> u64 {
         let mut pages = 0u64;
         for run in self.acquired.iter() {
             let wanted = run.frames.pages().min(asked.saturating_sub(pages));

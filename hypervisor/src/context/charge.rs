@@ -21,6 +21,7 @@ pub(super) struct Charge {
 }
 
 /// Of the first `wanted` pages of `runs`: as many as there is room for.
+#[inline]
 fn within(runs: &Runs, wanted: u64, held: u64, foreign: u64) -> Charge {
     if let Some(alike) = runs.all_alike()
         && alike.kind == PageKind::Ram
@@ -28,6 +29,11 @@ fn within(runs: &Runs, wanted: u64, held: u64, foreign: u64) -> Charge {
         let pages = wanted.min(runs.pages()).min(held);
         return Charge { pages, held: pages, foreign: 0 };
     }
+    within_each(runs, wanted, held, foreign)
+}
+
+/// The same, run by run.
+fn within_each(runs: &Runs, wanted: u64, held: u64, foreign: u64) -> Charge {
     let mut charge = Charge::default();
     for run in runs.iter() {
         let of_run = run.frames.pages().min(wanted.saturating_sub(charge.pages));
@@ -51,6 +57,7 @@ fn within(runs: &Runs, wanted: u64, held: u64, foreign: u64) -> Charge {
 
 impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// Charges the domain for the first `wanted` pages acquired, or for those that there is room for.
+    #[inline(always)]
     pub(super) fn charge(&self, target: Target, wanted: u64) -> Charge {
         let runs = &*self.acquired;
         let all = within(runs, wanted, u64::MAX, u64::MAX);
@@ -62,17 +69,28 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         if (held, foreign) == (all.held, all.foreign) {
             return all;
         }
-        let charge = within(runs, wanted, held, foreign);
+        self.charge_part(wanted, held, foreign)
+    }
+
+    /// Of the first `wanted` pages acquired, as many as what was taken of both quotas is enough for.
+    #[cold]
+    fn charge_part(&self, wanted: u64, held: u64, foreign: u64) -> Charge {
+        let charge = within_each(self.acquired, wanted, held, foreign);
         self.session
             .uncharge(held.saturating_sub(charge.held), foreign.saturating_sub(charge.foreign));
         charge
     }
 
     /// Gives back what `charge` has for more than the first `mapped` pages.
+    #[inline]
     pub(super) fn settle(&self, charge: Charge, mapped: u64) {
-        if (charge.held, charge.foreign) == (0, 0) || mapped >= charge.pages {
-            return;
+        if mapped < charge.pages && (charge.held, charge.foreign) != (0, 0) {
+            self.settle_part(charge, mapped);
         }
+    }
+
+    #[cold]
+    fn settle_part(&self, charge: Charge, mapped: u64) {
         let used = within(self.acquired, mapped, u64::MAX, u64::MAX);
         let (held, foreign) = (charge.held, charge.foreign);
         self.session.uncharge(held.saturating_sub(used.held), foreign.saturating_sub(used.foreign));
@@ -93,6 +111,9 @@ impl<P: Platform> Session<'_, P> {
     }
 
     fn take_foreign(&self, pages: u64) -> u64 {
+        if pages == 0 {
+            return 0;
+        }
         let quota = self.domain.foreign();
         let may = u32::try_from(pages).unwrap_or(u32::MAX).min(quota.left());
         // Others may have been quicker.

@@ -148,14 +148,18 @@ impl<P: Platform> Session<'_, P> {
     ///
     /// # Errors
     /// `-EIO` if a unit did not complete; what waited is then held for ever.
+    #[inline]
     pub(crate) fn flush_waiting(
         &self,
         context: &Context,
         range: Option<BfnRange>,
     ) -> Result<bool, Errno> {
-        if !context.deferred.is_active() {
-            return Ok(false);
-        }
+        // Most often nothing waits.
+        if context.deferred.is_active() { self.flush_what_waits(context, range) } else { Ok(false) }
+    }
+
+    #[inline(never)]
+    fn flush_what_waits(&self, context: &Context, range: Option<BfnRange>) -> Result<bool, Errno> {
         let mut record = context.deferred.lock();
         if range.is_some_and(|range| !record.may_hold(self.platform(), range)) {
             return Ok(false);
@@ -176,10 +180,13 @@ impl<P: Platform> Session<'_, P> {
 
     /// Gives back a piece of what has been flushed: at most [`WORK_UNIT`] pages, or one run of more.
     /// True if there is more. `room` is the CPU's, and in no use.
+    #[inline]
     pub(super) fn give_back_piece(&self, context: &Context, room: &mut Runs) -> bool {
-        if !context.deferred.is_active() {
-            return false;
-        }
+        context.deferred.is_active() && self.give_back_some(context, room)
+    }
+
+    #[inline(never)]
+    fn give_back_some(&self, context: &Context, room: &mut Runs) -> bool {
         room.clear();
         let mut emptied = heapless::Vec::<Mfn, FRAMES_AT_ONCE>::new();
         let more = {

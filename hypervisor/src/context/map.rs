@@ -126,11 +126,12 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
 
     /// Maps `from` on: at least one page, or it says why not. `rest` pages are wanted in all,
     /// `asked` of them by small leaves.
+    #[inline(always)]
     fn piece(&mut self, target: Target, from: From, rest: u64, asked: u64) -> Piece {
         self.acquired.clear();
         let refused = self.acquire(from, asked, target.how).err();
         let mut piece = None;
-        if refused.is_none() {
+        if refused.is_none() && rest >= pages_at::<F>(1) {
             piece = self.large_leaf(target, from, rest);
         }
         let piece = piece.unwrap_or_else(|| self.small_leaves(target, asked, refused));
@@ -150,6 +151,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     }
 
     /// Puts the acquired pages in by 4 KiB leaves, at most `asked`.
+    #[inline(never)]
     fn small_leaves(&mut self, target: Target, asked: u64, refused: Option<Errno>) -> Piece {
         let acquired = self.acquired.pages().min(asked);
         let usable = self.usable(target.how, asked);

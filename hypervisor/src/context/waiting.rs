@@ -70,6 +70,7 @@ impl Deferred {
     }
 
     /// True if anything waits, or is to be given back.
+    #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.active.load(Ordering::Acquire) != 0
     }

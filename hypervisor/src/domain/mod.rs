@@ -243,6 +243,7 @@ impl<'a> DomainIommu<'a> {
         self.dying.store(1, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn is_dying(&self) -> bool {
         self.dying.load(Ordering::Acquire) != 0
     }

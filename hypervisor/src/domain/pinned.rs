@@ -60,6 +60,7 @@ impl Pinned {
     }
 
     /// Takes room for `pages` pages, or for as many as there is.
+    #[inline]
     pub(crate) fn take_some(&self, drawer: Drawer, pages: u64) -> u64 {
         if pages == 0 {
             return 0;
@@ -69,6 +70,13 @@ impl Pinned {
         if own.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough).is_ok() {
             return pages;
         }
+        self.take_around(drawer, pages)
+    }
+
+    /// The same where this CPU has not as many at hand.
+    #[cold]
+    fn take_around(&self, drawer: Drawer, pages: u64) -> u64 {
+        let own = self.part(drawer);
         let mut taken = take_from(own, pages);
         let wanted = pages.saturating_sub(taken).saturating_add(AT_HAND);
         taken = taken.saturating_add(take_from(&self.middle, wanted));
@@ -92,6 +100,7 @@ impl Pinned {
     }
 
     /// Gives the room of `pages` pages back.
+    #[inline]
     pub(crate) fn give(&self, drawer: Drawer, pages: u64) {
         if pages == 0 {
             return;
@@ -104,6 +113,7 @@ impl Pinned {
         }
     }
 
+    #[inline]
     fn part(&self, drawer: Drawer) -> &AtomicU64 {
         let part = drawer.0.checked_rem(PARTS).and_then(|index| self.parts.get(index));
         part.map_or(&self.middle, |part| &part.0)

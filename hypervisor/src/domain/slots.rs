@@ -37,6 +37,7 @@ impl DomainIommu<'_> {
     }
 
     /// Where the context is that the guest calls `id`.
+    #[inline]
     pub(crate) fn slot_of(&self, id: ContextId) -> Option<Slot> {
         let granted = usize::try_from(self.granted()).unwrap_or(0);
         match id {
@@ -52,6 +53,7 @@ impl DomainIommu<'_> {
     }
 
     /// The context that the guest calls `id`.
+    #[inline]
     pub(crate) fn context(&self, id: ContextId) -> Option<&Context> {
         self.slot_of(id).and_then(|slot| self.at(slot))
     }
@@ -86,6 +88,7 @@ impl DomainIommu<'_> {
     }
 
     /// True while the guest may edit the context it calls `id`.
+    #[inline]
     pub(crate) fn may_edit(&self, id: ContextId) -> bool {
         id != ContextId::DEFAULT || self.default.is_owned()
     }

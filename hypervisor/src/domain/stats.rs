@@ -87,6 +87,7 @@ impl DomainIommu<'_> {
     }
 
     /// True if the domain has caused as many invalidations as it may.
+    #[inline]
     pub(crate) fn has_flushed_enough(&self) -> bool {
         let most = self.limits.max_invalidations;
         if most == u32::MAX {
