@@ -93,16 +93,16 @@ mod tests {
     fn every_unit_in_use_is_seen_also_after_others_have_left() {
         let users = Users::new();
         let units = || users.iter().map(|user| user.unit.0).collect::<Vec<_>>();
-        let all: Vec<_> = (1..).take(MAX_UNITS).collect();
-        for unit in &all {
-            assert!(users.set(user(*unit, 1)));
-            assert_eq!(units(), all[..usize::from(*unit)]);
+        let all = 1..=u16::try_from(MAX_UNITS).unwrap();
+        for unit in all.clone() {
+            assert!(users.set(user(unit, 1)));
+            assert_eq!(units(), (1..=unit).collect::<Vec<_>>());
         }
         assert!(!users.set(user(99, 1)));
         for unit in [1, 2] {
             assert!(users.set(user(unit, 0)));
         }
-        assert_eq!(units(), all[2..]);
+        assert_eq!(units(), all.skip(2).collect::<Vec<_>>());
         assert!(users.set(user(99, 1)));
         assert_eq!(units().first(), Some(&99));
         assert_eq!(users.find(UnitId(8)), Some(user(8, 1)));
