@@ -133,7 +133,11 @@ impl Beside {
 
 /// Leaf tables without entries that stay linked: the next map at the same place is spared a
 /// table and a flush.
+///
+/// In cache lines of its own, a pair of which some CPUs fetch together: it is written as tables become empty, and what is
+/// beside it is read by every CPU at every step.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct KeptTables(AtomicU32);
 
 /// Most levels of a table.
