@@ -13,18 +13,18 @@ use super::{
 };
 
 /// Operations, flags and places of elements.
-const MAP: u8 = 1;
-const UNMAP: u8 = 2;
-const MAP_LIST: u8 = 3;
+pub(super) const MAP: u8 = 1;
+pub(super) const UNMAP: u8 = 2;
+pub(super) const MAP_LIST: u8 = 3;
 const FLUSH: u8 = 5;
 const LOOKUP: u8 = 6;
-const READ_WRITE: u8 = 3;
+pub(super) const READ_WRITE: u8 = 3;
 const LATER: u8 = 8;
-const SKIP: u8 = 128;
+pub(super) const SKIP: u8 = 128;
 /// The bus frame and the guest frame that most elements have.
-const AT: u16 = 1 << 13;
-const FROM: u8 = 8;
-const IN_A_ROW: u8 = 1 << 6;
+pub(super) const AT: u16 = 1 << 13;
+pub(super) const FROM: u8 = 8;
+pub(super) const IN_A_ROW: u8 = 1 << 6;
 
 pub(super) fn seeds() -> Vec<(&'static str, Input)> {
     vec![

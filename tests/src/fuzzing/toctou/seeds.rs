@@ -6,21 +6,15 @@ use super::{
     input::{Call, Change, Input, Operation},
     layout::CALLS,
 };
-use crate::fuzzing::input::Element;
+use crate::fuzzing::{
+    input::Element,
+    seeds_ext::{AT, FROM, IN_A_ROW, MAP, MAP_LIST, READ_WRITE, SKIP, UNMAP},
+};
 
-/// Operations and flags of elements.
-const MAP: u8 = 1;
-const UNMAP: u8 = 2;
-const MAP_LIST: u8 = 3;
+/// What other seeds have no element for.
 const MAP_GRANT: u8 = 4;
-const READ_WRITE: u8 = 3;
-const SKIP: u8 = 128;
-/// The bus frame and the guest frames that most elements have.
-const AT: u16 = 1 << 13;
-const FROM: u8 = 8;
 /// 16 pages in front of the 256 bus frames of interrupts.
 const IN_FRONT: u16 = 4 << 13;
-const IN_A_ROW: u8 = 1 << 6;
 
 /// Places of changes.
 const ARGUMENT: u16 = 0;
