@@ -49,8 +49,9 @@ pub struct Platform {
     pub tables: tables::TablePool,
     /// The units.
     pub drivers: Drivers<'static>,
-    /// The domains, by their number. A record stays for ever.
-    pub domains: [Once<Domain>; MAX_DOMAINS],
+    /// The domains, by their number. A record stays for ever. Outside of what is moved while the
+    /// service starts: together they would fill a stack.
+    pub domains: &'static [Once<Domain>],
     /// Memory that firmware uses for devices.
     pub direct: &'static [DirectRange],
     /// While it is true each long call gives way as soon as it may.

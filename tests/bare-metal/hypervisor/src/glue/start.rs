@@ -90,7 +90,7 @@ pub fn start(rsdp: u64, setup: Setup) -> Hypervisor {
         frames: FrameTable::new(),
         tables: TablePool::new(setup.table_frames),
         drivers: Drivers(drivers),
-        domains: [const { Once::new() }; MAX_DOMAINS],
+        domains: FREE.place(MAX_DOMAINS, |_| Once::new()),
         direct: found.direct,
         impatient: AtomicBool::new(false),
     };
