@@ -1,5 +1,7 @@
 //! What a candidate must be able to do, and the proof that it does it.
 
+use std::hint::black_box;
+
 use super::work::{LARGE_PAGES, RUN, TABLE, Work};
 
 /// A page table. Frames are numbers of 4 KiB frames; a call that cannot be served panics.
@@ -42,6 +44,14 @@ pub(crate) trait Candidate {
     fn unmap_ones(&mut self, pages: &[(u64, u64)]) {
         for &(bfn, _) in pages {
             self.unmap_one(bfn);
+        }
+    }
+
+    /// Looks pages up one by one; each answer is wanted.
+    #[inline]
+    fn lookup_ones(&self, bfns: impl Iterator<Item = u64>) {
+        for bfn in bfns {
+            black_box(self.lookup(bfn));
         }
     }
 

@@ -77,6 +77,12 @@ impl<F: Named> Ours<F> {
         Self { arena, root, beside, room, list, format: PhantomData }
     }
 
+    /// The table, as one who only reads enters it.
+    #[inline]
+    fn table(&self) -> Table<'_, F, Arena> {
+        Table::new(&self.arena, self.root, STYLE, &self.beside)
+    }
+
     /// One call: what it built with is put aside, what it did is flushed.
     #[inline]
     fn call(&mut self, act: impl FnOnce(&Inside<'_, F>, &mut Edit<'_>)) {
@@ -166,6 +172,13 @@ fn stock(arena: &Arena, edit: &mut Edit<'_>, frames: u8, pool: Pool) {
 #[cold]
 fn unmappable(bfn: u64) -> ! {
     unreachable!("bus frame {bfn:#x} is not what the harness made it")
+}
+
+#[inline]
+fn frame_of<F: Format>(table: &Table<'_, F, Arena>, bfn: u64) -> Option<u64> {
+    let found = table.lookup(Bfn(bfn))?;
+    // A large leaf is named by its first frame.
+    Some(found.leaf.frame.0 + (bfn & (found.pages - 1)))
 }
 
 /// The flush itself costs nothing here; what it would be told, and what it releases, is looked at.
@@ -263,9 +276,15 @@ impl<F: Named> Candidate for Ours<F> {
 
     #[inline]
     fn lookup(&self, bfn: u64) -> Option<u64> {
-        let table = Table::<F, _>::new(&self.arena, self.root, STYLE, &self.beside);
-        let found = table.lookup(Bfn(bfn))?;
-        // A large leaf is named by its first frame.
-        Some(found.leaf.frame.0 + (bfn & (found.pages - 1)))
+        frame_of(&self.table(), bfn)
+    }
+
+    /// Inside once for all of them.
+    #[inline]
+    fn lookup_ones(&self, bfns: impl Iterator<Item = u64>) {
+        let table = self.table();
+        for bfn in bfns {
+            black_box(frame_of(&table, bfn));
+        }
     }
 }

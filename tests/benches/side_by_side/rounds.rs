@@ -1,7 +1,5 @@
 //! One pass of a candidate over a working set: all its rows.
 
-use std::hint::black_box;
-
 use pviommu_testbed::measure::{Case, timed};
 
 use super::{
@@ -51,16 +49,8 @@ impl<C: Candidate> Case for Passes<'_, C> {
 /// Nanoseconds of each row, for each page, or for each large one.
 fn pass<C: Candidate>(candidate: &mut C, work: &Work) -> Vec<f64> {
     let map_one = timed(|| candidate.map_ones(&work.singles));
-    let lookup_seq = timed(|| {
-        for &(bfn, _) in &work.singles {
-            black_box(candidate.lookup(bfn));
-        }
-    });
-    let lookup_rand = timed(|| {
-        for &bfn in &work.shuffled {
-            black_box(candidate.lookup(bfn));
-        }
-    });
+    let lookup_seq = timed(|| candidate.lookup_ones(work.singles.iter().map(|(bfn, _)| *bfn)));
+    let lookup_rand = timed(|| candidate.lookup_ones(work.shuffled.iter().copied()));
     let unmap_one = timed(|| candidate.unmap_ones(&work.singles));
     let [map_run, unmap_run] = runs(candidate, work, RUN);
     let [map_table, unmap_table] = runs(candidate, work, TABLE);
