@@ -149,9 +149,8 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     #[must_use]
     #[inline]
     pub fn lookup(&self, bfn: Bfn) -> Option<Translation> {
-        // The depth of nearly all tables, a bus frame inside, and a small leaf: a few loads, and no loop.
-        let beyond = bfn.0.checked_shr(F::INDEX_BITS.saturating_mul(4)).unwrap_or(0);
-        if beyond | u64::from(self.root.levels ^ 4) == 0
+        // The depth of nearly all tables, and a small leaf: a few loads, and no loop.
+        if self.root.levels == 4
             && let Some(leaf) = self.small_leaf(bfn)
         {
             return Some(Translation { leaf, pages: 1 });
@@ -160,19 +159,20 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         Self::look_everywhere(self.frames, self.root, self.style, self.beside, bfn)
     }
 
-    /// The small leaf of `bfn`, which is inside a table of four levels, if there are tables all the way to one.
+    /// The small leaf of `bfn` in a table of four levels, if there are tables all the way to one.
     #[inline(always)]
     fn small_leaf(&self, bfn: Bfn) -> Option<Leaf> {
-        let entry = |table, level: u8| {
-            let number = bfn.0.checked_shr(F::INDEX_BITS.saturating_mul(u32::from(level)))?;
-            let index = usize::try_from(number & Self::INDEX_MASK).ok()?;
+        // Not cut off at the top: beyond the table there is no entry.
+        let number = |level: u8| bfn.0.checked_shr(F::INDEX_BITS.saturating_mul(level.into()));
+        let entry = |table, number| {
+            let index = usize::try_from(number).ok()?;
             Some(self.frames.table(table).get(index)?.load(Ordering::Acquire))
         };
-        let mut table = self.root.frame;
-        for level in [3, 2, 1] {
-            table = F::table_below(entry(table, level)?, level)?;
+        let mut raw = entry(self.root.frame, number(3)?)?;
+        for level in [2_u8, 1, 0] {
+            let table = F::table_below(raw, level.saturating_add(1))?;
+            raw = entry(table, number(level)? & Self::INDEX_MASK)?;
         }
-        let raw = entry(table, 0)?;
         match F::decode(raw, 0) {
             Entry::Leaf(leaf) if raw != self.beside.vacancy.leaf_word() => Some(leaf),
             _ => None,
