@@ -246,25 +246,28 @@ impl Runs {
         let mut last = before.last_mut();
         let room = free.len();
         let mut free = free.iter_mut();
-        let (mut pages, mut lowest, mut highest) = (0u64, self.lowest, self.highest);
+        let (mut pages, mut follows) = (0u64, self.follows);
+        let (mut lowest, mut highest) = (self.lowest, self.highest);
         while free.len() > 0
             && let Some(frame) = frames.next()
         {
-            pages = pages.saturating_add(1);
+            pages = pages.wrapping_add(1);
             lowest = lowest.min(frame);
             highest = highest.max(frame);
-            match &mut last {
-                Some(run) if run.last().checked_add(1) == Some(frame) => {
-                    **run = MfnRange::fixed(run.first(), frame);
-                }
-                _ => {
-                    let Some(slot) = free.next() else { break };
-                    *slot = MfnRange::single(frame);
-                    last = Some(slot);
-                }
+            // One comparison most often. By itself it is true of frame 0 after the last that there is, too.
+            if frame.0 == follows
+                && let Some(run) = &mut last
+                && run.last().checked_add(1) == Some(frame)
+            {
+                **run = MfnRange::fixed(run.first(), frame);
+            } else {
+                let Some(slot) = free.next() else { break };
+                *slot = MfnRange::single(frame);
+                last = Some(slot);
             }
+            follows = frame.0.wrapping_add(1);
         }
-        self.follows = last.map_or(0, |run| run.last().0.wrapping_add(1));
+        self.follows = follows;
         self.len = self.len.saturating_add(room.saturating_sub(free.len()));
         self.pages = self.pages.saturating_add(pages);
         (self.lowest, self.highest) = (lowest, highest);
