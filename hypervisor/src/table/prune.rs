@@ -120,12 +120,12 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         let mut path = heapless::Vec::<Visit, MAX_LEVELS>::new();
         let mut down = Some((self.root.frame, 0));
         loop {
+            let above = path.len().saturating_sub(usize::from(down.is_none()));
+            let level = self.top_level().saturating_sub(u8::try_from(above).unwrap_or(u8::MAX));
             if let Some((table, base)) = down {
                 // Not more than there are levels.
-                let _ = path.push(Visit { table, base, index: 0, empty: true });
+                let _ = path.push(self.enter(pass, table, level, base));
             }
-            let above = u8::try_from(path.len().saturating_sub(1)).unwrap_or(u8::MAX);
-            let level = self.top_level().saturating_sub(above);
             let Some(visit) = path.last_mut() else { return Left::Done { empty: true } };
             let empty = match self.prune_entries(pass, visit, level) {
                 Next::Down(table, base) => {
@@ -144,6 +144,22 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         }
     }
 
+    /// The visit of `table`, which starts at bus frame `base`, from where the pass goes on.
+    fn enter(&self, pass: &Pass<'_, '_>, table: Mfn, level: u8, base: u64) -> Visit {
+        let passed = pass.from.0.saturating_sub(base) / pages_at::<F>(level).max(1);
+        let index = usize::try_from(passed).unwrap_or(usize::MAX);
+        let empty = match pass.what {
+            // What the pass has passed, it took out.
+            Prune::Everything => true,
+            Prune::EmptyTables => {
+                let vacant = self.beside.vacancy.word(level);
+                let passed = self.frames.table(table).iter().take(index);
+                passed.map(|entry| entry.load(Ordering::Acquire)).all(|raw| raw == vacant)
+            }
+        };
+        Visit { table, base, index, empty }
+    }
+
     /// Prunes entries of the table that is visited, up to the first with a table below that is none of
     /// leaves.
     fn prune_entries(&self, pass: &mut Pass<'_, '_>, visit: &mut Visit, level: u8) -> Next {
@@ -154,11 +170,6 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
             let index = visit.index;
             let start = visit.start(span);
             let raw = entry.load(Ordering::Acquire);
-            if start.wrapping_add(span.wrapping_sub(1)) < pass.from.0 {
-                visit.empty &= raw == vacant || pass.takes_blocked() && !F::is_present(raw);
-                visit.index = index.saturating_add(1);
-                continue;
-            }
             let here = Cursor(start.max(pass.from.0));
             if pass.budget.looks == 0 || pass.budget.pages == 0 {
                 return Next::Up(Left::Stopped(here));
