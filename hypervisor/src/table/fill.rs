@@ -83,7 +83,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// Stores the leaves of `row`, at least one; how many.
     fn fill_row(&self, row: &Row, maker: Maker, edit: &mut Edit<'_>) -> Result<u64, Stop> {
         let Row { at, level, run, leaves } = row;
-        let Spot { place, pointer } = self.spot_to_fill(*at, *level, edit)?;
+        let (Spot { place, pointer }, is_new) = self.spot_to_fill(*at, *level, edit)?;
         let vacant = self.beside.vacancy.word(*level);
         let attributes = self.style.attributes;
         let (what, how) = ((run.kind, run.access), (maker, SplitPaid::No));
@@ -91,8 +91,12 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         let entries = self.frames.table(place.table).get(place.index..).unwrap_or_default();
         let most = usize::try_from(*leaves).unwrap_or(usize::MAX);
         let entries = entries.get(..most).unwrap_or(entries);
-        let stored = leaves::store_run::<F>(entries, raw, pages_at::<F>(*level), vacant);
-        let pages = u64::try_from(stored).unwrap_or(0).saturating_mul(pages_at::<F>(*level));
+        let size = pages_at::<F>(*level);
+        let stored = match is_new {
+            true => leaves::store_all::<F>(entries, raw, size),
+            false => leaves::store_run::<F>(entries, raw, size, vacant),
+        };
+        let pages = u64::try_from(stored).unwrap_or(0).saturating_mul(size);
         let Some(span) = BfnRange::of_pages(*at, pages) else { return Err(Stop::Occupied) };
         let last = place.index.saturating_add(stored).saturating_sub(1);
         self.publish(place.table, place.index, last);
@@ -108,15 +112,23 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         Ok(u64::try_from(stored).unwrap_or(0))
     }
 
-    /// The entry of `level` for `at`, with all tables on the way to it.
-    fn spot_to_fill(&self, at: Bfn, level: u8, edit: &mut Edit<'_>) -> Result<Spot<'t>, Stop> {
+    /// The entry of `level` for `at`, with all tables on the way to it; and whether the table that it is in is new, so that
+    /// nothing is in it.
+    fn spot_to_fill(
+        &self,
+        at: Bfn,
+        level: u8,
+        edit: &mut Edit<'_>,
+    ) -> Result<(Spot<'t>, bool), Stop> {
         let mut here = self.top_level();
         let mut node = self.top();
+        let mut is_new = false;
         while here > level {
             node = match self.step(node, here, at) {
                 Step::Table(next) => next,
                 Step::Vacant { spot, .. } => {
                     let missing = here.saturating_sub(level);
+                    is_new = true;
                     self.put_table(&spot.place, at, here, missing, edit)?
                 }
                 Step::Large { .. } | Step::Blocked => return Err(Stop::Occupied),
@@ -125,7 +137,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             here = here.saturating_sub(1);
         }
         let place = self.place(node.frame, level, at).ok_or(Stop::BadTable)?;
-        Ok(Spot { place, pointer: node.pointer })
+        Ok((Spot { place, pointer: node.pointer }, is_new))
     }
 
     /// Puts a table from the stash where nothing is, at `place`, the entry of `level` for `at`. `missing` will be needed

@@ -22,6 +22,18 @@ pub(crate) fn store_run<F: Format>(
     by_eights(entries, raw, step, eight, |at, raw| store_all_or_none::<1>(at, raw, step, vacant))
 }
 
+/// Stores the run that starts with `raw`, of leaves of `size` frames, in all entries, which nobody reads yet but units; how many.
+#[inline]
+pub(crate) fn store_all<F: Format>(entries: &[AtomicU64], raw: u64, size: u64) -> usize {
+    let step = F::NEXT_FRAME.wrapping_mul(size);
+    let mut next = raw;
+    for entry in entries {
+        entry.store(next, Ordering::Release);
+        next = next.wrapping_add(step);
+    }
+    entries.len()
+}
+
 /// Stores the leaves of `runs` of one frame each, as `word` says, up to the first that has more or whose entry is not
 /// `vacant`; how many.
 #[inline]
