@@ -25,13 +25,18 @@ pub(crate) fn store_run<F: Format>(
 /// Stores the run that starts with `raw`, of leaves of `size` frames, in all entries, which nobody reads yet but units; how many.
 #[inline]
 pub(crate) fn store_all<F: Format>(entries: &[AtomicU64], raw: u64, size: u64) -> usize {
-    let step = F::NEXT_FRAME.wrapping_mul(size);
+    store_each(entries, raw, F::NEXT_FRAME.wrapping_mul(size));
+    entries.len()
+}
+
+/// Stores words from `raw` on, `step` apart.
+#[inline]
+fn store_each(entries: &[AtomicU64], raw: u64, step: u64) {
     let mut next = raw;
     for entry in entries {
         entry.store(next, Ordering::Release);
         next = next.wrapping_add(step);
     }
-    entries.len()
 }
 
 /// Stores the leaves of `runs` of one frame each, as `word` says, up to the first that has more or whose entry is not
@@ -100,19 +105,19 @@ fn by_eights(
     eight: impl Fn(&[AtomicU64; 8], u64) -> bool,
     one: impl Fn(&[AtomicU64; 1], u64) -> bool,
 ) -> usize {
-    let nth = |n| nth_word(raw, step, n);
-    let mut done = 0usize;
-    while let Some(entries) = entries.get(done..).and_then(<[_]>::first_chunk)
-        && eight(entries, nth(done))
+    let (mut entries, mut raw) = (entries, raw);
+    let before = entries.len();
+    while let Some((some, after)) = entries.split_first_chunk()
+        && eight(some, raw)
     {
-        done = done.saturating_add(entries.len());
+        (entries, raw) = (after, nth_word(raw, step, some.len()));
     }
-    while let Some(entries) = entries.get(done..).and_then(<[_]>::first_chunk)
-        && one(entries, nth(done))
+    while let Some((some, after)) = entries.split_first_chunk()
+        && one(some, raw)
     {
-        done = done.saturating_add(entries.len());
+        (entries, raw) = (after, nth_word(raw, step, some.len()));
     }
-    done
+    before.saturating_sub(entries.len())
 }
 
 /// Stores leaves from `raw` on if every entry is `vacant`.
@@ -130,9 +135,7 @@ fn store_all_or_none<const N: usize>(
     }
     let occupied = differences != 0;
     if !occupied {
-        for (n, entry) in entries.iter().enumerate() {
-            entry.store(nth_word(raw, step, n), Ordering::Release);
-        }
+        store_each(entries, raw, step);
     }
     !occupied
 }
