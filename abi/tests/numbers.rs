@@ -3,10 +3,10 @@
 use pviommu_abi::companion::{GNTMAP_DEVICE_MAP, XENMEM_RDM_ALL};
 use pviommu_abi::{
     AllocFlags, Argument, Background, BatchFlags, BatchOp, Bfn, CapabilityFlags, ContextId,
-    DeviceHandle, DeviceKind, DomId, ElementFlags, Errno, FreeFlags, Gfn, HYPERCALL_GRANT_TABLE_OP,
-    HYPERCALL_IOMMU_OP, HYPERCALL_MEMORY_OP, MapFlags, MapPages, Origin, OwnershipMode, PAGE_SIZE,
-    PAGE_SIZE_U32, PciDevice, RemoteCmd, ReservedKind, Subop, XENMEM_RESERVED_DEVICE_MEMORY_MAP,
-    argument, layout,
+    DeviceHandle, DeviceKind, DomId, ElementFlags, Errno, FreeFlags, Gfn, GuestPtr,
+    HYPERCALL_GRANT_TABLE_OP, HYPERCALL_IOMMU_OP, HYPERCALL_MEMORY_OP, MapFlags, MapPages, Origin,
+    OwnershipMode, PAGE_SIZE, PAGE_SIZE_U32, PciDevice, RemoteCmd, ReservedKind, Subop,
+    XENMEM_RESERVED_DEVICE_MEMORY_MAP, argument, layout,
 };
 
 #[test]
@@ -184,6 +184,18 @@ fn errno_values_and_round_trip() {
     }
     assert_eq!(Errno::EADDRINUSE.to_string(), "EADDRINUSE");
     assert_eq!(Errno::EADDRINUSE.to_status(), -98);
+    assert_eq!(Errno::EADDRINUSE.get(), 98);
+}
+
+#[test]
+fn every_errno_says_what_it_means_in_a_sentence_of_its_own() {
+    assert_eq!(Errno::EADDRINUSE.meaning(), "The BFN is mapped already.");
+    assert_eq!(Errno::EROFS.meaning(), "The page can only be read.");
+    let mut said: Vec<&str> = Errno::ALL.iter().map(|errno| errno.meaning()).collect();
+    assert!(said.iter().all(|sentence| sentence.len() > 1 && sentence.ends_with('.')));
+    said.sort_unstable();
+    said.dedup();
+    assert_eq!(said.len(), Errno::ALL.len());
 }
 
 #[test]
@@ -197,6 +209,15 @@ fn frames_do_not_wrap() {
     assert_eq!(Bfn((1 << 52) - 1).address(), Some(0xffff_ffff_ffff_f000));
     assert_eq!(Bfn::containing(u64::MAX), Bfn((1 << 52) - 1));
     assert_eq!(format!("{} {:?}", Bfn(0xfee00), Gfn(0x10)), "0xfee00 Gfn(0x10)");
+}
+
+#[test]
+fn guest_pointers_do_not_wrap_and_are_printed_as_addresses() {
+    assert!(GuestPtr::NULL.is_null() && GuestPtr::default().is_null() && !GuestPtr(1).is_null());
+    assert_eq!(GuestPtr(0x1000).checked_add(0x24), Some(GuestPtr(0x1024)));
+    assert_eq!(GuestPtr(u64::MAX).checked_add(0), Some(GuestPtr(u64::MAX)));
+    assert_eq!(GuestPtr(u64::MAX).checked_add(1), None);
+    assert_eq!(format!("{0} {0:?}", GuestPtr(0x1024)), "0x1024 GuestPtr(0x1024)");
 }
 
 #[test]
