@@ -151,6 +151,12 @@ impl<F: Frame> FrameRange<F> {
     }
 }
 
+impl<F: fmt::Display> fmt::Display for FrameRange<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +169,12 @@ mod tests {
         assert_eq!(BfnRange::new(Bfn(0), Bfn(u64::MAX)), None);
         let top = BfnRange::of_pages(Bfn(u64::MAX), 1).unwrap();
         assert_eq!((top.first(), top.last(), top.pages()), (Bfn(u64::MAX), Bfn(u64::MAX), 1));
+    }
+
+    #[test]
+    fn a_range_is_printed_as_its_first_and_its_last_frame() {
+        assert_eq!(BfnRange::of_pages(Bfn(0xfee00), 0x100).unwrap().to_string(), "0xfee00-0xfeeff");
+        assert_eq!(MfnRange::single(Mfn(7)).to_string(), "0x7-0x7");
     }
 
     #[test]

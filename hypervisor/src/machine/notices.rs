@@ -108,7 +108,7 @@ impl<P: Platform> Iommu<'_, P> {
                     domain.0
                 ),
                 Notice::StaysBlocked(range) => crate::report::warn!(
-                    "pviommu: of domain {}, {range:?} stays blocked for want of a table",
+                    "pviommu: of domain {}, the bus frames {range} stay blocked for want of a table",
                     domain.0
                 ),
             }

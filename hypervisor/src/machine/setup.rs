@@ -116,13 +116,13 @@ impl fmt::Display for SetupError {
                 write!(f, "device {device} has more than {MAX_RESERVED} reserved ranges")
             }
             Self::DirectIsMemory(device, range) => {
-                write!(f, "direct range {range:?} of {device} is not its firmware's alone")
+                write!(f, "direct range {range} of {device} is not its firmware's alone")
             }
             Self::DirectUnreachable(device, range) => {
-                write!(f, "direct range {range:?} of {device} cannot be mapped one to one")
+                write!(f, "direct range {range} of {device} cannot be mapped one to one")
             }
             Self::DirectConflict(device, range) => {
-                write!(f, "direct range {range:?} of {device} allows nothing, or overlaps another")
+                write!(f, "direct range {range} of {device} allows nothing, or overlaps another")
             }
             Self::NoQuarantine(device) => {
                 write!(f, "device {device} has direct ranges, and no context to keep them in")
@@ -175,3 +175,6 @@ impl<P: Platform> Iommu<'_, P> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

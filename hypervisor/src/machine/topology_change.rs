@@ -33,7 +33,7 @@ impl<E: fmt::Display> fmt::Display for ChangeError<E> {
             Self::Groups(error) => error.fmt(f),
             Self::NotWritten(register, error) => write!(
                 f,
-                "the register at {:#x} of {:?} could not be written: {error}",
+                "the register at {:#x} of {} could not be written: {error}",
                 register.offset, register.space
             ),
         }
@@ -135,5 +135,62 @@ impl<P: Platform> Iommu<'_, P> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pviommu_abi::{DomId, PciDevice};
+
+    use super::*;
+    use crate::topology::RegisterSpace;
+
+    #[test]
+    fn a_change_that_is_not_made_says_what_is_in_its_way() {
+        let device = PciDevice::new(0, 0, 3, 0);
+        let register = |space, offset| RegisterChange {
+            space,
+            offset,
+            bytes: 2,
+            clear: 0,
+            set: 1,
+            unless: None,
+        };
+        let words = [
+            (
+                ChangeError::Impossible(Contradiction::Unknown(device)),
+                "there is no function 0000:00:03.0",
+            ),
+            (
+                ChangeError::Groups(RegroupError::WrongLength),
+                "there is not one group for each device",
+            ),
+            (
+                ChangeError::Groups(RegroupError::Busy),
+                "groups or owners are being changed by somebody else",
+            ),
+            (
+                ChangeError::Groups(RegroupError::Owned(device, DomId(4))),
+                "the group of 0000:00:03.0 would change, which domain 4 has",
+            ),
+            (ChangeError::Groups(RegroupError::Void), "groups have changed otherwise meanwhile"),
+            (
+                ChangeError::NotWritten(
+                    register(RegisterSpace::Config(device), 0x106),
+                    "no access",
+                ),
+                "the register at 0x106 of the configuration space of 0000:00:03.0 could not be written: no access",
+            ),
+            (
+                ChangeError::NotWritten(
+                    register(RegisterSpace::Memory(0xfed1_c000), 0x1014),
+                    "it is locked",
+                ),
+                "the register at 0x1014 of machine memory from 0xfed1c000 on could not be written: it is locked",
+            ),
+        ];
+        for (error, said) in words {
+            assert_eq!(error.to_string(), said);
+        }
     }
 }

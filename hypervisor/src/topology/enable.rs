@@ -3,6 +3,8 @@
 //! As Linux and Xen do it for every function, and as Linux does it for the root ports of Intel's chipsets.
 //! What is to be done is worked out here from facts; the embedder does it, and reads the facts again.
 
+use core::fmt;
+
 use pviommu_abi::PciDevice;
 
 use super::quirks::{is_pch_root_port, is_spt_root_port};
@@ -15,6 +17,15 @@ pub enum RegisterSpace {
     Config(PciDevice),
     /// Machine memory from this byte on, not cached.
     Memory(u64),
+}
+
+impl fmt::Display for RegisterSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(function) => write!(f, "the configuration space of {function}"),
+            Self::Memory(first) => write!(f, "machine memory from {first:#x} on"),
+        }
+    }
 }
 
 /// A register to read, change and write back, if that makes a difference.
