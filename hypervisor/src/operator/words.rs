@@ -54,3 +54,38 @@ impl fmt::Display for Frames {
         write!(f, "{:08x}-{:08x}", self.0.first().0, self.0.last().0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pviommu_abi::Bfn;
+
+    use super::*;
+
+    #[test]
+    fn every_access_has_two_letters_and_a_verb() {
+        let words = [Access::all(), Access::READ, Access::WRITE, Access::empty()]
+            .map(|access| (rights(access), act(access)));
+        let expected =
+            [("rw", "read and write"), ("r-", "read"), ("-w", "write"), ("--", "access")];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn who_made_a_mapping_and_why_frames_are_reserved_is_told_apart() {
+        let origins = [Origin::Initial, Origin::Maintained, Origin::Guest, Origin::Reserved];
+        assert_eq!(origins.map(origin), ["initial", "maintained", "guest", "reserved"]);
+        let kinds = [
+            (ReservedKind::Direct, "needed by firmware"),
+            (ReservedKind::DirectRelaxable, "needed by firmware until a driver is there"),
+            (ReservedKind::Reserved, "not memory"),
+            (ReservedKind::Msi, "interrupts"),
+            (ReservedKind::SoftwareMsi, "a window for interrupts"),
+            (ReservedKind::BridgeWindow, "a bridge's window"),
+        ];
+        for (reserved, said) in kinds {
+            assert_eq!(kind(reserved), said);
+        }
+        let frames = Frames(BfnRange::of_pages(Bfn(0xfee00), 0x100).unwrap());
+        assert_eq!(frames.to_string(), "000fee00-000feeff");
+    }
+}

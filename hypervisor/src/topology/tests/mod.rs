@@ -4,6 +4,7 @@
 mod building;
 mod changing;
 mod parting;
+mod words;
 
 use pviommu_abi::PciDevice;
 

@@ -69,6 +69,8 @@ fn what_came_together_goes_on_together_although_it_may_be_split_by_now() {
         let end = vm.bed.reassign(GUEST, OTHER, DEVICE);
         vm.bed.schedule().clear();
         assert_eq!(end, Err(ReassignError::Kept(Errno::ENOMEM)));
+        let said = end.unwrap_err().to_string();
+        assert_eq!(said, "not given (ENOMEM); who had it has it");
         assert_eq!(owners(vm.bed), [Some(GUEST); 3]);
         assert_eq!(vm.bed.reassign(GUEST, OTHER, DEVICE), Ok(()));
         assert_eq!(owners(vm.bed), [Some(OTHER); 3]);
@@ -104,6 +106,8 @@ fn what_can_be_given_neither_on_nor_back_is_nobodys_and_that_is_said() {
         let end = vm.bed.reassign(GUEST, OTHER, BESIDE);
         vm.bed.schedule().clear();
         assert_eq!(end, Err(ReassignError::Lost(Errno::ENOMEM)));
+        let said = end.unwrap_err().to_string();
+        assert_eq!(said, "not given (ENOMEM), and not given back: nobody has it");
         assert_eq!(owners(vm.bed), [None; 3]);
         assert_eq!(vm.bed.assign(OTHER, DEVICE), Ok(()), "it is free, and well");
         self::end(vm);

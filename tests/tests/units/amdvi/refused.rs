@@ -6,7 +6,7 @@ use pviommu_hypervisor::{
     platform::{AttachError, SourceId, TableRoot, Tag, UnitError},
     unit::{
         Driver,
-        amdvi::{Quirks, Settings},
+        amdvi::{BringUpError, Quirks, Settings},
     },
 };
 
@@ -46,4 +46,19 @@ fn who_is_beyond_the_device_table_is_blocked_already() {
     assert_eq!(driver.block(source(0x200)), Ok(()));
     let elsewhere = SourceId(PciDevice { seg: 1, bus: 0, devfn: 3 });
     assert_eq!(driver.block(elsewhere), Err(UnitError), "that is another unit's");
+}
+
+#[test]
+fn a_unit_that_is_not_brought_up_is_told_with_what_would_have_to_be_different() {
+    let words = [
+        (BringUpError::Absent, "there are no registers"),
+        (BringUpError::Unsupported, "the unit has no tables as they are wanted"),
+        (BringUpError::Memory, "the unit was lent memory of a size that it may not have"),
+        (BringUpError::OutOfReach, "the unit was lent memory that it cannot reach"),
+        (BringUpError::Ring(256), "the command buffer needs 256 entries"),
+        (BringUpError::NoAnswer, "the unit does not answer"),
+    ];
+    for (error, said) in words {
+        assert_eq!(error.to_string(), said);
+    }
 }

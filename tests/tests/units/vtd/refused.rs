@@ -5,7 +5,7 @@ use pviommu_hypervisor::{
     platform::{AttachError, TableRoot, Tag, UnitError},
     unit::{
         Driver,
-        vtd::{BringUpError, Quirks, Settings, Vtd},
+        vtd::{BringUpError, IrqTableError, Quirks, Settings, Step, Vtd},
     },
 };
 use pviommu_testbed::hardware::{
@@ -111,4 +111,35 @@ fn quirks_go_into_what_is_attached() {
     let quirks = Quirks::HIDE_SUPERPAGES;
     let driver = rig.up_with(Settings { quirks, ..settings() });
     assert!(!driver.facts().features.contains(pviommu_hypervisor::platform::UnitFeatures::LEAF_2M));
+}
+
+#[test]
+fn a_unit_that_is_not_driven_is_told_with_what_would_have_to_be_different() {
+    let words = [
+        (BringUpError::Absent, "no unit answers at this address"),
+        (BringUpError::NoQueue, "the unit has no invalidation queue (ECAP.QI)"),
+        (BringUpError::NoCommonWidth(0x1f), "the unit walks no tables of 3 to 5 levels (CAP 0x1f)"),
+        (BringUpError::BadHostWidth(31), "a host address width of 31 bits, expected 32 to 52"),
+        (
+            BringUpError::TooSmall { entries: 401, status: 200 },
+            "the CPUs need a queue of 401 entries and 200 status words",
+        ),
+        (BringUpError::OutOfReach, "memory of the unit is above the host address width"),
+        (
+            BringUpError::OtherMode(0x401),
+            "firmware left translation on in another mode (RTADDR 0x401)",
+        ),
+        (BringUpError::NoAnswer(Step::Translation), "the unit did not answer in time: Translation"),
+    ];
+    for (error, said) in words {
+        assert_eq!(error.to_string(), said);
+    }
+    let words = [
+        (IrqTableError::NotSupported, "the unit cannot remap interrupts like that"),
+        (IrqTableError::BadTable, "the table of interrupts has a bad size or place"),
+        (IrqTableError::Failed, "the unit has failed"),
+    ];
+    for (error, said) in words {
+        assert_eq!(error.to_string(), said);
+    }
 }
