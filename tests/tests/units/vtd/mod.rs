@@ -15,6 +15,7 @@ mod interrupts;
 mod kit;
 mod no_answer;
 mod refused;
+mod several;
 mod sleep;
 mod stop;
 mod take_over;
