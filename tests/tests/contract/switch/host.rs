@@ -59,6 +59,27 @@ fn the_hypervisors_frames_are_not_in_it() {
     });
 }
 
+/// No unit puts such an address out: with the upper bits cut off it is that of other memory.
+#[test]
+fn what_lies_beyond_the_addresses_of_a_unit_is_not_in_it_and_all_that_lies_below_is() {
+    let mut config = config(512);
+    config.units[0].host_address_bits = 38;
+    let beyond = 1 << (38 - 12);
+    with(&config, |vm| {
+        let first = vm.bed.board().machine_frame(GUEST, pviommu_abi::Gfn(GIB)).unwrap().0;
+        assert!(first < beyond && beyond < first + 511 * GIB, "it is in the middle of a block");
+        let last_below = GIB + beyond - 1 - first;
+        for gfn in [0, 63, GIB, GIB + 12345, last_below] {
+            assert!(is_one_to_one(vm, gfn), "{gfn:#x}");
+        }
+        for gfn in [last_below + 1, last_below + 12345, 513 * GIB - 1] {
+            assert!(!is_one_to_one(vm, gfn), "{gfn:#x}");
+        }
+        assert_eq!(vm.bed.violations(), []);
+        vm.end();
+    });
+}
+
 #[test]
 fn the_hardware_domain_takes_it_over_and_gives_it_back() {
     with(&config(2), |vm| {
