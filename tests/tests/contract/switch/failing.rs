@@ -181,6 +181,30 @@ fn a_switch_that_a_unit_always_refuses_ends_with_an_error() {
     }
 }
 
+/// The unit took the entry of the first, has no room for that of the second, and then none for that of the first
+/// either. It is blocked, and nobody gets it any more; the others never left.
+#[test]
+fn a_device_that_can_go_neither_on_nor_back_is_blocked_and_the_others_stay_where_they_were() {
+    let form = FORMS[0];
+    with(&config(form.map), |vm| {
+        vm.bed.schedule().set(Step::AttachRefused, When::From(2));
+        assert_eq!(take(vm, form.mode), err(Errno::ENOMEM));
+        vm.bed.schedule().clear();
+        let broken = || {
+            let stats = |device| vm.bed.iommu().device_stats(device).unwrap();
+            [DEVICE, SECOND, THIRD].map(|device| stats(device).broken)
+        };
+        assert_eq!(broken(), [true, false, false]);
+        assert_eq!(found(vm, DEVICE), Map::Nothing);
+        assert_eq!([SECOND, THIRD].map(|device| found(vm, device)), [form.before(); 2]);
+        assert!(!vm.bed.domain(GUEST).owns_default());
+        assert_eq!(take(vm, form.mode), 0, "it keeps nobody from a switch");
+        assert_eq!([SECOND, THIRD].map(|device| found(vm, device)), [form.after(); 2]);
+        assert_eq!((broken(), found(vm, DEVICE)), ([true, false, false], Map::Nothing));
+        vm.end();
+    });
+}
+
 /// INV-15: a unit fails at any of its calls. Each device is in one map, and nothing it may reach goes.
 #[test]
 fn a_unit_that_fails_during_a_switch_leaves_every_device_in_one_map() {

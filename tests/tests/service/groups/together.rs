@@ -111,6 +111,25 @@ fn a_group_that_can_go_neither_on_nor_back_is_in_no_context() {
     });
 }
 
+/// Not even where all can be reached that the domain has: then nothing is.
+#[test]
+fn a_group_of_which_one_cannot_go_to_the_default_context_either_reaches_nothing() {
+    with_two(&together().with_default_map(DefaultMap::Guest), |vm, one, other| {
+        assert_eq!(vm.attach(DEVICE, one), 0);
+        vm.bed.schedule().set(Step::AttachRefused, When::From(3));
+        assert_eq!(vm.attach(DEVICE, other), err(Errno::ENOMEM));
+        vm.bed.schedule().clear();
+        assert!(!GROUP.into_iter().any(|device| vm.reads(device, 10) || vm.reads(device, 5)));
+        let stats = GROUP.map(|device| vm.bed.iommu().device_stats(device).unwrap());
+        assert!(stats.iter().all(|it| it.owner == Some(GUEST) && !it.broken), "{stats:?}");
+        assert_eq!(vm.attach(BELOW, one), 0);
+        assert!(all_in(vm, one), "they are well, and go where there is room");
+        assert!(GROUP.into_iter().all(|device| vm.lands_in(device, 10, 1)));
+        assert_eq!(vm.bed.teardown(OTHER, 0), 0);
+        vm.end();
+    });
+}
+
 #[test]
 fn a_unit_that_fails_half_way_leaves_nothing_unsound() {
     for half in [Half::Nothing, Half::Done] {
