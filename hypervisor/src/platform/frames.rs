@@ -94,3 +94,52 @@ pub unsafe trait TableFrames {
         let _ = (frame, first, last);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::cell::RefCell;
+
+    use super::*;
+
+    /// Hands its frames out, the last one first, and takes them back.
+    struct Simple(RefCell<Vec<Mfn>>);
+
+    // SAFETY: no frame has memory, so there is none to be written.
+    unsafe impl TableFrames for Simple {
+        fn alloc(&self, _: DomId, pool: Pool) -> Option<Mfn> {
+            (pool == Pool::Open).then(|| self.0.borrow_mut().pop())?
+        }
+        fn free(&self, _: DomId, frame: Mfn, pool: Pool) {
+            assert_eq!(pool, Pool::Open);
+            self.0.borrow_mut().push(frame);
+        }
+        fn reserve(&self, _: DomId, _: u32) -> bool {
+            false
+        }
+        fn unreserve(&self, _: DomId, _: u32) {}
+        fn table(&self, _: Mfn) -> &[AtomicU64] {
+            &[]
+        }
+        fn first_table(&self, _: MfnRange) -> Option<Mfn> {
+            None
+        }
+    }
+
+    #[test]
+    fn several_frames_are_allocated_as_far_as_there_are_some() {
+        let simple = Simple(RefCell::new(vec![Mfn(1), Mfn(2), Mfn(3)]));
+        let mut frames = [Mfn(0); 2];
+        assert_eq!((simple.alloc_some(DomId(1), &mut frames), frames), (2, [Mfn(3), Mfn(2)]));
+        assert_eq!((simple.alloc_some(DomId(1), &mut frames), frames), (1, [Mfn(1), Mfn(2)]));
+        assert_eq!(simple.alloc_some(DomId(1), &mut frames), 0);
+    }
+
+    #[test]
+    fn a_scratch_page_is_one_of_the_frames_and_comes_back_to_them() {
+        let simple = Simple(RefCell::new(vec![Mfn(1)]));
+        assert_eq!(simple.alloc_scratch(DomId(1)), Some(Mfn(1)));
+        assert_eq!(simple.alloc_scratch(DomId(1)), None);
+        simple.free_scratch(DomId(1), Mfn(1));
+        assert_eq!(simple.alloc(DomId(1), Pool::Open), Some(Mfn(1)));
+    }
+}

@@ -272,6 +272,14 @@ mod tests {
     }
 
     #[test]
+    fn of_what_an_embedder_does_not_tell_nothing_is_taken_for_granted() {
+        let simple = Simple::default();
+        assert_eq!(simple.gfn_of(DomId(1), Mfn(7)), None);
+        assert_eq!(simple.initial_map(DomId(1), Bfn(0)), None);
+        assert!(!simple.may_be_direct(MfnRange::single(Mfn(7))));
+    }
+
+    #[test]
     fn a_list_is_acquired_in_its_order_by_the_stretches_in_it() {
         let list = [7, 8, 9, 3, 2, 2, 3];
         let asked = vec![(7, 3), (3, 1), (2, 1), (2, 2)];

@@ -51,3 +51,14 @@ fn a_machine_with_the_ids_of_other_devices_is_refused() {
     assert_eq!(refusal(&right(), &aliased()), wrong, "a function and no alias");
     assert_eq!(refusal(&aliased(), &right()), wrong, "an alias and no function");
 }
+
+#[test]
+fn a_machine_with_a_device_behind_a_unit_that_is_not_listed_is_refused() {
+    let function = PciDevice::from_sbdf(3);
+    for unit in [UnitId(1), UnitId(u16::MAX)] {
+        let listed = || Device::new(PciDevice::from_sbdf(1), UnitId(0), &[]);
+        let devices = || [listed(), Device::new(function, unit, &[])];
+        let wrong = Some(SetupError::UnknownUnit(function, unit));
+        assert_eq!(refusal(&devices(), &devices()), wrong);
+    }
+}
