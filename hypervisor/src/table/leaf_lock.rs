@@ -120,12 +120,6 @@ impl Drop for LeafLock<'_> {
 }
 
 impl KeptTables {
-    /// None kept.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Number kept.
     #[must_use]
     pub fn count(&self) -> u32 {

@@ -32,12 +32,6 @@ use crate::{
 pub struct Vacancy([AtomicU64; MAX_LEVELS]);
 
 impl Vacancy {
-    /// Words that are zero, of no format; one of the next two sets them.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(core::array::from_fn(|_| AtomicU64::new(0)))
-    }
-
     /// Vacant entries are not present.
     pub fn set_fault<F: Format>(&self) {
         for word in &self.0 {
