@@ -1,7 +1,11 @@
 //! Groups change and nobody asked: what became reachable is cut off, and nobody is given any of it.
 
 use pviommu_abi::{DeviceFlags, DomId, Errno, PciDevice};
-use pviommu_hypervisor::{DefaultMap, Fate, NewGroup, OptIns, RegroupError, Risks, Scope};
+use pviommu_hypervisor::{
+    DefaultMap, Fate, NewGroup, OptIns, RegroupError, Risks, Scope,
+    operator::Reason,
+    platform::{Access, SourceId},
+};
 
 use super::kit::{ALONE, BELOW, BESIDE, GROUP, config, fate, grouped, is_told, owners, stats};
 use crate::kit::{DEVICE, GUEST, OTHER, Vm, with};
@@ -66,6 +70,10 @@ fn groups_of_two_owners_that_become_one_are_stopped() {
         }
         assert!(is_told(vm, DEVICE, DeviceFlags::STOPPED | DeviceFlags::HIDDEN_MEMBERS));
         assert!(!vm.writes(DEVICE, 5));
+        let told = vm.bed.iommu().explain(0, SourceId(DEVICE), 5 << 12, Access::WRITE).unwrap();
+        assert_eq!(told.reason, Reason::CutOff);
+        let said = told.to_string();
+        assert!(said.contains("no DMA until that is approved and it is started again"), "{said}");
         for device in [DEVICE, ALONE] {
             assert_eq!(vm.bed.iommu().restart(device), Err(Errno::EBADF));
             assert_eq!(vm.bed.iommu().approve(device), Err(Errno::EBUSY));
