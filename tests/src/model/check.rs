@@ -71,6 +71,15 @@ impl Run<'_> {
         assert_eq!(self.bed.violations(), []);
     }
 
+    /// INV-03: also while removals wait for their flush, a device finds what is mapped.
+    pub(super) fn check_mapped(&self, dom: usize, ctx: u16) {
+        for bfn in self.touched.iter().filter(|bfn| self.world.get(dom, ctx, **bfn).is_some()) {
+            for device in 0..self.world.devices.len() {
+                self.check_dma(device, *bfn);
+            }
+        }
+    }
+
     pub(super) fn check_dma(&self, device: usize, bfn: u64) {
         let (world, bed) = (&self.world, self.bed);
         let expected = world.expected(device, bfn);

@@ -77,8 +77,11 @@ impl<'b> Run<'b> {
             Op::Later { dom, ctx, at, pages, ref then } => {
                 let flags = ElementFlags::NO_FLUSH | ElementFlags::SKIP_HOLES;
                 self.touch_place(at, pages);
+                // So that units have cached what is about to go.
+                self.check_mapped(dom, ctx);
                 self.edit(self.target(dom, ctx, at, pages), Edit::Unmap(How::Batch(flags)));
                 self.step(then);
+                self.check_mapped(dom, ctx);
                 self.flush_what_waits();
             }
             Op::Alloc { dom, background, aperture } => self.alloc(dom, background, aperture),

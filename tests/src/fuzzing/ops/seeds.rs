@@ -93,6 +93,8 @@ fn edits() -> Vec<(&'static str, Vec<Event>)> {
                 later(0, 0x1ff, 2, change(0, 0x20, 1, Change::Balloon)),
             ]),
         ),
+        // Over a background that no map has to be flushed for.
+        ("mapped-before-the-flush", plain([later(1, 0, 4, map(1, 1, 2, 0x30))])),
     ]
 }
 
