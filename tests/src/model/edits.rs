@@ -102,9 +102,10 @@ impl Run<'_> {
     }
 
     pub(super) fn edit(&mut self, at: Target, edit: Edit) {
-        let looks = self.count_looks(at, edit);
+        let (looks, splits) = (self.count_looks(at, edit), self.count_splits(at, edit));
         let given = self.ask_for(&self.vm(at.dom), at, edit);
         self.check_looks(&looks, given);
+        self.check_splits(&splits, at, given);
         let expected = self.expected(at, edit);
         self.answered(given, expected);
     }

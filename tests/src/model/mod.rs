@@ -19,7 +19,7 @@
 //! | `setup` | the machines |
 //! | `world`, `p2m`, `edits`, `pages`, `devices` | the model: what is mapped, whose pages, where devices are |
 //! | `run`, `batch`, `guests`, `embedder` | has things happen on both sides |
-//! | `check`, `told`, `looks` | compares them |
+//! | `check`, `told`, `looks`, `splits` | compares them |
 //! | `chaos` | the same while things fail, and calls are left standing |
 
 mod batch;
@@ -39,6 +39,7 @@ mod run;
 mod sequence;
 mod setup;
 mod show;
+mod splits;
 mod told;
 mod world;
 
