@@ -34,6 +34,27 @@ fn a_trim_meets_maps_and_unmaps() {
     });
 }
 
+/// INV-07: who found the way to an empty table before it went is awaited.
+#[test]
+fn a_trim_meets_maps_into_tables_that_have_emptied() {
+    explore(one_guest, |vm| {
+        let context = vm.context();
+        let edit = |vm: &Vm<'_>| {
+            for _ in 0..4 {
+                assert_eq!(vm.map(context, 10, 1, 1, RW), (0, 1));
+                assert_eq!(vm.unmap(context, 10, 1), (0, 1));
+            }
+        };
+        let trim = |vm: &Vm<'_>| {
+            for _ in 0..4 {
+                assert_eq!(vm.bed.trim(GUEST, 2), Ok(()));
+            }
+        };
+        race(vm, &[&edit, &trim]);
+        vm.end();
+    });
+}
+
 /// INV-45: a context that goes is gone for who maps into it, and takes everything along.
 #[test]
 fn a_context_is_freed_while_it_is_mapped_into() {
