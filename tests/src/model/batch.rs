@@ -1,14 +1,18 @@
 //! Batches of several elements: each does what it would do alone, in their order.
+//!
+//! If something fails meanwhile, the model does what the batch says it has done: the elements that are finished, and
+//! of the one behind them so many pages.
 
-use pviommu_abi::{BatchElement, BatchFlags, BatchOp, ContextId, DomId, ElementFlags};
+use pviommu_abi::{Batch, BatchElement, BatchFlags, BatchOp, ElementFlags, Subop};
+use pviommu_guest::Hypercall;
+use zerocopy::IntoBytes;
 
 use super::{
     edits::{Edit, How, Target, element_flags},
     ops::{By, Item, Place},
     run::Run,
-    told::Numbers,
 };
-use crate::vm::{batch, element, err};
+use crate::vm::{element, err};
 
 impl Item {
     /// The first of its elements, alone.
@@ -47,18 +51,52 @@ impl Run<'_> {
         }
         let mut elements: Vec<_> = edits.iter().map(|(at, edit)| as_element(*at, *edit)).collect();
         let flags = if run_all { BatchFlags::RUN_ALL } else { BatchFlags::empty() };
-        let vm = self.vm(dom);
-        let status = batch(&vm, ContextId(ctx), DomId::SELF, flags, &mut elements);
+        let nr_ops = u32::try_from(elements.len()).unwrap();
+        let mut header = Batch { ctx_id: u32::from(ctx), flags, nr_ops, ..Batch::default() };
+        let buffer = Some(elements.as_mut_bytes());
+        let status = self.vm(dom).guest.iommu_op(Subop::BATCH, header.as_mut_bytes(), buffer);
         if let Some(errno) = self.refused(dom, ctx, true) {
             return self.answered(status, err(errno));
         }
         self.answered(status, 0);
-        let mut stopped = false;
+        let finished = header.nr_done as usize;
+        let (mut begun, mut stopped) = (true, false);
         for (number, ((at, edit), element)) in edits.iter().zip(&elements).enumerate() {
-            let expected: Numbers = if stopped { (0, 0, 0) } else { self.expected(*at, *edit) };
-            stopped |= expected.1 != 0 && !run_all;
-            let given = (0, i64::from(element.status), i64::from(element.done));
-            assert_eq!(given, expected, "element {number} of {}", elements.len());
+            if number < finished {
+                assert!(!stopped, "element {number} is run, and one before it has failed");
+                self.follow(*at, *edit, element);
+                stopped = element.status != 0 && !run_all;
+            } else {
+                assert!(status != 0 || stopped, "element {number} is not run");
+                assert_eq!(element.status, 0, "of element {number}, which is not finished");
+                assert!(begun || element.done == 0, "element {number} is not the next");
+                self.done(*at, *edit, element.done);
+                begun = false;
+            }
+        }
+    }
+
+    /// Does in the model what a finished element says: so many pages, and why no more.
+    fn follow(&mut self, at: Target, edit: Edit, element: &BatchElement) {
+        self.done(at, edit, element.done);
+        let (status, pages) = (i64::from(element.status), element.done);
+        if (status, pages) == (0, at.pages) {
+            return;
+        }
+        let before = self.told.is_some().then(|| self.world.clone());
+        let expected = self.expected(at.behind(pages), edit.behind(pages));
+        self.answered((0, status, 0), expected);
+        if let Some(before) = before {
+            self.world = before;
+        }
+    }
+
+    /// The first pages of an element are done, and that well.
+    fn done(&mut self, at: Target, edit: Edit, pages: u32) {
+        assert!(pages <= at.pages, "{pages} pages of {at:?}");
+        if pages > 0 {
+            let expected = self.expected(Target { pages, ..at }, edit);
+            assert_eq!(expected, (0, 0, i64::from(pages)), "of {edit:?} at {at:?}");
         }
     }
 }

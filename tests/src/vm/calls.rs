@@ -103,28 +103,8 @@ pub fn flush(vm: &Vm<'_>, context: ContextId, bfn: u64, pages: u32) -> i64 {
     vm.op(Subop::FLUSH_PAGES, &mut flush)
 }
 
-/// Runs a batch to its end; `owner` is whose pages or grants it is about. The status of the call.
-///
-/// # Panics
-/// If there are more elements than a batch can have.
-pub fn batch(
-    vm: &Vm<'_>,
-    context: ContextId,
-    owner: DomId,
-    flags: BatchFlags,
-    elements: &mut [BatchElement],
-) -> i64 {
-    let mut header = Batch {
-        ctx_id: u32::from(context.0),
-        owner,
-        flags,
-        nr_ops: u32::try_from(elements.len()).unwrap(),
-        ..Batch::default()
-    };
-    vm.guest.iommu_op(Subop::BATCH, header.as_mut_bytes(), Some(elements.as_mut_bytes()))
-}
-
-/// Runs a batch of one element: the status of the call, then status and count of the element.
+/// Runs a batch of one element, of whose pages or grants `owner` says: the status of the call, then status and count
+/// of the element.
 #[must_use]
 pub fn batch_one(
     vm: &Vm<'_>,
@@ -132,9 +112,12 @@ pub fn batch_one(
     owner: DomId,
     element: BatchElement,
 ) -> (i64, i32, u32) {
-    let mut elements = [BatchElement { done: 0, status: 0, ..element }];
-    let status = batch(vm, context, owner, BatchFlags::RUN_ALL, &mut elements);
-    (status, elements[0].status, elements[0].done)
+    let (ctx_id, flags, nr_ops) = (u32::from(context.0), BatchFlags::RUN_ALL, 1);
+    let mut header = Batch { ctx_id, owner, flags, nr_ops, ..Batch::default() };
+    let mut element = BatchElement { done: 0, status: 0, ..element };
+    let buffer = Some(element.as_mut_bytes());
+    let status = vm.guest.iommu_op(Subop::BATCH, header.as_mut_bytes(), buffer);
+    (status, element.status, element.done)
 }
 
 /// An element of a batch that has not begun.

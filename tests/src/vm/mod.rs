@@ -15,7 +15,7 @@ use crate::{
     machine::{Bed, Guest, Reach},
 };
 pub use calls::{
-    Found, batch, batch_one, both, element, find, flush, limits, lookup, moves, switch, take,
+    Found, batch_one, both, element, find, flush, limits, lookup, moves, switch, take,
 };
 
 /// A domain on a CPU, making calls.

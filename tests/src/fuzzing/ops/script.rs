@@ -40,6 +40,13 @@ pub(super) fn batch(run_all: bool) -> Op {
     Op::Batch { dom: 1, ctx: 1, run_all, items }
 }
 
+/// A row of single pages that goes on in the next table.
+pub(super) fn row() -> Op {
+    let (at, access) = (Place::Number(0x7f8), Access::all());
+    let items = vec![Item::Map { times: 20, at, pages: 1, gfn: 0x200, access }];
+    Op::Batch { dom: 1, ctx: 1, run_all: true, items }
+}
+
 pub(super) fn attach(dom: usize, device: usize, ctx: u16) -> Op {
     Op::Attach { dom, device, ctx }
 }

@@ -7,7 +7,7 @@ use super::{
     holdings,
     script::{
         attach, batch, begin, change, dma, failing, forgotten, go_on, later, map, map_by, plain,
-        take, unmap,
+        row, take, unmap,
     },
     traces,
 };
@@ -155,6 +155,16 @@ fn failures() -> Vec<(&'static str, Vec<Event>)> {
             vec![
                 failing(large(), Step::AcquirePage, 5, nothing),
                 failing(map(), Step::Acquire, 1, nothing),
+            ],
+        ),
+        (
+            "batch-fails",
+            vec![
+                failing(row(), Step::Alloc, 2, nothing),
+                failing(batch(true), Step::AcquirePage, 7, nothing),
+                failing(batch(false), Step::CopyIn, 2, nothing),
+                forgotten(batch(false), 2, false),
+                forgotten(batch(true), 3, false),
             ],
         ),
         (

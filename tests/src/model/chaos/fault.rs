@@ -68,6 +68,11 @@ impl Fault {
         self.step == Step::CopyOut
     }
 
+    /// True if a batch tells all the same what it has done.
+    pub(super) fn leaves_told(&self) -> bool {
+        !matches!(self.step, Step::CopyOut | Step::Invalidate | Step::SyncMap)
+    }
+
     /// What is answered because of it.
     fn errno(&self) -> Errno {
         match self.step {

@@ -87,7 +87,9 @@ impl<'b> Chaos<'b> {
     }
 
     pub(super) fn op(&mut self, op: &Op, fault: Option<Fault>, dies: bool) {
-        let careful = fault.is_some() || !self.run.bed.failed_units().is_empty();
+        let well = self.run.bed.failed_units().is_empty();
+        let careful = fault.is_some() || !well;
+        let told = well && fault.is_none_or(|fault| fault.leaves_told());
         self.play(fault, dies, |run| {
             match op {
                 Op::Later { dom, ctx, at, pages, .. } if careful => {
@@ -98,8 +100,8 @@ impl<'b> Chaos<'b> {
                     run.edit(at, Edit::Unmap(How::Batch(flags)));
                     run.flush_what_waits();
                 }
-                Op::Batch { dom, ctx, items, .. } if careful => {
-                    // The first element alone: others may undo what it does.
+                Op::Batch { dom, ctx, items, .. } if !told => {
+                    // The first element alone: others may undo what it does, and nobody would tell.
                     let (at, pages, edit) = items[0].first();
                     let at = run.target(*dom, *ctx, at, pages);
                     run.touch(at.bfn, u64::from(at.pages));
@@ -182,11 +184,9 @@ impl<'b> Chaos<'b> {
         let first = told.first();
         let fails = told.iter().any(|told| told.given != told.expected);
         match op {
-            Op::Map { .. }
-            | Op::Unmap { .. }
-            | Op::Batch { .. }
-            | Op::MapGrant { .. }
-            | Op::Later { .. } => {
+            // It has told what it did.
+            Op::Batch { .. } => {}
+            Op::Map { .. } | Op::Unmap { .. } | Op::MapGrant { .. } | Op::Later { .. } => {
                 self.after_an_edit(op, &before, first, &fault);
             }
             Op::Free { .. } | Op::Take { .. } if fails => {
