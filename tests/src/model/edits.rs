@@ -1,8 +1,7 @@
 //! Maps and unmaps: how they are asked for, and what they must be answered.
 
 use pviommu_abi::{
-    Batch, BatchElement, BatchOp, ContextId, DomId, ElementFlags, Errno, MapFlags, MapPages,
-    Origin, Subop, UnmapPages,
+    Batch, BatchElement, BatchOp, ContextId, DomId, ElementFlags, Errno, MapFlags, Origin, Subop,
 };
 use pviommu_guest::Hypercall;
 use pviommu_hypervisor::{Role, platform::Access};
@@ -42,7 +41,7 @@ pub(super) enum Edit {
 
 impl Edit {
     /// One of v7's own calls, and not a batch.
-    fn is_alone(self) -> bool {
+    pub(super) fn is_alone(self) -> bool {
         matches!(self, Self::Map { by: By::Alone, .. } | Self::Unmap(How::Alone))
     }
 
@@ -55,7 +54,8 @@ impl Edit {
     }
 
     /// The operation that does it at `at`, if it is one.
-    pub(super) fn op(self, Target { dom, ctx, bfn, pages }: Target) -> Option<Op> {
+    pub(super) fn op(self, world: &World, at: Target) -> Option<Op> {
+        let Target { dom, ctx, bfn, pages } = at;
         let at = Place::Number(bfn);
         match self {
             Self::Map { gfn, access, by } => Some(Op::Map { dom, ctx, at, pages, gfn, access, by }),
@@ -67,7 +67,10 @@ impl Edit {
                 };
                 Some(Op::Unmap { dom, ctx, at, pages, skip_holes, alone })
             }
-            Self::Grant { .. } => None,
+            Self::Grant { share, access } => {
+                let grant = world.grants.iter().position(|it| *it == share)?;
+                Some(Op::MapGrant { other: Some(dom), ctx, at, grant, access })
+            }
         }
     }
 }
@@ -176,37 +179,6 @@ impl Run<'_> {
                 let flags = if let How::Batch(flags) = how { flags } else { ElementFlags::empty() };
                 (DomId::SELF, element(BatchOp::UNMAP, flags, at.bfn, 0, at.pages))
             }
-        }
-    }
-}
-
-/// Has a call that [`Run::ask_for`] made, and that was given up, go on where it stands in the memory of its guest.
-pub(super) fn go_on(vm: &Vm<'_>, edit: Edit) -> Numbers {
-    let at = vm.guest.argument_address();
-    let subop = match edit {
-        _ if !edit.is_alone() => Subop::BATCH,
-        Edit::Unmap(_) => Subop::UNMAP_PAGES,
-        _ => Subop::MAP_PAGES,
-    };
-    let status = vm.guest.call(u64::from(subop.0), at);
-    match subop {
-        Subop::MAP_PAGES => {
-            let mut argument = MapPages::default();
-            vm.bed.guest_read(vm.guest.domain(), at, argument.as_mut_bytes());
-            (status, 0, i64::from(argument.mapped))
-        }
-        Subop::UNMAP_PAGES => {
-            let mut argument = UnmapPages::default();
-            vm.bed.guest_read(vm.guest.domain(), at, argument.as_mut_bytes());
-            (status, 0, i64::from(argument.unmapped))
-        }
-        _ => {
-            let mut header = Batch::default();
-            vm.bed.guest_read(vm.guest.domain(), at, header.as_mut_bytes());
-            let mut after = [0; size_of::<BatchElement>()];
-            vm.bed.guest_read(vm.guest.domain(), header.ops.0, &mut after);
-            let after = BatchElement::read_from_bytes(&after).unwrap();
-            (status, i64::from(after.status), i64::from(after.done))
         }
     }
 }

@@ -3,7 +3,7 @@
 use pviommu_abi::{Background as Wire, OwnershipMode};
 use pviommu_hypervisor::platform::Access;
 
-use super::script::{attach, change, dma, map, plain, take, unmap};
+use super::script::{attach, change, dma, map, map_grant, plain, take, unmap};
 use crate::model::{Ask, By, Change, Event, Op, Place};
 
 pub(super) fn devices() -> Vec<(&'static str, Vec<Event>)> {
@@ -117,13 +117,6 @@ pub(super) fn pages() -> Vec<(&'static str, Vec<Event>)> {
             change(dom, 0x200, 0x180, Change::Exchange),
             change(dom, 0x3fe, 4, Change::Access(Access::READ)),
         ]
-    };
-    let map_grant = |other, bfn| Op::MapGrant {
-        other,
-        ctx: 1,
-        at: Place::Number(bfn),
-        grant: 0,
-        access: Access::READ,
     };
     vec![
         ("maintained", plain(changes(2))),

@@ -40,6 +40,12 @@ pub(super) fn batch(run_all: bool) -> Op {
     Op::Batch { dom: 1, ctx: 1, run_all, items }
 }
 
+/// The grant that was made last; by another than it was made to, if one is named.
+pub(super) fn map_grant(other: Option<usize>, bfn: u64) -> Op {
+    let (ctx, at, access) = (1, Place::Number(bfn), Access::READ);
+    Op::MapGrant { other, ctx, at, grant: 0, access }
+}
+
 /// A row of single pages that goes on in the next table.
 pub(super) fn row() -> Op {
     let (at, access) = (Place::Number(0x7f8), Access::all());

@@ -6,8 +6,8 @@ use pviommu_hypervisor::Background;
 use super::{
     holdings,
     script::{
-        attach, batch, begin, change, dma, failing, forgotten, go_on, later, map, map_by, plain,
-        row, take, unmap,
+        attach, batch, begin, change, dma, failing, forgotten, go_on, later, map, map_by,
+        map_grant, plain, row, take, unmap,
     },
     traces,
 };
@@ -185,6 +185,14 @@ fn failures() -> Vec<(&'static str, Vec<Event>)> {
                 failing(alloc(1), Step::Alloc, 2, nothing),
                 Event::Plain(Op::Unassign { dom: 1, device: 3 }),
                 Event::Ask(1, Ask::Flush { ctx: 2, bfn: 0x27d, pages: 1 }, None),
+            ],
+        ),
+        (
+            "grant-after-a-failed-unit",
+            vec![
+                Event::Plain(Op::Grant { dom: 1, gfn: 2, to: 1, read_only: false }),
+                failing(unmap(2, 0x400, 4), Step::Invalidate, 1, nothing),
+                begin(1, map_grant(None, 0x40)),
             ],
         ),
         ("context-unheard-of", vec![failing(alloc(1), Step::CopyOut, 1, nothing)]),

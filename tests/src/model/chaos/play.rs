@@ -106,7 +106,7 @@ impl<'b> Chaos<'b> {
                     let at = run.target(*dom, *ctx, at, pages);
                     run.touch(at.bfn, u64::from(at.pages));
                     run.edit(at, edit);
-                    return edit.op(at);
+                    return edit.op(&run.world, at);
                 }
                 Op::Kill { dom } if dies => {
                     run.begin_end(*dom);

@@ -4,9 +4,12 @@
 //! How far such a call has come it has told in the memory of its guest. So in the model it is several
 //! edits, each of the pages that were done in one go.
 
+use pviommu_abi::{Batch, BatchElement, MapPages, Subop, UnmapPages};
+use zerocopy::{FromBytes, IntoBytes};
+
 use super::{
     super::{
-        edits::{Edit, Target, go_on},
+        edits::{Edit, Target},
         ops::Op,
         run::Run,
         told::Numbers,
@@ -48,7 +51,7 @@ impl Run<'_> {
         if status != GIVEN_UP || !keeps {
             let expected = self.expected(at, edit);
             self.answered(given, expected);
-            return (None, edit.op(at));
+            return (None, edit.op(&self.world, at));
         }
         let pages = u32::try_from(here).ok().filter(|pages| *pages <= at.pages);
         let pages = pages.unwrap_or_else(|| unreachable!("{all} pages are done, {call:?}"));
@@ -60,7 +63,38 @@ impl Run<'_> {
         let at = Target { pages, ..at };
         let expected = self.expected(at, edit);
         self.answered((0, 0, here), expected);
-        (Some(rest), edit.op(at))
+        (Some(rest), edit.op(&self.world, at))
+    }
+}
+
+/// Has a call that [`Run::ask_for`] made, and that was given up, go on where it stands in the memory of its guest.
+fn go_on(vm: &Vm<'_>, edit: Edit) -> Numbers {
+    let at = vm.guest.argument_address();
+    let subop = match edit {
+        _ if !edit.is_alone() => Subop::BATCH,
+        Edit::Unmap(_) => Subop::UNMAP_PAGES,
+        _ => Subop::MAP_PAGES,
+    };
+    let status = vm.guest.call(u64::from(subop.0), at);
+    match subop {
+        Subop::MAP_PAGES => {
+            let mut argument = MapPages::default();
+            vm.bed.guest_read(vm.guest.domain(), at, argument.as_mut_bytes());
+            (status, 0, i64::from(argument.mapped))
+        }
+        Subop::UNMAP_PAGES => {
+            let mut argument = UnmapPages::default();
+            vm.bed.guest_read(vm.guest.domain(), at, argument.as_mut_bytes());
+            (status, 0, i64::from(argument.unmapped))
+        }
+        _ => {
+            let mut header = Batch::default();
+            vm.bed.guest_read(vm.guest.domain(), at, header.as_mut_bytes());
+            let mut after = [0; size_of::<BatchElement>()];
+            vm.bed.guest_read(vm.guest.domain(), header.ops.0, &mut after);
+            let after = BatchElement::read_from_bytes(&after).unwrap();
+            (status, i64::from(after.status), i64::from(after.done))
+        }
     }
 }
 
