@@ -10,10 +10,14 @@ use pviommu_abi::Bfn;
 use crate::{
     addr::{BfnRange, Mfn},
     platform::{Invalidation, PageKind, Run, Runs},
+    table::MAX_LEVELS,
 };
 
-/// Most table frames a flush can wait for.
-const MAX_TABLES: usize = 16;
+/// Table frames that are enough for one flush.
+const ENOUGH_TABLES: usize = 16;
+
+/// Most table frames a flush can wait for: the last page that is unmapped may empty a table a level.
+const MAX_TABLES: usize = ENOUGH_TABLES + MAX_LEVELS;
 
 /// Pages that wait for one flush at most, but for those of one leaf more: an embedder may count them one
 /// by one when they are given back.
@@ -195,9 +199,9 @@ impl<'r> PendingFlush<'r> {
         !self.0.freed.is_empty()
     }
 
-    /// True if no further table may be taken.
+    /// True if there may be no room for a table a level.
     pub(crate) fn tables_full(&self) -> bool {
-        self.0.freed.is_full()
+        self.0.freed.len() >= ENOUGH_TABLES
     }
 
     /// Takes the references of pages that left the table. Room was asked for.

@@ -862,7 +862,7 @@ struct pviommu_context_stats {
 #define PVIOMMU_EDITED_BY_GUEST      1U
 #define PVIOMMU_EDITED_BY_HYPERVISOR 2U
     uint32_t edited_by;
-    uint32_t kept_tables;     /* leaf tables without entries, kept for the next map */
+    uint32_t kept_tables;     /* tables without mappings, kept for the next map */
     uint32_t units;           /* that have devices of it */
     uint32_t reserved_ranges; /* of its devices */
     uint32_t reserved;

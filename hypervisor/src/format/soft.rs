@@ -6,6 +6,7 @@
 //!            6        5           4       3         2            1..0
 //!  leaf      -        split paid  MMIO    foreign   referenced   origin
 //!  table     locked   occupied    witness granule of the leaf table (4..0)
+//!  above     locked   -           1 if it is kept
 //! ```
 
 /// Number of soft bits of an entry.
@@ -133,8 +134,11 @@ impl TableSoft {
     const OCCUPIED: u8 = 1 << 5;
     const GRANULE: u8 = 0x1f;
 
-    /// A table without present entries, not locked. Also every table above the leaves.
+    /// A table without present entries, not locked. Also a table above the leaf tables, unless it is kept.
     pub const EMPTY: Self = Self(0);
+
+    /// A table above the leaf tables that is kept, although it may be without entries.
+    pub const KEPT: Self = Self(1);
 
     /// A table with a present entry near `index`.
     #[must_use]
@@ -155,7 +159,13 @@ impl TableSoft {
         self.0
     }
 
-    /// A CPU is changing the leaf table.
+    /// It is [`KEPT`](Self::KEPT), locked or not. Says nothing of a leaf table.
+    #[must_use]
+    pub const fn kept(self) -> bool {
+        self.0 & !Self::LOCKED == Self::KEPT.0
+    }
+
+    /// A CPU is changing the table.
     #[must_use]
     pub const fn locked(self) -> bool {
         self.0 & Self::LOCKED != 0

@@ -5,7 +5,13 @@ use crate::table::SplitPaid;
 
 impl Shared {
     /// Maps leaves of two pages at `bfn` and after, to frames from `frame` on.
-    fn map_leaves(&self, bfn: u64, frame: u64, leaves: u64, tables: &[u64]) -> Result<u64, Stop> {
+    pub(super) fn map_leaves(
+        &self,
+        bfn: u64,
+        frame: u64,
+        leaves: u64,
+        tables: &[u64],
+    ) -> Result<u64, Stop> {
         let (mut stash, mut room) = (Stash::new(), FlushRoom::new());
         for table in tables {
             stash.put(Mfn(*table), Pool::Open).unwrap();

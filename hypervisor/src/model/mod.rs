@@ -32,6 +32,7 @@ mod large;
 mod races;
 mod scratch;
 mod splits;
+mod uppers;
 
 const POISON: Mfn = Mfn(0xdead);
 
@@ -83,9 +84,9 @@ impl Format for Tiny {
     }
 }
 
-/// Frames 0 to 5; frame 0 is the root of every test, and the tests hand out the others.
+/// Frames 0 to 6; frame 0 is the root of every test, and the tests hand out the others.
 struct Arena {
-    frames: [[AtomicU64; 2]; 6],
+    frames: [[AtomicU64; 2]; 7],
     bus: Option<AtomicU64>,
 }
 

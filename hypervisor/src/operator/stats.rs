@@ -70,7 +70,7 @@ pub struct ContextStats {
     pub frozen: bool,
     /// Something that was unmapped waits for its flush, or to be given back.
     pub removals_wait: bool,
-    /// Leaf tables without entries that are kept for the next map.
+    /// Tables without mappings that are kept for the next map.
     pub kept_tables: u32,
     units: heapless::Vec<ContextUnit, MAX_UNITS>,
     reserved: heapless::Vec<Reserved, MAX_RESERVED>,

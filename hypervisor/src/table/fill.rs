@@ -83,7 +83,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// Stores the leaves of `row`, at least one; how many.
     fn fill_row(&self, row: &Row, maker: Maker, edit: &mut Edit<'_>) -> Result<u64, Stop> {
         let Row { at, level, run, leaves } = row;
-        let (Spot { place, pointer }, is_new) = self.spot_to_fill(*at, *level, edit)?;
+        let (Spot { place, pointer, .. }, is_new) = self.spot_to_fill(*at, *level, edit)?;
         let vacant = self.beside.vacancy.word(*level);
         let attributes = self.style.attributes;
         let (what, how) = ((run.kind, run.access), (maker, SplitPaid::No));
@@ -137,7 +137,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             here = here.saturating_sub(1);
         }
         let place = self.place(node.frame, level, at).ok_or(Stop::BadTable)?;
-        Ok((Spot { place, pointer: node.pointer }, is_new))
+        Ok((node.spot(place), is_new))
     }
 
     /// Puts a table from the stash where nothing is, at `place`, the entry of `level` for `at`. `missing` will be needed
@@ -159,9 +159,11 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         // A leaf table gets the leaf for `at` next, and nothing can be in its way.
         let occupied = || TableSoft::occupied_at(index_in_leaf_table::<F>(at));
         let record = if level == 1 { occupied() } else { TableSoft::EMPTY };
-        place.entry.store(F::table(frame, level, record), Ordering::Release);
+        let said = F::table(frame, level, record);
+        self.note_linked(level);
+        place.entry.store(said, Ordering::Release);
         self.publish(place.table, place.index, place.index);
         self.note_vacancy_changed(at, level, &mut edit.pending);
-        Ok(Node { frame, pointer: place.entry })
+        Ok(Node { frame, pointer: place.entry, said })
     }
 }

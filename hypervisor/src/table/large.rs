@@ -5,12 +5,12 @@ use pviommu_abi::Bfn;
 use super::{
     Edit, Place, Stop, Table, leaves,
     maker::{LeafWords, Maker},
-    upper_lock::Spot,
+    upper_lock::{Spot, UpperLock},
     walk::Step,
 };
 use crate::{
     addr::{BfnRange, MfnRange},
-    format::{Entry, Format, Leaf, Origin, pages_at},
+    format::{Entry, Format, Leaf, Origin, TableSoft, pages_at},
     platform::{AlikeRuns, PageKind, Run, TableFrames},
     sync::{AtomicU64, Ordering},
 };
@@ -52,9 +52,8 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         (maker, split): (Maker, SplitPaid),
         edit: &mut Edit<'_>,
     ) -> Result<u64, Stop> {
-        let spot = self.spot_of(at, level, maker, edit)?;
-        let _lock = self.lock_upper(&spot);
-        let Place { table, index: first, .. } = spot.place;
+        let (place, mut lock) = self.lock_spot_of(at, level, maker, edit)?;
+        let Place { table, index: first, .. } = place;
         let entries = self.frames.table(table).get(first..).unwrap_or_default();
         let shift = F::INDEX_BITS.saturating_mul(u32::from(level));
         let size = pages_at::<F>(level);
@@ -90,13 +89,35 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         let Some(span) = BfnRange::of_pages(at, leaves.saturating_mul(size)) else {
             return Err(stop.unwrap_or(Stop::NotALeaf));
         };
+        self.note_used(&mut lock);
         self.publish(table, first, first.saturating_add(done).saturating_sub(1));
         Self::note_replaced(vacant, span, level, &mut edit.pending);
         Ok(leaves)
     }
 
-    /// The entry of `level` for `at`, with all tables on the way to it.
-    fn spot_of(
+    /// The entry of `level` for `at`, with all tables on the way to it, and its table locked.
+    #[inline(never)]
+    fn lock_spot_of(
+        &self,
+        at: Bfn,
+        level: u8,
+        maker: Maker,
+        edit: &mut Edit<'_>,
+    ) -> Result<(Place<'t>, UpperLock<'t>), Stop> {
+        loop {
+            let spot = match self.spot_at(at, level) {
+                Some(spot) => spot,
+                None => self.make_spot(at, level, maker, edit)?,
+            };
+            if let Some(lock) = self.lock_upper(&spot) {
+                return Ok((spot.place, lock));
+            }
+        }
+    }
+
+    /// The same entry, with tables made on the way to it. It is not locked.
+    #[cold]
+    fn make_spot(
         &self,
         at: Bfn,
         level: u8,
@@ -126,7 +147,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             }
         }
         let place = self.place(node.frame, level, at).ok_or(Stop::BadTable)?;
-        Ok(Spot { place, pointer: node.pointer })
+        Ok(node.spot(place))
     }
 
     /// Puts `new` in place of what is at `place`, if that is a leaf that gives way. The table is locked.
@@ -180,18 +201,44 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     pub(super) fn clear_large(&self, at: Bfn, most: u64, edit: &mut Edit<'_>) -> u64 {
         let vacant = self.beside.vacancy.word(1);
         // Looked at before it is locked: most often there is a leaf table.
-        let spot = self.large_spot(at);
+        let spot = self.spot_at(at, 1);
         let Some(spot) = spot.filter(|it| self.mapping_of(it.place.entry, vacant).is_some()) else {
             return 0;
         };
-        let _lock = self.lock_upper(&spot);
+        let Some(mut lock) = self.lock_upper(&spot) else { return 0 };
         let Place { table, index: first, .. } = spot.place;
-        let size = pages_at::<F>(1);
         let entries = self.frames.table(table).get(first..).unwrap_or_default();
         let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let cleared = self.clear_leaves(entries.get(..most).unwrap_or(entries), at, edit);
+        let mut emptied = false;
+        if let Some(span) = BfnRange::of_pages(at, cleared.saturating_mul(pages_at::<F>(1))) {
+            let last = usize::try_from(cleared).unwrap_or(1).saturating_sub(1);
+            self.publish(table, first, first.saturating_add(last));
+            edit.pending.changed_leaves(span);
+            if F::is_present(vacant) {
+                edit.pending.changed_tables(span);
+            }
+            // What follows is there most often, and goes next.
+            let follows = entries.get(last.saturating_add(1));
+            emptied = follows.is_none_or(|entry| entry.load(Ordering::Relaxed) == vacant)
+                && !self.keep_unseen(&mut lock);
+        }
+        drop(lock);
+        if emptied {
+            self.give_up_upper(at, 1, edit);
+        }
+        cleared
+    }
+
+    /// Makes the leaves of level 1 at the beginning of `entries` vacant, of which the first is that of `at`, up to one that
+    /// is no mapping or for which there is no room; how many.
+    #[inline(never)]
+    fn clear_leaves(&self, entries: &[AtomicU64], at: Bfn, edit: &mut Edit<'_>) -> u64 {
+        let vacant = self.beside.vacancy.word(1);
+        let size = pages_at::<F>(1);
         let (mut cleared, mut paid) = (0u64, 0u32);
         let mut next = at;
-        for entry in entries.iter().take(most) {
+        for entry in entries {
             let leaf = self.mapping_of(entry, vacant).filter(|_| !edit.pending.runs_full());
             let Some(leaf) = leaf else { break };
             entry.store(vacant, Ordering::Release);
@@ -208,15 +255,18 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             cleared = cleared.saturating_add(1);
         }
         edit.pending.unreserve(paid.saturating_mul(split_cost::<F>(1)));
-        if let Some(span) = BfnRange::of_pages(at, cleared.saturating_mul(size)) {
-            let last = usize::try_from(cleared).unwrap_or(1).saturating_sub(1);
-            self.publish(table, first, first.saturating_add(last));
-            edit.pending.changed_leaves(span);
-            if F::is_present(vacant) {
-                edit.pending.changed_tables(span);
-            }
-        }
         cleared
+    }
+
+    /// True if the locked table, of level 1, may stay although no leaf may be left in it, without a look at all of it.
+    #[cold]
+    fn keep_unseen(&self, lock: &mut UpperLock<'_>) -> bool {
+        let stays = lock.soft::<F>().kept() || self.top_level() == 1;
+        if !stays && self.beside.kept.keep_upper_unseen() {
+            lock.record::<F>(TableSoft::KEPT);
+            return true;
+        }
+        stays
     }
 
     /// The leaf of level 1 that `entry` is, if it may be unmapped.

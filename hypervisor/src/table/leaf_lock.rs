@@ -6,7 +6,7 @@
 
 use core::ops::RangeInclusive;
 
-use super::{KeptTables, MAX_KEPT_TABLES, Place};
+use super::Place;
 use crate::{
     addr::Mfn,
     format::{Format, TableSoft, WITNESS_ENTRIES},
@@ -116,29 +116,5 @@ fn occupancy_beside(
 impl Drop for LeafLock<'_> {
     fn drop(&mut self) {
         self.place.entry.store(self.release, Ordering::Release);
-    }
-}
-
-impl KeptTables {
-    /// Number kept.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Counts one more, unless there are enough.
-    pub(crate) fn keep(&self) -> bool {
-        let more = |n: u32| (n < MAX_KEPT_TABLES).then_some(n.saturating_add(1));
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    /// Counts one more, even if there are enough.
-    pub(crate) fn keep_anyway(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts one less: it has entries again, or is unlinked.
-    pub(crate) fn drop_one(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -12,14 +12,16 @@
 //!   (`leaf_lock`, `upper_lock`), but for entries that point to tables: such an entry belongs to the lock of the table
 //!   that it points to. One lock serves a whole run of entries, and a leaf has one CPU that removes it, so that its
 //!   references are given back once. Whoever waits for a lock holds none.
-//! * A *leaf table* is unlinked under its lock; a table above, by an exclusive pass only
-//!   (`prune`). Its frame is freed after a flush and after every CPU that was inside has left.
+//! * A table is unlinked under its own lock, once nothing is in it (`kept`). So whoever gets the lock of a table that
+//!   it walked to knows that it is still linked. Its frame is freed after a flush and after every CPU that was inside
+//!   has left.
 //!
 //! What is done here is mechanism: ranges were checked by `policy`, references are taken and
 //! given back by the caller, and what must be flushed goes into a [`PendingFlush`].
 
 mod fill;
 mod handles;
+mod kept;
 mod large;
 mod leaf_lock;
 mod leaves;
@@ -39,6 +41,7 @@ mod walk;
 
 pub use fill::Filled;
 pub use handles::Handles;
+pub use kept::{KeptTables, MAX_KEPT_TABLES};
 pub use large::{SplitPaid, split_cost};
 pub use maker::{LeafWords, Maker};
 pub use map::Mapped;
@@ -56,12 +59,14 @@ use core::{fmt, marker::PhantomData};
 
 use pviommu_abi::Bfn;
 
+use upper_lock::Spot;
+
 use crate::{
     addr::{BfnRange, Mfn},
     flush::PendingFlush,
     format::{Format, Leaf, LeafAttributes, pages_at},
     platform::{Pool, TableFrames, TableRoot},
-    sync::{AtomicU32, AtomicU64, Ordering},
+    sync::{AtomicU64, Ordering},
 };
 
 /// What all entries of a table have in common, for the units it serves.
@@ -113,7 +118,7 @@ pub struct Table<'t, F, T> {
 /// What is kept beside a table. Nothing of it is per page, but for pages of other domains.
 #[derive(Debug, Default)]
 pub struct Beside {
-    /// Empty leaf tables that stay.
+    /// Tables without mappings that stay.
     pub kept: KeptTables,
     /// What an entry without a mapping says.
     pub vacancy: Vacancy,
@@ -131,26 +136,23 @@ impl Beside {
     }
 }
 
-/// Leaf tables without entries that stay linked: the next map at the same place is spared a
-/// table and a flush.
-///
-/// In cache lines of its own, a pair of which some CPUs fetch together: it is written as tables become empty, and what is
-/// beside it is read by every CPU at every step.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct KeptTables(AtomicU32);
-
 /// Most levels of a table.
 pub const MAX_LEVELS: usize = 5;
 
-/// Most empty leaf tables a context keeps.
-pub const MAX_KEPT_TABLES: u32 = 8;
-
-/// A table, and the entry that points to it.
+/// A table, the entry that points to it, and what that said.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'t> {
     frame: Mfn,
     pointer: &'t AtomicU64,
+    said: u64,
+}
+
+impl<'t> Node<'t> {
+    /// An entry of the table.
+    #[inline]
+    fn spot(self, place: Place<'t>) -> Spot<'t> {
+        Spot { place, pointer: self.pointer, said: self.said }
+    }
 }
 
 /// An entry, and where it stands.

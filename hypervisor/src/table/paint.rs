@@ -235,6 +235,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         let child = edit.stash.take(Pool::Open).ok_or(Stop::NeedTables(1, Pool::Open))?;
         let below = self.beside.vacancy.word(level.saturating_sub(1));
         self.prepare(child, if raw == vacant { below } else { F::EMPTY });
+        self.note_linked(level);
         place.entry.store(F::table(child, level, TableSoft::EMPTY), Ordering::Release);
         self.publish(place.table, place.index, place.index);
         Self::note_replaced(raw, span, level, &mut edit.pending);

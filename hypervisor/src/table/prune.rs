@@ -229,9 +229,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                 if pass.pending.take_table(child).is_err() {
                     return Some(Left::Stopped(Cursor(start)));
                 }
-                if level == 1 && TableSoft::from_bits(F::soft(raw)).witness().is_none() {
-                    self.beside.kept.drop_one();
-                }
+                self.note_unlinked(raw, level);
                 entry.store(self.beside.vacancy.word(level), Ordering::Release);
                 self.publish(visit.table, visit.index, visit.index);
                 pass.pending.changed_tables(Self::span(Bfn(start), level));

@@ -32,6 +32,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         self.publish_new(child);
         let record = if below == 0 { TableSoft::occupied_at(0) } else { TableSoft::EMPTY };
         let table = F::table(child, level, record);
+        self.note_linked(level);
         place.entry.store(table, Ordering::Release);
         self.publish(place.table, place.index, place.index);
         edit.pending.changed_tables(Self::span(bfn, level));

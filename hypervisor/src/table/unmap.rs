@@ -66,7 +66,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                     return Unmapped::stopped(Stop::Hole);
                 }
                 Walk::Large { spot, level, raw, leaf } => {
-                    let Some(_lock) = self.claim(&spot, raw) else { continue };
+                    let Some(lock) = self.claim(&spot, raw) else { continue };
                     let span = Self::span(at, level);
                     if span.first() != at || span.pages() > pages {
                         match self.split(at, &spot.place, level, raw, leaf, edit) {
@@ -81,6 +81,8 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                     let vacant = self.beside.vacancy.word(level);
                     self.replace_large(at, &spot.place, level, leaf, vacant, edit);
                     self.note_vacancy_changed(at, level, &mut edit.pending);
+                    drop(lock);
+                    self.give_up_upper(at, level, edit);
                     let here = span.last().0.saturating_sub(at.0).saturating_add(1);
                     return Unmapped { pages: here.min(pages), stop: None };
                 }
@@ -121,6 +123,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
             self.beside.kept.keep_anyway();
         } else {
             self.unlink_empty(lock, at, &mut edit.pending);
+            self.give_up_upper(at, 1, edit);
         }
     }
 

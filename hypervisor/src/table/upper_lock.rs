@@ -20,31 +20,50 @@ pub(crate) struct UpperLock<'t> {
     release: u64,
 }
 
-/// An entry above the leaf tables, and what its table is locked by.
+/// An entry above the leaf tables, and what its table is locked by, as it was found.
 #[derive(Clone, Copy)]
 pub(crate) struct Spot<'t> {
     pub(crate) place: Place<'t>,
     pub(crate) pointer: &'t AtomicU64,
+    pub(crate) said: u64,
 }
 
 impl<'t> UpperLock<'t> {
-    /// Waits for the lock that stands in `pointer`. Such a table is unlinked by who has all tables for itself only, so
-    /// that it is still the one that was found here. Must not be called with another lock held.
-    fn take<F: Format>(pointer: &'t AtomicU64) -> Self {
+    /// Waits for the lock of the table that `pointer` pointed to when it `said` that. `None`: it does not any more. That a
+    /// table is still where it was found is known by its frame, which is no other's while anybody is inside who found it.
+    /// Must not be called with another lock held.
+    pub(super) fn take<F: Format>(pointer: &'t AtomicU64, said: u64) -> Option<Self> {
+        let mut raw = said;
         loop {
-            let raw = pointer.load(Ordering::Relaxed);
             let soft = TableSoft::from_bits(F::soft(raw));
-            // The holder stores a bounded run and calls nobody: it will be gone soon.
-            if soft.locked() {
-                relax();
-                continue;
-            }
             let locked = F::with_soft(raw, soft.lock().bits());
             let order = (Ordering::Acquire, Ordering::Relaxed);
-            if pointer.compare_exchange(raw, locked, order.0, order.1).is_ok() {
-                return Self { pointer, release: raw };
+            if soft.locked() {
+                // The holder stores a bounded run and calls nobody: it will be gone soon.
+                relax();
+            } else if pointer.compare_exchange(raw, locked, order.0, order.1).is_ok() {
+                return Some(Self { pointer, release: raw });
+            }
+            raw = pointer.load(Ordering::Relaxed);
+            if F::with_soft(raw, 0) != F::with_soft(said, 0) {
+                return None;
             }
         }
+    }
+
+    /// What is recorded about the table.
+    #[inline]
+    pub(super) fn soft<F: Format>(&self) -> TableSoft {
+        TableSoft::from_bits(F::soft(self.release))
+    }
+
+    pub(super) fn record<F: Format>(&mut self, soft: TableSoft) {
+        self.release = F::with_soft(self.release, soft.bits());
+    }
+
+    /// Puts `vacant` back where the table, in which nothing is, was linked.
+    pub(super) fn unlink(mut self, vacant: u64) {
+        self.release = vacant;
     }
 }
 
@@ -58,20 +77,56 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     /// The root.
     #[inline]
     pub(crate) fn top(&self) -> Node<'t> {
-        Node { frame: self.root.frame, pointer: &self.beside.top }
+        let pointer = &self.beside.top;
+        Node { frame: self.root.frame, pointer, said: pointer.load(Ordering::Relaxed) }
     }
 
-    /// Locks the table that `spot` is in.
+    /// The entry of `above` (1 or more) for `bfn`, if there are tables all the way to it.
     #[inline]
-    pub(crate) fn lock_upper(&self, spot: &Spot<'t>) -> UpperLock<'t> {
-        UpperLock::take::<F>(spot.pointer)
+    pub(crate) fn spot_at(&self, bfn: Bfn, above: u8) -> Option<Spot<'t>> {
+        match (self.root.levels, above) {
+            (4, 1) => self.spot_below(4, bfn, 1),
+            (levels, above) => self.spot_of(levels, bfn, above),
+        }
     }
 
-    /// The same. `None` if its entry, vacant or a leaf, is not `raw` any more.
+    #[cold]
+    fn spot_of(&self, levels: u8, bfn: Bfn, above: u8) -> Option<Spot<'t>> {
+        self.spot_below(levels, bfn, above)
+    }
+
+    #[inline(always)]
+    fn spot_below(&self, levels: u8, bfn: Bfn, above: u8) -> Option<Spot<'t>> {
+        let mut node = self.top();
+        let mut level = levels.checked_sub(1)?;
+        while level > above {
+            let place = self.place(node.frame, level, bfn)?;
+            let raw = place.entry.load(Ordering::Acquire);
+            // A table that vacant entries share is nobody's to lock.
+            let frame =
+                F::table_below(raw, level).filter(|_| raw != self.beside.vacancy.word(level))?;
+            node = Node { frame, pointer: place.entry, said: raw };
+            level = level.saturating_sub(1);
+        }
+        let place = self.place(node.frame, above, bfn)?;
+        Some(node.spot(place))
+    }
+
+    /// Locks the table that `spot` is in. `None` if it was unlinked.
+    #[inline]
+    pub(crate) fn lock_upper(&self, spot: &Spot<'t>) -> Option<UpperLock<'t>> {
+        UpperLock::take::<F>(spot.pointer, spot.said)
+    }
+
+    /// The same, for putting something in place of `raw`, vacant or a leaf. `None` also if that is not there any more.
     #[inline]
     pub(crate) fn claim(&self, spot: &Spot<'t>, raw: u64) -> Option<UpperLock<'t>> {
-        let lock = self.lock_upper(spot);
-        (spot.place.entry.load(Ordering::Relaxed) == raw).then_some(lock)
+        let mut lock = self.lock_upper(spot)?;
+        if spot.place.entry.load(Ordering::Relaxed) != raw {
+            return None;
+        }
+        self.note_used(&mut lock);
+        Some(lock)
     }
 
     /// Links a table from the stash at `spot`, the entry of `level` for `at`, in place of `vacant`,
@@ -96,9 +151,11 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             return Err(Stop::NeedTables(missing, Pool::Open));
         };
         let place = spot.place;
-        place.entry.store(F::table(frame, level, TableSoft::EMPTY), Ordering::Release);
+        let said = F::table(frame, level, TableSoft::EMPTY);
+        self.note_linked(level);
+        place.entry.store(said, Ordering::Release);
         self.publish(place.table, place.index, place.index);
         self.note_vacancy_changed(at, level, &mut edit.pending);
-        Ok(Node { frame, pointer: place.entry })
+        Ok(Node { frame, pointer: place.entry, said })
     }
 }

@@ -48,7 +48,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     pub(crate) fn step(&self, node: Node<'t>, level: u8, bfn: Bfn) -> Step<'t> {
         let Some(place) = self.place(node.frame, level, bfn) else { return Step::Bad };
         let raw = place.entry.load(Ordering::Acquire);
-        let spot = Spot { place, pointer: node.pointer };
+        let spot = node.spot(place);
         if raw == self.beside.vacancy.word(level) {
             return Step::Vacant { spot, vacant: raw };
         }
@@ -59,7 +59,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             Entry::Table(_) if level == 1 && TableSoft::from_bits(F::soft(raw)).locked() => {
                 Step::Locked
             }
-            Entry::Table(frame) => Step::Table(Node { frame, pointer: place.entry }),
+            Entry::Table(frame) => Step::Table(Node { frame, pointer: place.entry, said: raw }),
         }
     }
 
@@ -126,7 +126,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         loop {
             let Some(place) = self.place(node.frame, 1, bfn) else { return Walk::Bad };
             let raw = place.entry.load(Ordering::Acquire);
-            let spot = Spot { place, pointer: node.pointer };
+            let spot = node.spot(place);
             if raw == self.beside.vacancy.word(1) {
                 return Walk::Vacant { spot, level: 1, vacant: raw };
             }
@@ -202,24 +202,6 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             }
             level = level.checked_sub(1)?;
         }
-    }
-
-    /// The entry of level 1 for `bfn`, if there are tables all the way to it.
-    #[inline]
-    pub(crate) fn large_spot(&self, bfn: Bfn) -> Option<Spot<'t>> {
-        let mut node = self.top();
-        let mut level = self.top_level();
-        while level > 1 {
-            let place = self.place(node.frame, level, bfn)?;
-            let raw = place.entry.load(Ordering::Acquire);
-            // A table that vacant entries share is nobody's to lock.
-            let frame =
-                F::table_below(raw, level).filter(|_| raw != self.beside.vacancy.word(level))?;
-            node = Node { frame, pointer: place.entry };
-            level = level.saturating_sub(1);
-        }
-        let place = self.place(node.frame, 1, bfn)?;
-        Some(Spot { place, pointer: node.pointer })
     }
 
     /// Looks for the first bus frame of `range` with a mapping that is `sought`, at most at `looks`

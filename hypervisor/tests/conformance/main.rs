@@ -18,6 +18,7 @@ mod backgrounds;
 mod bits;
 mod corners;
 mod device;
+mod emptied;
 mod large;
 mod odd;
 mod random;
@@ -141,6 +142,26 @@ macro_rules! conformance {
             #[test]
             fn neighbours_of_a_map_lead_to_the_scratch_page_at_every_instant() {
                 rigs(backgrounds::neighbours_of_a_map_lead_to_the_scratch_page_at_every_instant);
+            }
+
+            #[test]
+            fn few_tables_are_left_wherever_pages_were() {
+                rigs(emptied::few_tables_are_left_wherever_pages_were);
+            }
+
+            #[test]
+            fn few_tables_are_left_wherever_large_leaves_were() {
+                rigs(emptied::few_tables_are_left_wherever_large_leaves_were);
+            }
+
+            #[test]
+            fn few_tables_are_left_of_pages_and_leaves_together() {
+                rigs(emptied::few_tables_are_left_of_pages_and_leaves_together);
+            }
+
+            #[test]
+            fn the_tables_of_one_page_or_leaf_stay() {
+                rigs(emptied::the_tables_of_one_page_or_leaf_stay);
             }
 
             #[test]

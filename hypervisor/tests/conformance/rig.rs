@@ -10,8 +10,8 @@ use pviommu_hypervisor::{
     platform::{Access, AlikeRuns, PageKind, Pool, Run, TableFrames, TableRoot},
     sync::Ordering,
     table::{
-        Beside, Cursor, Edit, Maker, Paint, Prune, Pruned, Singles, SplitPaid, Stash, Stop, Table,
-        TableStyle, split_cost,
+        Beside, Cursor, Edit, KeptTables, MAX_KEPT_TABLES, Maker, Paint, Prune, Pruned, Singles,
+        SplitPaid, Stash, Stop, Table, TableStyle, split_cost,
     },
 };
 
@@ -328,8 +328,21 @@ impl<F: Format> Rig<F> {
         assert_eq!(self.table().lookup(Bfn(bfn)), None, "{bfn:#x} of {:?}", self.kind);
     }
 
+    /// True if `bfn` is mapped.
+    pub(crate) fn is_there(&self, bfn: u64) -> bool {
+        self.table().lookup(Bfn(bfn)).is_some()
+    }
+
+    /// Asserts that not more than a few tables are left of what was mapped.
+    pub(crate) fn has_few_tables(&self) {
+        let left = self.arena.live() - self.own;
+        let most = usize::try_from(MAX_KEPT_TABLES).unwrap();
+        assert!(left <= most, "{left} tables are left of {:?}", self.kind);
+    }
+
     /// Asserts that nothing is left, once empty tables are given back.
     pub(crate) fn is_empty(&self) {
+        self.has_few_tables();
         let mut from = Cursor::default();
         loop {
             let pruned = self.edit(|table, edit| {
@@ -343,5 +356,7 @@ impl<F: Format> Rig<F> {
         assert_eq!(self.held.get(), 0, "references of {:?}", self.kind);
         assert_eq!(self.arena.live(), self.own, "table frames of {:?}", self.kind);
         assert_eq!(self.arena.reserved(), 0, "reserved frames of {:?}", self.kind);
+        let counted = |kept: &KeptTables| format!("{kept:?}");
+        assert_eq!(counted(&self.beside.kept), counted(&KeptTables::default()), "{:?}", self.kind);
     }
 }

@@ -11,7 +11,7 @@ fn upper() -> u32 {
 }
 
 #[test]
-fn up_to_eight_empty_leaf_tables_stay_until_a_trim() {
+fn a_few_empty_tables_stay_until_a_trim() {
     with_guest(16, |vm| {
         let context = vm.attached_context();
         let empty = vm.bed.counters().table_frames_live;
@@ -22,7 +22,8 @@ fn up_to_eight_empty_leaf_tables_stay_until_a_trim() {
         for i in 0..40 {
             assert_eq!(vm.unmap(context, i * 512, 1), (0, 1));
         }
-        assert_eq!(vm.bed.counters().table_frames_live, upper() + 8);
+        let left = vm.bed.counters().table_frames_live;
+        assert!((empty + 4..=empty + 8).contains(&left), "{left} beside {empty}");
         assert_eq!(vm.bed.trim(GUEST, 0), Ok(()));
         assert_eq!(vm.bed.counters().table_frames_live, empty);
         assert_eq!(vm.map(context, 7, 3, 1, RW), (0, 1));
@@ -32,13 +33,14 @@ fn up_to_eight_empty_leaf_tables_stay_until_a_trim() {
 }
 
 #[test]
-fn one_call_over_many_leaf_tables_leaves_no_more_than_eight() {
+fn one_call_over_many_leaf_tables_leaves_no_more_than_eight_tables() {
     with_guest(40 * 512, |vm| {
         let context = vm.attached_context();
+        let empty = vm.bed.counters().table_frames_live;
         assert_eq!(vm.map(context, 100, 0, 40 * 512, RW), (0, 40 * 512));
         assert!(vm.lands_in(DEVICE, 100 + 40 * 512 - 1, 40 * 512 - 1));
         assert_eq!(vm.unmap(context, 100, 40 * 512), (0, 40 * 512));
-        assert_eq!(vm.bed.counters().table_frames_live, upper() + 8);
+        assert!(vm.bed.counters().table_frames_live <= empty + 8);
         vm.end();
     });
 }
@@ -83,19 +85,22 @@ fn a_freed_leaf_table_is_not_walked_again() {
 
 /// INV-02, INV-07: the entry that pointed to it is published, too, before the table is freed.
 #[test]
-fn a_leaf_table_that_was_unlinked_is_not_walked_by_a_unit_that_does_not_snoop() {
+fn a_table_that_was_unlinked_is_not_walked_by_a_unit_that_does_not_snoop() {
     use pviommu_hypervisor::platform::UnitFeatures;
     let mut config = Config::one_guest(16);
     config.units[0].features.remove(UnitFeatures::COHERENT);
     with(&config, |vm| {
         let context = vm.attached_context();
-        for i in 0..20 {
-            assert_eq!(vm.map(context, i * 512, i % 16, 1, RW), (0, 1));
+        // Leaf tables, and those above with them.
+        for far in [512, 512 * 512, 512 * 512] {
+            for i in 0..20 {
+                assert_eq!(vm.map(context, i * far, i % 16, 1, RW), (0, 1));
+            }
+            for i in 0..20 {
+                assert_eq!(vm.unmap(context, i * far, 1), (0, 1));
+            }
+            assert!((0..20).all(|i| vm.hits_background(DEVICE, i * far)));
         }
-        for i in 0..20 {
-            assert_eq!(vm.unmap(context, i * 512, 1), (0, 1));
-        }
-        assert!((0..20).all(|i| vm.hits_background(DEVICE, i * 512)));
         assert_eq!(vm.bed.violations(), []);
         vm.end();
     });
@@ -150,8 +155,5 @@ fn units_that_cache_what_is_not_present_are_told_of_maps() {
 #[test]
 fn a_mapping_takes_no_memory_but_its_entry_and_leaves_a_few_tables() {
     let counts = memory_counts(kinds::unit(), kinds::background());
-    let [beside, near, trimmed, far, far_trimmed] = &counts[..] else { unreachable!("{counts:?}") };
-    assert!([beside, trimmed, far_trimmed].iter().all(|count| count.is_met()), "{counts:?}");
-    // The leaf tables that are kept, with the tables that lead to them: two where all are near.
-    assert!(near.counted <= 8 + 2 && far.counted <= 8 + 1 + 64, "{counts:?}");
+    assert!(counts.iter().all(|count| count.is_met()), "{counts:?}");
 }

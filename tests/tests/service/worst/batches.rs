@@ -58,6 +58,11 @@ fn batches() {
         });
         batch(of, context, "what is refused", |_| element(BatchOp(77), READ_WRITE, 0, 0, 1));
         assert_eq!(of.vm.map(context, 4 * G1, G1, G1 as u32, RW), (0, G1 as u32));
+        batch(of, context, "a large leaf", |n| match n {
+            0 => unmap(4 * G1, G1 as u32),
+            _ => lookup(4 * G1),
+        });
+        assert_eq!(of.vm.map(context, 4 * G1, G1, G1 as u32, RW), (0, G1 as u32));
         batch(of, context, "a page of each part of a large leaf", |n| unmap(4 * G1 + n * 256, 1));
     });
 }
