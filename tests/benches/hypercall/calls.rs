@@ -9,7 +9,7 @@ use pviommu_testbed::{
 
 use super::batches;
 
-/// Pages of the working set: eight leaf tables.
+/// Pages of the working set: eight leaf tables, two more than stay when they are empty.
 pub(crate) const PAGES: u64 = 4096;
 
 /// Bus frames of it: the first is the first of a table.

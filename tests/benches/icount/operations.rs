@@ -8,7 +8,7 @@ use pviommu_testbed::cheap::Pin;
 
 use super::{
     batches,
-    calls::Calls,
+    calls::{Calls, PAGES},
     candidate::Candidate,
     ours::{Named, Ours},
     work::{LARGE_LEAVES, RUN, SMALL, Work},
@@ -26,6 +26,11 @@ const fn operation(name: &'static str, run: fn()) -> Operation {
     Operation { name, pages: SMALL, run }
 }
 
+/// The same that is done by calls.
+const fn of_calls(name: &'static str, run: fn()) -> Operation {
+    Operation { name, pages: PAGES, run }
+}
+
 /// The same of large leaves, which a page of the figure is.
 const fn of_large_leaves(name: &'static str, run: fn()) -> Operation {
     Operation { name, pages: LARGE_LEAVES, run }
@@ -40,15 +45,15 @@ pub(crate) const ALL: [Operation; 15] = [
     operation("table-unmap-256", || on_table::<VtdSecondStage>(unmap_runs, map_runs)),
     of_large_leaves("table-map-2m", || on_table::<VtdSecondStage>(map_larges, |_, _| ())),
     of_large_leaves("table-unmap-2m", || on_table::<VtdSecondStage>(unmap_larges, map_larges)),
-    operation("call-map-1", || on_calls(|calls| calls.map_all(1), |_| ())),
-    operation("call-map-256", || on_calls(|calls| calls.map_all(256), |_| ())),
-    operation("call-unmap-256", || {
+    of_calls("call-map-1", || on_calls(|calls| calls.map_all(1), |_| ())),
+    of_calls("call-map-256", || on_calls(|calls| calls.map_all(256), |_| ())),
+    of_calls("call-unmap-256", || {
         on_calls(|calls| calls.unmap_all(256), |calls| calls.map_all(256))
     }),
-    operation("batch-map-128", || on_calls(map_batches, |_| ())),
-    operation("batch-unmap-128", || on_calls(unmap_batches, map_batches)),
-    operation("batch-map-list-256", || on_calls(map_lists, |_| ())),
-    operation("batch-unmap-list-256", || on_calls(unmap_lists, map_lists)),
+    of_calls("batch-map-128", || on_calls(map_batches, |_| ())),
+    of_calls("batch-unmap-128", || on_calls(unmap_batches, map_batches)),
+    of_calls("batch-map-list-256", || on_calls(map_lists, |_| ())),
+    of_calls("batch-unmap-list-256", || on_calls(unmap_lists, map_lists)),
 ];
 
 /// Does the operation of that name.

@@ -1,8 +1,8 @@
 //! What every candidate is asked to do.
 
-/// Pages of the working set that fits into a second-level cache: eight leaf tables, as many as a context keeps
-/// when they are empty.
-pub(crate) const SMALL: u64 = 4096;
+/// Pages of the working set that fits into a second-level cache: four leaf tables. With the four above of these and of
+/// [`LARGE_LEAVES`], they are as many as a context keeps when they are empty.
+pub(crate) const SMALL: u64 = 2048;
 
 /// Pages of the one that does not: leaf tables of 4 MiB.
 pub(crate) const BEYOND_L2: u64 = 1 << 19;
@@ -22,8 +22,8 @@ pub(crate) const LARGE_LEAVES: u64 = 1024;
 /// The first bus frame; not in the first table of any level.
 const FIRST_BFN: u64 = (1 << 27) + (1 << 18) + (1 << 9);
 
-/// The first bus frame of large leaves, where no table of small ones ever is.
-const FIRST_LARGE: u64 = (1 << 28) + (1 << 18);
+/// The first bus frame of large leaves, where no table of small ones ever is but the one that both are below.
+const FIRST_LARGE: u64 = (1 << 27) + (1 << 26);
 
 /// The first machine frame. One off, so that a run of frames is never aligned like its bus frames.
 const FIRST_MFN: u64 = (1 << 20) + 1;
