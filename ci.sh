@@ -377,7 +377,7 @@ step_fuzz() {
     fuzz guest "$seconds" fuzz/seeds/guest -dict=fuzz/guest.dict -max_len=2048
     fuzz format "$seconds" fuzz/seeds/format -max_len=1024
     fuzz topology "$seconds" fuzz/seeds/topology -max_len=4096
-    fuzz acpi "$seconds" hypervisor/tests/acpi/tables -max_len=2048
+    fuzz acpi "$seconds" hypervisor/tests/acpi/tables fuzz/seeds/acpi -max_len=2048
 }
 
 step_msrv() {

@@ -74,11 +74,13 @@ fn every_seed_passes_on_every_kind_of_machine() {
 #[test]
 fn every_table_of_firmware_passes() {
     use pviommu_testbed::fuzzing::firmware_table;
-    let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hypervisor/tests/acpi/tables");
-    let files = fs::read_dir(tables).unwrap().map(|entry| entry.unwrap().path());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let tables = ["hypervisor/tests/acpi/tables", "fuzz/seeds/acpi"];
+    let tables = tables.iter().flat_map(|it| fs::read_dir(root.join(it)).unwrap());
+    let files = tables.map(|entry| entry.unwrap().path());
     let files: Vec<_> =
         files.filter(|path| path.extension().is_some_and(|it| it == "bin")).collect();
-    assert!(files.len() >= 14, "tables are missing");
+    assert!(files.len() >= 15, "tables are missing");
     for file in files {
         println!("{}", file.display());
         let table = fs::read(&file).unwrap();

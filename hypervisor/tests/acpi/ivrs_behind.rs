@@ -53,6 +53,16 @@ fn a_unit_is_behind_none() {
 }
 
 #[test]
+fn a_unit_that_sends_in_the_name_of_another_is_behind_none() {
+    let (unit, other) = (function(0, 0, 2), function(0, 0, 4));
+    let all = [ivhd(0x10, 0, 2, 0x4000, &[&[1, 0, 0, 0]])];
+    let machine = Machine::default().sends_as(unit, other).sends_as(function(0, 0, 5), unit);
+    assert_eq!(unit_of(&all, &machine, other), Some(0));
+    assert_eq!(unit_of(&all, &machine, unit), None);
+    assert_eq!(unit_of(&all, &machine, function(0, 0, 5)), None, "nor who sends in a unit's");
+}
+
+#[test]
 fn what_a_lower_type_says_of_a_unit_does_not_count() {
     let blocks = [
         ivhd(0x10, 0, 2, 0x4000, &[&[2, 8, 0, 0], &[1, 0, 0, 0]]),

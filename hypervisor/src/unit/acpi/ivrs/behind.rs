@@ -19,10 +19,12 @@ impl Ivrs<'_> {
     /// unit, as those are that are units themselves.
     #[must_use]
     pub fn unit_of(&self, function: PciDevice, facts: &Facts<'_>) -> Option<UnitId> {
-        let function = sender(function, facts);
-        if self.is_unit(function) {
+        let sender = sender(function, facts);
+        // By its own name, too: what is said to send for it may be a mistake.
+        if self.is_unit(function) || self.is_unit(sender) {
             return None;
         }
+        let function = sender;
         let own = self.naming(function);
         let named = own.or_else(|| self.naming(physical(function, facts)?));
         named.or_else(|| {
