@@ -9,8 +9,8 @@ use pviommu_abi::Bfn;
 
 use crate::{
     addr::{BfnRange, Mfn},
+    format::MAX_LEVELS,
     platform::{Invalidation, PageKind, Run, Runs},
-    table::MAX_LEVELS,
 };
 
 /// Table frames that are enough for one flush.

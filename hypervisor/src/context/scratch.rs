@@ -7,11 +7,11 @@ use crate::{
     addr::{BfnRange, Mfn},
     domain::Background,
     flush::PendingFlush,
-    format::Format,
+    format::{Format, MAX_LEVELS},
     machine::{EditRoom, Notice},
     platform::{Platform, Pool, TableRoot},
     sync::Ordering,
-    table::{Edit, MAX_LEVELS, Paint, Stash, Stop},
+    table::{Edit, Paint, Stash, Stop},
 };
 
 /// Who is told that a scratch page was written.

@@ -109,6 +109,9 @@ pub trait Format {
     fn attributes(raw: u64) -> LeafAttributes;
 }
 
+/// Most levels of a table.
+pub const MAX_LEVELS: usize = 5;
+
 /// Number of 4 KiB pages that an entry in a table of `level` stands for.
 #[must_use]
 pub fn pages_at<F: Format>(level: u8) -> u64 {

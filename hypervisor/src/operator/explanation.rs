@@ -10,10 +10,9 @@ use super::{
 };
 use crate::{
     addr::{BfnRange, Mfn, PAGE_SHIFT},
-    format::Origin,
+    format::{MAX_LEVELS, Origin},
     platform::{Access, SourceId},
     reserved::Reserved,
-    table::MAX_LEVELS,
 };
 
 /// What becomes of an access, and why.

@@ -14,9 +14,9 @@
 
 use pviommu_abi::Bfn;
 
-use super::{Edit, MAX_LEVELS, Table, leaf_lock::occupancy, upper_lock::UpperLock};
+use super::{Edit, Table, leaf_lock::occupancy, upper_lock::UpperLock};
 use crate::{
-    format::{Format, TableSoft, WITNESS_ENTRIES},
+    format::{Format, MAX_LEVELS, TableSoft, WITNESS_ENTRIES},
     platform::TableFrames,
     sync::{AtomicU64, Ordering},
 };

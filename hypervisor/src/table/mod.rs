@@ -136,9 +136,6 @@ impl Beside {
     }
 }
 
-/// Most levels of a table.
-pub const MAX_LEVELS: usize = 5;
-
 /// A table, the entry that points to it, and what that said.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'t> {

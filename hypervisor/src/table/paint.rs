@@ -2,10 +2,10 @@
 
 use pviommu_abi::Bfn;
 
-use super::{Edit, MAX_LEVELS, Place, Stop, Table, leaf_lock::occupancy, stash::MAX_TABLES};
+use super::{Edit, Place, Stop, Table, leaf_lock::occupancy, stash::MAX_TABLES};
 use crate::{
     addr::{BfnRange, Mfn},
-    format::{Entry, Format, Leaf, LeafSoft, Origin, TableSoft, pages_at},
+    format::{Entry, Format, Leaf, LeafSoft, MAX_LEVELS, Origin, TableSoft, pages_at},
     platform::{Access, Pool, TableFrames},
     sync::{AtomicU64, Ordering},
 };

@@ -5,11 +5,11 @@
 
 use pviommu_abi::Bfn;
 
-use super::{MAX_LEVELS, Stop, Table, split_cost};
+use super::{Stop, Table, split_cost};
 use crate::{
     addr::{BfnRange, Mfn},
     flush::PendingFlush,
-    format::{Entry, Format, TableSoft, pages_at},
+    format::{Entry, Format, MAX_LEVELS, TableSoft, pages_at},
     platform::TableFrames,
     sync::Ordering,
 };

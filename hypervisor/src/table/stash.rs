@@ -1,6 +1,6 @@
 //! Table frames allocated beforehand, because nothing is allocated inside a table.
 
-use crate::{addr::Mfn, flush::PendingFlush, platform::Pool};
+use crate::{addr::Mfn, flush::PendingFlush, format::MAX_LEVELS, platform::Pool};
 
 /// What an edit of a table uses up, and what it leaves to be done.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl<'r> Edit<'r> {
 
 /// Most tables one page can need, twice as many as there are levels: that of another domain needs a
 /// table a level for its handle, too. Both ends of a range that is painted need no more.
-pub(crate) const MAX_TABLES: usize = 2 * super::MAX_LEVELS;
+pub(crate) const MAX_TABLES: usize = 2 * MAX_LEVELS;
 
 /// Zeroed table frames that an operation may use up.
 #[derive(Debug, Default)]

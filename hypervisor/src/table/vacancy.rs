@@ -19,10 +19,9 @@
 //! An entry that is *not present* in a table with a scratch page is *blocked*: a reserved range, or
 //! beyond the aperture. It is neither mapped nor vacant, and nobody maps over it.
 
-use super::MAX_LEVELS;
 use crate::{
     addr::Mfn,
-    format::{Entry, Format, Leaf, LeafAttributes, LeafSoft, Origin, TableSoft},
+    format::{Entry, Format, Leaf, LeafAttributes, LeafSoft, MAX_LEVELS, Origin, TableSoft},
     platform::Access,
     sync::{AtomicU64, Ordering},
 };
