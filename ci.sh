@@ -33,7 +33,7 @@ readonly STEPS=(
     "icount    no hot operation takes over 5 % more instructions than its figure"
     "replay    every bundled trace, and every breakage noticed"
     "boot      a hypervisor and its guest in QEMU, on the units that it emulates"
-    "fuzz      every fuzz target, for FUZZ_SECONDS (10) each"
+    "fuzz      every fuzz target, for FUZZ_SECONDS (6) each"
     "msrv      the crates with the oldest compiler they promise"
     "deny      licences, sources and duplicates of dependencies"
     "sabotage  every patch that breaks the service makes its test fail; in CI an eighth of them, by turns"
@@ -368,7 +368,7 @@ step_fuzz() {
     need_toolchain nightly
     need_cargo_fuzz
     # 0 would be for ever.
-    local seconds=$((${FUZZ_SECONDS:-10} < 1 ? 1 : ${FUZZ_SECONDS:-10}))
+    local seconds=$((${FUZZ_SECONDS:-6} < 1 ? 1 : ${FUZZ_SECONDS:-6}))
     # There is next to no unsafe code to watch, and without a sanitizer it is twice as fast.
     cargo +nightly fuzz build --sanitizer none
     fuzz hypercall "$seconds" fuzz/seeds/hypercall -dict=fuzz/hypercall.dict -max_len=2048
