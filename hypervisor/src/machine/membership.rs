@@ -86,7 +86,8 @@ impl<P: Platform> Session<'_, P> {
             }
         };
         if painted.is_err() {
-            self.unprepare(device, place, stash, room);
+            // It was never here, so no unit walks this table for it.
+            self.withdraw(device, place, stash, room, |_| true);
         }
         painted.map(|()| Prepared { place })
     }
@@ -105,6 +106,9 @@ impl<P: Platform> Session<'_, P> {
     fn record(&self, device: &Device<'_>, place: Place) -> Result<(), Errno> {
         let _admin = self.domain.administer();
         let context = self.still(place).ok_or(Errno::EINVAL)?;
+        if self.is_frozen(context) {
+            return Err(Errno::EIO);
+        }
         context.exclusively(self.gate, || {
             // A range that a guest has mapped already cannot become the device's own.
             let clear = device.enforced().all(
@@ -146,15 +150,26 @@ impl<P: Platform> Session<'_, P> {
         stash: &mut Stash,
         room: &mut EditRoom,
     ) {
+        // A unit that has failed may walk the table for the device still.
+        self.withdraw(device, place, stash, room, |context| !self.is_frozen(context));
+    }
+
+    /// The same, if the context is one that it `may` be taken out of.
+    fn withdraw(
+        &self,
+        device: &Device<'_>,
+        place: Place,
+        stash: &mut Stash,
+        room: &mut EditRoom,
+        may: impl FnOnce(&Context) -> bool,
+    ) {
         if device.reserved().is_empty() {
             return;
         }
         let mut edit = Edit::new(stash, PendingFlush::new(&mut room.flush));
         let context = {
             let _admin = self.domain.administer();
-            // A unit that has failed may walk the table for the device still.
-            let context = self.still(place).filter(|context| !self.is_frozen(context));
-            let Some(context) = context else { return };
+            let Some(context) = self.still(place).filter(|context| may(context)) else { return };
             context.exclusively(self.gate, || {
                 context.reserved.remove(device.reserved());
                 with_format!(self.iommu.format(), F => {

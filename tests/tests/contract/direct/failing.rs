@@ -1,8 +1,11 @@
 //! INV-33: whatever fails on the way, nothing stays that nobody knows of.
 
 use pviommu_abi::{ContextId, Errno};
-use pviommu_hypervisor::DefaultMap;
-use pviommu_testbed::machine::{Half, Step, When};
+use pviommu_hypervisor::{DefaultMap, platform::UnitId};
+use pviommu_testbed::{
+    iommu::Direction,
+    machine::{Half, Step, When},
+};
 
 use super::kit::{ALL, READ_ONLY, SECOND, check, direct, machine};
 use crate::{
@@ -138,6 +141,44 @@ fn a_device_whose_old_tag_cannot_be_flushed_keeps_its_range() {
             vm.bed.teardown(GUEST, 0);
             ranges().iter().for_each(|range| check(vm, DEVICE, range));
             assert_eq!(vm.bed.violations(), []);
+        });
+    }
+}
+
+/// INV-30, INV-33: a device is still where a unit that has failed was told to put it, so the range of another that is
+/// refused does not come there.
+#[test]
+fn a_range_does_not_come_where_its_device_is_refused_because_a_unit_has_failed() {
+    for (stop, half) in [
+        (Step::Attach, Half::Done),
+        (Step::Attach, Half::Nothing),
+        (Step::Invalidate, Half::Done),
+        (Step::Invalidate, Half::Nothing),
+    ] {
+        let mut config = machine(&[&ranges(), &[]]);
+        config.units.push(config.units[0]);
+        config.devices[1].unit = UnitId(1);
+        with(&config, |vm| {
+            let context = vm.context();
+            if stop == Step::Invalidate {
+                // It fails when the range of the other comes: it may have had cached what was there.
+                assert_eq!(vm.attach(SECOND, context), 0);
+            }
+            vm.bed.schedule().hardware_fails(half);
+            vm.bed.schedule().set(stop, When::Nth(1));
+            if stop == Step::Attach {
+                assert_eq!(vm.attach(SECOND, context), err(Errno::EIO));
+            }
+            assert_eq!(vm.attach(DEVICE, context), err(Errno::EIO), "{stop:?}");
+            vm.bed.schedule().clear();
+            ranges().iter().for_each(|range| check(vm, DEVICE, range));
+            assert_eq!(vm.bed.unassign(GUEST, 0, DEVICE), Ok(()));
+            for range in ranges().map(|range| range.range) {
+                for bfn in [range.first().0, range.last().0] {
+                    let _ = vm.bed.dma_probe(SECOND, bfn << 12, Direction::Read);
+                }
+            }
+            assert_eq!(vm.bed.violations(), [], "{stop:?}, {half:?}");
         });
     }
 }
