@@ -39,7 +39,7 @@ pub struct Share {
 enum What {
     /// One of `active`.
     Kept(Arc<Key>),
-    /// Of its own: another CPU mapped the same pages at the same time.
+    /// Of its own: another CPU mapped the same pages at the same time, or it could not be unmapped.
     Own(BfnRange),
 }
 
@@ -91,24 +91,17 @@ impl Sealed for Reusing {
 
     fn unmap<K: Kernel>(space: &DmaSpace<'_, K>, share: Share) -> Result<(), (Share, DmaError)> {
         let Share { first, pages, of, what } = share;
-        let (range, key) = match what {
-            What::Own(range) => (range, None),
+        let range = match what {
+            What::Own(range) => range,
             What::Kept(key) => match of.kept.lock().leave(&key) {
                 // Others have the same pages.
                 None => return Ok(()),
-                Some(range) => (range, Some(key)),
+                Some(range) => range,
             },
         };
-        space.unmap_now(range).map_err(|(range, cause)| {
-            let what = match key {
-                None => What::Own(range),
-                Some(key) => match of.kept.lock().add(&key, range) {
-                    Ok(()) => What::Kept(key),
-                    Err(range) => What::Own(range),
-                },
-            };
-            (Share { first, pages, of, what }, cause)
-        })
+        // A part of it may have gone, so it is nobody else's to find.
+        let own = |range| Share { first, pages, of, what: What::Own(range) };
+        space.unmap_now(range).map_err(|(range, cause)| (own(range), cause))
     }
 
     fn end<K: Kernel>(&self, space: &DmaSpace<'_, K>) {
@@ -149,7 +142,7 @@ impl<'d, K: Kernel, B> Mapping<'d, K, B, Reusing> {
         if let Some(range) = gone {
             space.drop_range(range);
         }
-        Kept { space, of, key, buffer: Some(buffer) }
+        Kept { space, of, key, left: None, buffer: Some(buffer) }
     }
 }
 
@@ -162,6 +155,8 @@ pub struct Kept<'d, K: Kernel, B> {
     of: Arc<Cache>,
     /// `None` if the mapping was not to be kept.
     key: Option<Arc<Key>>,
+    /// What could not be unmapped. A part of it may have gone, so no map finds it any more.
+    left: Option<BfnRange>,
     /// Gone once it was taken.
     buffer: Option<B>,
 }
@@ -187,31 +182,43 @@ impl<K: Kernel, B> Kept<'_, K, B> {
     /// The buffer at once, although the device may read and change it for as long as its mapping is
     /// kept. The caller takes the risk that [`Reusing`] tells of.
     pub fn accept_exposure(mut self) -> B {
+        self.give_up();
         match self.buffer.take() {
             Some(buffer) => buffer,
             None => unreachable!("it has its buffer until it is consumed"),
         }
     }
 
-    fn end(&self) -> Result<(), DmaError> {
+    fn end(&mut self) -> Result<(), DmaError> {
+        if let Some(range) = self.left.take() {
+            self.unmap_now(range)?;
+        }
         let Some(key) = &self.key else { return self.space.flush() };
         let mut lists = self.of.kept.lock();
         if lists.active.contains_key(key) {
             return Ok(());
         }
-        let Some(range) = lists.idle.pop(key) else {
-            drop(lists);
-            // It has gone, and may wait.
-            return self.space.flush();
-        };
+        let idle = lists.idle.pop(key);
         drop(lists);
+        match idle {
+            Some(range) => self.unmap_now(range),
+            // It has gone, and may wait.
+            None => self.space.flush(),
+        }
+    }
+
+    fn unmap_now(&mut self, range: BfnRange) -> Result<(), DmaError> {
         self.space.unmap_now(range).map_err(|(range, cause)| {
-            let gone = self.of.kept.lock().idle.push(Arc::clone(key), range);
-            if let Some((_, range)) = gone {
-                self.space.drop_range(range);
-            }
+            self.left = Some(range);
             cause
         })
+    }
+
+    /// What could not be unmapped is tried once more, and its bus frames stay taken if it fails.
+    fn give_up(&mut self) {
+        if let Some(range) = self.left.take() {
+            self.space.drop_range(range);
+        }
     }
 }
 
@@ -222,6 +229,7 @@ impl<K: Kernel, B> Drop for Kept<'_, K, B> {
             Ok(()) => drop(buffer),
             Err(_) => mem::forget(buffer),
         }
+        self.give_up();
     }
 }
 

@@ -145,6 +145,35 @@ fn a_buffer_that_is_reclaimed_is_out_of_reach() {
     assert_eq!((entries(), alive()), (vec![], 0));
 }
 
+/// A part of it may have gone: nobody is to find it as if it were whole.
+#[test]
+fn what_could_not_be_unmapped_is_not_found_again() {
+    let storage = Storage::new();
+    let space = open(&storage);
+    let device = reusing(&space, 2);
+    let map = || device.map(Memory::new(&[1, 7]), Direction::Both).unwrap();
+    for taken_back in [false, true] {
+        let first = map();
+        let address = first.address();
+        let kept = first.unmap();
+        machine(|machine| machine.unmap_fails = Some(Errno::EIO));
+        let still = kept.reclaim().unwrap_err();
+        assert_eq!(device.kept(), 0);
+        let second = map();
+        assert_ne!(second.address(), address, "a mapping of its own");
+        machine(|machine| machine.unmap_fails = None);
+        match taken_back {
+            false => drop(still.mapping.accept_exposure()),
+            true => drop(still.mapping.reclaim().unwrap()),
+        }
+        assert!(leads_to(second.address(), 1));
+        drop(second.unmap().reclaim().unwrap());
+        space.flush().unwrap();
+        assert_eq!((entries(), alive()), (vec![], 0));
+    }
+    assert_eq!(device.hits(), 0);
+}
+
 #[test]
 fn when_the_device_goes_nothing_is_kept() {
     let storage = Storage::new();
