@@ -118,6 +118,7 @@ step_fmt() {
     cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo fmt --manifest-path tests/no-panic/Cargo.toml --check
     cargo fmt --manifest-path tests/bare-metal/Cargo.toml --all --check
+    cargo fmt --manifest-path tests/mutants/Cargo.toml --check
 }
 
 step_clippy() {
@@ -131,6 +132,7 @@ step_clippy() {
     cargo clippy --locked -p pviommu-guest --all-features --target "$BARE" -- -D warnings
     cargo clippy --locked --manifest-path tests/no-panic/Cargo.toml --target "$BARE" -- -D warnings
     cargo clippy --locked --manifest-path tests/bare-metal/Cargo.toml --target "$BARE" -- -D warnings
+    cargo clippy --locked --manifest-path tests/mutants/Cargo.toml --all-targets -- -D warnings
     RUSTFLAGS="--cfg loom" cargo clippy --locked -p pviommu-hypervisor --tests -- -D warnings
 }
 
@@ -396,6 +398,7 @@ step_deny() {
     cargo deny --locked check bans licenses sources
     cargo deny --locked --manifest-path tests/no-panic/Cargo.toml check bans licenses sources
     cargo deny --locked --manifest-path tests/bare-metal/Cargo.toml check bans licenses sources
+    cargo deny --locked --manifest-path tests/mutants/Cargo.toml check bans licenses sources
     cargo deny --locked --manifest-path fuzz/Cargo.toml check bans licenses sources
 }
 
