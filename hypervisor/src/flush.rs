@@ -297,3 +297,6 @@ impl<'r> PendingFlush<'r> {
         flushed
     }
 }
+
+#[cfg(test)]
+mod tests;
