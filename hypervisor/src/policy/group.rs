@@ -87,3 +87,67 @@ pub(crate) fn part_of(taker: &Taker, member: &Member) -> Result<Part, Errno> {
     }
     Ok(if given { Part::Given } else { Part::Stays })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAKER: DomId = DomId(1);
+
+    fn taker(alone: bool) -> Taker {
+        let (opt_ins, rule) = (OptIns::empty(), GroupRule::default());
+        Taker { domain: TAKER, role: Role::Guest, opt_ins, rule, alone }
+    }
+
+    fn member(owner: Option<DomId>, eligible: bool, asked: bool) -> Member {
+        Member {
+            asked,
+            owner,
+            eligible,
+            alone: false,
+            in_default: true,
+            unfit: false,
+            tainted: false,
+            held: false,
+            isolated: true,
+            untranslated: false,
+            risks: Risks::empty(),
+        }
+    }
+
+    #[test]
+    fn what_has_an_owner_or_is_for_another_request_is_not_given() {
+        for (owner, eligible, part) in [
+            (None, true, Part::Given),
+            (None, false, Part::Stays),
+            (Some(TAKER), true, Part::Stays),
+            (Some(TAKER), false, Part::Stays),
+        ] {
+            let member = member(owner, eligible, false);
+            assert_eq!(part_of(&taker(false), &member), Ok(part), "{member:?}");
+        }
+        assert_eq!(part_of(&taker(false), &member(Some(DomId(2)), true, false)), Err(Errno::EBUSY));
+        assert_eq!(part_of(&taker(false), &member(Some(TAKER), true, true)), Err(Errno::EBUSY));
+    }
+
+    #[test]
+    fn one_device_alone_is_given_without_the_others() {
+        assert_eq!(part_of(&taker(true), &member(None, true, true)), Ok(Part::Given));
+        assert_eq!(part_of(&taker(true), &member(None, true, false)), Ok(Part::Stays));
+    }
+
+    #[test]
+    fn what_is_unfit_is_refused_unless_it_stays() {
+        for (alone, asked, eligible, refused) in [
+            (false, false, true, true),
+            (false, false, false, false),
+            (true, false, true, false),
+            (true, true, true, true),
+            (false, true, false, true),
+        ] {
+            let member = Member { unfit: true, ..member(None, eligible, asked) };
+            let part = part_of(&taker(alone), &member);
+            assert_eq!(part == Err(Errno::EBADF), refused, "{alone} {member:?}");
+        }
+    }
+}
