@@ -93,3 +93,24 @@ impl DomainIommu<'_> {
         id != ContextId::DEFAULT || self.default.is_owned()
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use pviommu_abi::DomId;
+
+    use super::*;
+    use crate::domain::{Limits, Role};
+
+    /// A number beyond those that were granted means no context, and never the spare one.
+    #[test]
+    fn a_guest_names_the_contexts_it_was_granted_and_no_other() {
+        let contexts: [Context; 4] = core::array::from_fn(|_| Context::new());
+        let domain = DomainIommu::new(DomId(1), Role::Guest, &contexts, Limits::default());
+        domain.grant(2, 0);
+        let named = |id: u16| domain.slot_of(ContextId(id));
+        assert_eq!(named(0), Some(Slot::FIRST));
+        assert_eq!([1, 2].map(named), [Some(Slot(1)), Some(Slot(2))]);
+        assert_eq!([3, 4, u16::MAX - 1, u16::MAX].map(named), [None; 4]);
+        assert_eq!([0, 1, 7].map(|slot| Slot(slot).number()), [0, 1, 7]);
+    }
+}
