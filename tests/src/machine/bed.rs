@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pviommu_abi::{DomId, Errno, PciDevice};
 use pviommu_hypervisor::{
     Caller, DomainIommu, Fault, Iommu, Outcome, Reported, Sweep, Width,
-    platform::{Access, SourceId, UnitId},
+    platform::{Access, Operation, SourceId, UnitId},
 };
 
 use super::{
@@ -216,6 +216,12 @@ impl<'a> Bed<'a> {
     #[must_use]
     pub const fn schedule(&self) -> &'a Schedule {
         &self.board.schedule
+    }
+
+    /// What the embedder's policy was asked last.
+    #[must_use]
+    pub fn asked(&self) -> Option<Operation> {
+        self.board.asked()
     }
 
     /// What has happened so far.

@@ -8,7 +8,7 @@ use std::sync::{
 use pviommu_abi::{DomId, Gfn};
 use pviommu_hypervisor::{
     addr::Mfn,
-    platform::{CopyFault, UnitId},
+    platform::{CopyFault, Operation, UnitId},
 };
 
 use super::{
@@ -65,6 +65,7 @@ pub struct Board {
     pub(crate) pieces: Pieces,
     recording: AtomicBool,
     copies: Mutex<Vec<Copied>>,
+    asked: Mutex<Option<Operation>>,
     pub(crate) watch: Watch,
 }
 
@@ -103,6 +104,7 @@ impl Board {
             pieces: Pieces::default(),
             recording: AtomicBool::new(false),
             copies: Mutex::default(),
+            asked: Mutex::default(),
             watch: Watch::default(),
         }
     }
@@ -175,6 +177,16 @@ impl Board {
         if self.recording.load(Ordering::Relaxed) {
             lock(&self.copies).push(copied);
         }
+    }
+
+    /// What the embedder's policy was asked last.
+    #[must_use]
+    pub fn asked(&self) -> Option<Operation> {
+        *lock(&self.asked)
+    }
+
+    pub(crate) fn note_asked(&self, operation: &Operation) {
+        *lock(&self.asked) = Some(*operation);
     }
 
     /// Reads guest memory as a CPU of `domain` does.

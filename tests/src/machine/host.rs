@@ -69,8 +69,9 @@ impl Preempt for Platform<'_> {
 }
 
 impl AccessPolicy for Platform<'_> {
-    fn allow(&self, _operation: &Operation) -> Result<(), PolicyDenied> {
+    fn allow(&self, operation: &Operation) -> Result<(), PolicyDenied> {
         let _held = self.board.lock.enter("allow");
+        self.board.note_asked(operation);
         if self.board.schedule.hit(Step::Policy) { Err(PolicyDenied) } else { Ok(()) }
     }
 }

@@ -3,8 +3,8 @@
 use pviommu_abi::{
     AllocContext, AllocContextExt, Batch, BatchElement, BatchOp, Bfn, Capabilities, ContextId,
     DeviceHandle, ElementFlags, Errno, FlushPages, FreeContext, FreeFlags, GuestPtr, Init, Lookup,
-    OwnershipMode, QueryDevice, QueryLimits, QueryReserved, ReadFaults, ReattachDevice, RemoteCmd,
-    Subop, TakeOwnership,
+    OwnershipMode, QueryDevice, QueryLimits, QueryReserved, QueryReservedFlags, ReadFaults,
+    ReattachDevice, RemoteCmd, Subop, TakeOwnership,
 };
 use pviommu_testbed::machine::{Step, When};
 use zerocopy::IntoBytes;
@@ -146,6 +146,42 @@ fn every_subop_is_refused_before_it_has_any_effect() {
         }
         vm.bed.schedule().clear();
         assert!(vm.lands_in(DEVICE, 10, 1), "nothing has changed");
+        vm.end();
+    });
+}
+
+/// INV-58: a policy can tell devices from each other, and domains whose pages are to be mapped.
+#[test]
+fn the_policy_is_told_which_device_and_whose_pages_it_is_about() {
+    with(&with_hardware_domain(), |vm| {
+        let context = vm.attached_context();
+        let ops = GuestPtr(ARRAY);
+        let of =
+            |owner| Batch { ctx_id: context.0.into(), nr_ops: 1, ops, owner, ..Batch::default() };
+        let device = DeviceHandle::pci(DEVICE);
+        let ranges = QueryReserved {
+            flags: QueryReservedFlags::DEVICE,
+            device,
+            entries: GuestPtr(ARRAY),
+            ..QueryReserved::default()
+        };
+        let mut commands = every_subop(context);
+        commands.push((Subop::QUERY_RESERVED, ranges.as_bytes().to_vec()));
+        commands.push((Subop::BATCH, of(DOM0).as_bytes().to_vec()));
+        commands.push((Subop::BATCH, of(GUEST).as_bytes().to_vec()));
+        vm.bed.guest_write(GUEST, ARRAY, element().as_bytes());
+        vm.bed.schedule().set(Step::Policy, When::From(1));
+        for (n, (subop, argument)) in commands.iter().enumerate() {
+            vm.bed.guest_write(GUEST, ARGUMENT, argument);
+            assert_eq!(vm.guest.call(u64::from(subop.0), ARGUMENT), err(Errno::EPERM), "{subop:?}");
+            let of_device = [Subop::REATTACH_DEVICE, Subop::QUERY_DEVICE].contains(subop);
+            let device = (of_device || n == commands.len() - 3).then_some(DEVICE);
+            let owner = (n == commands.len() - 2).then_some(DOM0);
+            let asked = vm.bed.asked().unwrap();
+            assert_eq!((asked.caller, asked.target, asked.subop), (GUEST, GUEST, *subop));
+            assert_eq!((asked.device, asked.owner), (device, owner), "{subop:?}");
+        }
+        vm.bed.schedule().clear();
         vm.end();
     });
 }
