@@ -3,8 +3,8 @@
 
 use crate::kit::{DEVICE, GUEST, RW, Vm, err, with, with_guest};
 use pviommu_abi::{
-    AllocContext, AllocFlags, CapabilityFlags, ContextId, Errno, FreeFlags, MapFlags, PciDevice,
-    Subop,
+    AllocContext, AllocFlags, CapabilityFlags, ContextId, Errno, FreeContext, FreeFlags, MapFlags,
+    PciDevice, Subop,
 };
 use pviommu_hypervisor::{Caller, Limits, Outcome, Width};
 use pviommu_testbed::machine::{Config, Schedule, Step, When, limits};
@@ -231,6 +231,29 @@ fn unknown_flags_are_counted_and_ignored_or_refused() {
         let context = vm.context();
         assert_eq!(vm.map(context, 1, 1, 1, unknown), (err(Errno::EINVAL), 0));
         assert_eq!(vm.map(context, 1, 1, 1, RW), (0, 1));
+        let alloc_flags = AllocFlags::from_bits_retain(1 << 9);
+        let mut alloc = AllocContext { alloc_flags, ..AllocContext::default() };
+        assert_eq!(vm.op(Subop::ALLOC_CONTEXT, &mut alloc), err(Errno::EINVAL));
+        let free_flags = FreeFlags::from_bits_retain(1 << 9);
+        let mut free = FreeContext { ctx_no: context, free_flags, ..FreeContext::default() };
+        assert_eq!(vm.op(Subop::FREE_CONTEXT, &mut free), err(Errno::EINVAL));
+        vm.end();
+    });
+}
+
+/// What a call has done is written into its argument, and nothing if it has done nothing.
+#[test]
+fn the_argument_of_a_call_that_did_nothing_is_not_written() {
+    with_guest(16, |vm| {
+        let context = vm.attached_context();
+        let board = vm.bed.board();
+        board.record_copies(true);
+        assert_eq!(vm.map(context, 1 << 40, 1, 1, RW), (err(Errno::EINVAL), 0));
+        assert_eq!(vm.map(context, 1, 1000, 1, RW).1, 0);
+        assert!(board.take_copies().iter().all(|it| !it.out));
+        assert_eq!(vm.map(context, 1, 1, 1, RW), (0, 1));
+        assert!(board.take_copies().iter().any(|it| it.out));
+        board.record_copies(false);
         vm.end();
     });
 }

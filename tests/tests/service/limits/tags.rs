@@ -26,6 +26,16 @@ fn tags(vm: &Vm<'_>) -> (u32, u32) {
     (limits.tags_used, limits.tags_allowed)
 }
 
+#[test]
+fn contexts_without_devices_have_no_tag() {
+    with(&config(), |vm| {
+        vm.context();
+        assert_eq!(tags(vm), (0, 1));
+        assert_eq!(vm.bed.teardown(OTHER, 0), 0);
+        vm.end();
+    });
+}
+
 /// INV-57.
 #[test]
 fn as_many_contexts_have_devices_behind_a_unit_as_are_allowed() {
