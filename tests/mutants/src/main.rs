@@ -35,11 +35,12 @@ struct Options {
     /// Where copy, build and results lie.
     #[arg(long, default_value = "target/mutants")]
     work: PathBuf,
-    /// Keeps what was caught by other tests, or by those of another tree: if tests were added only, it still is.
+    /// Tests only what was neither caught before nor survived for a reason that is given: right, if tests were added
+    /// and nothing else.
     #[arg(long)]
-    keep_caught: bool,
-    /// Runs no test that takes longer, in seconds.
-    #[arg(long, default_value_t = 60)]
+    keep: bool,
+    /// Runs no test that takes longer, in milliseconds.
+    #[arg(long, default_value_t = 60_000)]
     longest: u64,
     /// Only writes the page.
     #[arg(long)]
@@ -61,7 +62,7 @@ fn main() -> Result<()> {
     }
     fs::create_dir_all(&options.work)?;
     let (root, work) = (fs::canonicalize(&options.root)?, fs::canonicalize(&options.work)?);
-    let commit = tree::git(&root, &["describe", "--always", "--dirty"])?;
+    let commit = tree::commit(&root)?;
     let mut tree = Tree::copy(&root, &work, list::list(&root)?)?;
     let dropped = work.join(format!("dropped-{:x}", tree.hash));
     let of_tests = |name: &str| work.join(format!("{name}-{:x}-{}", tree.hash, options.longest));
@@ -78,16 +79,21 @@ fn main() -> Result<()> {
 
     let tests: Vec<Test> = match read(&reached) {
         Some(tests) => tests,
-        None => reach::reach(&programs, &work, Duration::from_secs(options.longest))?,
+        None => reach::reach(&programs, &work, Duration::from_millis(options.longest))?,
     };
     fs::write(&reached, serde_json::to_string(&tests)?)?;
 
     let mut verdicts = known(&results);
-    let caught = work.join("caught.json");
-    if options.keep_caught {
-        let before: HashMap<String, Verdict> = read(&caught).unwrap_or_default();
+    let memory = work.join("verdicts.json");
+    let mut all: HashMap<String, Verdict> = read(&memory).unwrap_or_default();
+    if options.keep {
+        let reasons = report::reasons(&root)?;
         for (index, mutant) in tree.mutants.iter().enumerate() {
-            if let Some(verdict) = before.get(&named(mutant)) {
+            let before = all.get(&named(mutant));
+            let stays = |verdict: &&Verdict| {
+                !matches!(verdict, Verdict::Survived(_)) || reasons.contains_key(&mutant.key())
+            };
+            if let Some(verdict) = before.filter(stays) {
                 verdicts.entry(index).or_insert_with(|| verdict.clone());
             }
         }
@@ -108,18 +114,16 @@ fn main() -> Result<()> {
         eprintln!("mutants: {module}: {} to test", wanted.len());
         trials.run(&wanted)?;
         verdicts.extend(known(&results));
-        let of = Results::of(module, commit.trim(), &tree.mutants, &tree.states, &verdicts);
+        let named =
+            |(index, verdict): (&usize, &Verdict)| (named(&tree.mutants[*index]), verdict.clone());
+        all.extend(verdicts.iter().map(named));
+        fs::write(&memory, serde_json::to_string(&all)?)?;
+        let of =
+            Results::of(module, (&commit, options.longest), &tree.mutants, &tree.states, &verdicts);
         if let Some(results) = of {
             results.write(&root.join("tests/mutants/results"), module)?;
         }
     }
-    let mut keep: HashMap<String, Verdict> = read(&caught).unwrap_or_default();
-    for (index, verdict) in &verdicts {
-        if !matches!(verdict, Verdict::Survived(_)) {
-            keep.insert(named(&tree.mutants[*index]), verdict.clone());
-        }
-    }
-    fs::write(&caught, serde_json::to_string(&keep)?)?;
     report::page(&root)
 }
 

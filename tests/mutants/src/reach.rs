@@ -99,7 +99,7 @@ pub(crate) fn reach(programs: &[Program], work: &Path, limit: Duration) -> Resul
         }
         let lines = fs::read_to_string(&record).unwrap_or_default();
         let _ = fs::remove_file(&record);
-        if !matches!(end, End::Passed) {
+        if !matches!(end, End::Passed) || took > limit {
             eprintln!(
                 "mutants: {} {name} ({kind:?}) is left out: {end:?}",
                 programs[*program].name

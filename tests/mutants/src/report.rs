@@ -23,6 +23,8 @@ const LEAST: f64 = 95.0;
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Results {
     commit: String,
+    /// Tests that take longer were not run, in milliseconds.
+    longest: u64,
     not_viable: usize,
     caught: usize,
     by_time: usize,
@@ -35,13 +37,14 @@ impl Results {
     /// `None`: some are still to be tested.
     pub(crate) fn of(
         module: &str,
-        commit: &str,
+        (commit, longest): (&str, u64),
         mutants: &[Mutant],
         states: &[State],
         verdicts: &HashMap<usize, Verdict>,
     ) -> Option<Self> {
         let mut results = Self {
             commit: commit.into(),
+            longest,
             not_viable: 0,
             caught: 0,
             by_time: 0,
@@ -78,9 +81,10 @@ impl Results {
 }
 
 /// Why a mutant survives, by its file and name: lines of `FILE: NAME`, each followed by an indented reason.
-fn reasons(path: &Path) -> Result<BTreeMap<String, String>> {
+pub(crate) fn reasons(root: &Path) -> Result<BTreeMap<String, String>> {
+    let path = root.join("tests/mutants/survivors.txt");
     let text =
-        fs::read_to_string(path).with_context(|| format!("there is no {}", path.display()))?;
+        fs::read_to_string(&path).with_context(|| format!("there is no {}", path.display()))?;
     let mut reasons: BTreeMap<String, String> = BTreeMap::new();
     let mut waiting: Vec<String> = Vec::new();
     let mut last: Vec<String> = Vec::new();
@@ -105,23 +109,23 @@ fn reasons(path: &Path) -> Result<BTreeMap<String, String>> {
 /// Writes the page. Fails if too few are caught, or a survivor has no reason.
 pub(crate) fn page(root: &Path) -> Result<()> {
     let here = root.join("tests/mutants");
-    let reasons = reasons(&here.join("survivors.txt"))?;
+    let reasons = reasons(root)?;
     let mut page = String::from(include_str!("../page.md"));
     let (mut survivors, mut apart, mut wrong) = (String::new(), String::new(), Vec::new());
     for module in MODULES {
         let path = here.join(format!("results/{module}.json"));
         let Ok(text) = fs::read_to_string(&path) else {
-            writeln!(page, "| {module} | not run | | | | | | | |")?;
+            writeln!(page, "| {module} | not run | | | | | | | | |")?;
             continue;
         };
         let it: Results = serde_json::from_str(&text)?;
         let (apart_here, survived) = (it.not_switched.len(), it.survived.len());
         let all = it.tested() + it.not_viable + apart_here;
-        let Results { commit, not_viable, caught, by_time, .. } = &it;
+        let Results { commit, longest, not_viable, caught, by_time, .. } = &it;
         let percent = it.percent();
         writeln!(
             page,
-            "| {module} | {commit} | {all} | {not_viable} | {apart_here} | {caught} | {by_time} | {survived} | {percent:.1} % |"
+            "| {module} | {commit} | {longest} ms | {all} | {not_viable} | {apart_here} | {caught} | {by_time} | {survived} | {percent:.1} % |"
         )?;
         if percent < LEAST {
             wrong.push(format!("{module}: {percent:.1} %"));

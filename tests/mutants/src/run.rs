@@ -61,7 +61,7 @@ pub(crate) fn command(program: &Program) -> Command {
 
 impl Run<'_> {
     pub(crate) fn run(&self) -> Result<End> {
-        let cpu = format!("--cpu={}", self.limit.as_secs());
+        let cpu = format!("--cpu={}", self.limit.as_secs().max(1));
         let mut child = Command::new("prlimit")
             .args([&cpu, MEMORY, "--core=0", "--"])
             .arg(&self.program.path)

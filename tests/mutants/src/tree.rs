@@ -42,10 +42,18 @@ pub(crate) struct Tree {
     pub(crate) hash: u64,
 }
 
-pub(crate) fn git(root: &Path, arguments: &[&str]) -> Result<String> {
+fn git(root: &Path, arguments: &[&str]) -> Result<String> {
     let output = Command::new("git").current_dir(root).args(arguments).output()?;
     ensure!(output.status.success(), "git {arguments:?}: {}", output.status);
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The commit that is tested, and whether anything else than this tool and what it writes has changed since.
+pub(crate) fn commit(root: &Path) -> Result<String> {
+    let commit = git(root, &["rev-parse", "--short", "HEAD"])?;
+    let others = ["status", "--porcelain", "--", ".", ":!tests/mutants", ":!docs/mutants.md"];
+    let dirty = if git(root, &others)?.is_empty() { "" } else { " and more" };
+    Ok(format!("{}{dirty}", commit.trim()))
 }
 
 /// Files that a test can depend on, and what is beside them.
