@@ -18,7 +18,7 @@ impl PutAside {
 
     /// Takes one; false if others have them all, and will be done with them soon.
     pub(crate) fn take(&self) -> bool {
-        let less = |now: u32| now.checked_sub(1).filter(|_| now.cast_signed() > 0);
+        let less = |now: u32| (now.cast_signed() > 0).then(|| now.wrapping_sub(1));
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_ok()
     }
 
@@ -27,14 +27,14 @@ impl PutAside {
     #[must_use]
     pub(crate) fn add(&self, frames: u32) -> u32 {
         let before = self.0.fetch_add(frames, Ordering::AcqRel).cast_signed();
-        if before < 0 { before.unsigned_abs().min(frames) } else { 0 }
+        before.min(0).unsigned_abs().min(frames)
     }
 
     /// So many less are put aside; how many of them the caller gives up. The others are owed.
     #[must_use]
     pub(crate) fn remove(&self, frames: u32) -> u32 {
         let before = self.0.fetch_sub(frames, Ordering::AcqRel).cast_signed();
-        if before > 0 { before.unsigned_abs().min(frames) } else { 0 }
+        before.max(0).unsigned_abs().min(frames)
     }
 }
 
