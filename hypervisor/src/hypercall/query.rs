@@ -1,5 +1,7 @@
 //! The questions: what the service can do, what a domain may use, what a bus frame is mapped to.
 
+use core::ops::BitOr;
+
 use pviommu_abi::{
     Background as WireBackground, Bfn, Capabilities, CapabilityFlags, ContextId, DeviceFlags,
     Errno, LimitFlags, PAGE_SIZE_U32, PciDevice, QueryDevice, QueryLimits,
@@ -16,18 +18,21 @@ use crate::{
     policy,
 };
 
+/// What is served whatever the machine is.
+const ALWAYS: CapabilityFlags = CapabilityFlags::DEFERRED_FLUSH
+    .union(CapabilityFlags::BATCH)
+    .union(CapabilityFlags::QUERY_RESERVED)
+    .union(CapabilityFlags::TAKE_OWNERSHIP)
+    .union(CapabilityFlags::QUERY_DEVICE)
+    .union(CapabilityFlags::LOOKUP)
+    .union(CapabilityFlags::READ_FAULTS)
+    .union(CapabilityFlags::QUERY_LIMITS)
+    .union(CapabilityFlags::ALLOC_CONTEXT_EXT);
+
 impl<P: Platform> Session<'_, P> {
     pub(super) fn capabilities(&self) -> Capabilities {
         let last = self.iommu.aperture().last().0;
-        let mut cap_flags = CapabilityFlags::DEFERRED_FLUSH
-            | CapabilityFlags::BATCH
-            | CapabilityFlags::QUERY_RESERVED
-            | CapabilityFlags::TAKE_OWNERSHIP
-            | CapabilityFlags::QUERY_DEVICE
-            | CapabilityFlags::LOOKUP
-            | CapabilityFlags::READ_FAULTS
-            | CapabilityFlags::QUERY_LIMITS
-            | CapabilityFlags::ALLOC_CONTEXT_EXT;
+        let mut cap_flags = ALWAYS;
         let snooped = self.iommu.style().attributes.contains(LeafAttributes::SNOOP);
         cap_flags.set(CapabilityFlags::CACHE, snooped);
         let mapped = self.domain.default_map() != DefaultMap::Blocked;
@@ -145,7 +150,7 @@ impl<P: Platform> Session<'_, P> {
         let sizes = (0..=self.iommu.largest_leaf_level()).map(
             |level| with_format!(self.iommu.format(), F => pages_at::<F>(level) << PAGE_SHIFT),
         );
-        sizes.fold(0, |all, size| all | size)
+        sizes.fold(0, BitOr::bitor)
     }
 
     #[inline(never)]
