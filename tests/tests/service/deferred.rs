@@ -49,6 +49,30 @@ fn waiting(vm: &Vm<'_>) -> u32 {
     vm.bed.domain(GUEST).stats().deferred_pages
 }
 
+#[test]
+fn single_pages_that_are_removed_together_wait_as_one_alone_does() {
+    with_guest(64, |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 5, 1, 3, RW), (0, 3));
+        let (op, flags) = (BatchOp::UNMAP, ElementFlags::NO_FLUSH);
+        let mut elements = [5, 6, 7].map(|bfn| BatchElement {
+            op,
+            flags,
+            bfn: Bfn(bfn),
+            nr: 1,
+            ..BatchElement::default()
+        });
+        let mut batch = Batch { ctx_id: context.0.into(), nr_ops: 3, ..Batch::default() };
+        let bytes = Some(elements.as_mut_bytes());
+        assert_eq!(vm.guest.iommu_op(Subop::BATCH, batch.as_mut_bytes(), bytes), 0);
+        assert_eq!(elements.map(|element| (element.status, element.done)), [(0, 1); 3]);
+        assert_eq!((references(vm), waiting(vm)), (3, 3));
+        assert_eq!(flush_all(vm, context).0, 0);
+        assert_eq!((references(vm), waiting(vm)), (0, 0));
+        vm.end();
+    });
+}
+
 /// INV-20.
 #[test]
 fn a_page_is_held_until_the_flush_of_its_removal() {

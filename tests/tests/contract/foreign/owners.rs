@@ -1,7 +1,8 @@
 //! Pages of another domain without a grant: for the hardware domain only.
 
 use pviommu_abi::{
-    Batch, BatchElement, BatchOp, Bfn, ContextId, DomId, ElementFlags, Errno, Gfn, GuestPtr,
+    Batch, BatchElement, BatchFlags, BatchOp, Bfn, ContextId, DomId, ElementFlags, Errno, Gfn,
+    GuestPtr,
 };
 use pviommu_testbed::machine::{Step, When};
 use zerocopy::IntoBytes;
@@ -34,8 +35,14 @@ fn a_guest_maps_no_page_of_another() {
         // Nothing is looked at before: not even whether it could be.
         vm.bed.schedule().set(Step::Acquire, When::Never);
         assert_eq!(run_one_of(vm, context, GRANTER, map(10, 1, 2)).0, err(Errno::EPERM));
+        // Single pages, which are mapped together where they may be.
+        let mut singles = [1, 2, 3].map(|page| map(9 + page, page, 1));
+        let flags = BatchFlags::RUN_ALL;
+        let header = Batch { ctx_id: context.0.into(), owner: GRANTER, flags, ..Batch::default() };
+        assert_eq!(run_as(vm, header, &mut singles), 0);
+        assert_eq!(singles.map(|single| i64::from(single.status)), [err(Errno::EPERM); 3]);
         assert_eq!(vm.bed.schedule().calls(Step::Acquire), 0);
-        assert!(vm.hits_background(DEVICE, 10));
+        assert!((10..13).all(|bfn| vm.hits_background(DEVICE, bfn)));
         // Its own, by either name; and elements that map nothing.
         for (owner, bfn) in [(GUEST, 20), (DomId::SELF, 30)] {
             assert_eq!(run_one_of(vm, context, owner, map(bfn, 1, 2)), (0, 2));
