@@ -172,6 +172,10 @@ fn a_range_does_not_come_where_its_device_is_refused_because_a_unit_has_failed()
             assert_eq!(vm.attach(DEVICE, context), err(Errno::EIO), "{stop:?}");
             vm.bed.schedule().clear();
             ranges().iter().for_each(|range| check(vm, DEVICE, range));
+            if vm.bed.failed_units() != [UnitId(1)] {
+                // Nothing was flushed for the other, so it is the device's own unit that has failed.
+                return;
+            }
             assert_eq!(vm.bed.unassign(GUEST, 0, DEVICE), Ok(()));
             for range in ranges().map(|range| range.range) {
                 for bfn in [range.first().0, range.last().0] {
