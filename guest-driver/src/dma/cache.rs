@@ -35,6 +35,8 @@ pub(super) struct Lists {
     pub(super) active: HashMap<Arc<Key>, (BfnRange, usize)>,
     /// Those that nobody has, the ones used last first.
     pub(super) idle: LruCache<Arc<Key>, BfnRange>,
+    /// Those that nobody has and that could not be unmapped: a part of each may have gone, so no map finds them.
+    pub(super) stuck: Vec<(Arc<Key>, BfnRange)>,
     /// The device has gone, and nothing is kept any longer.
     pub(super) closed: bool,
 }
@@ -49,7 +51,8 @@ impl Key {
 impl Cache {
     /// Keeps so many mappings that no buffer has.
     pub(super) fn new(most: NonZeroUsize) -> Self {
-        let lists = Lists { active: HashMap::new(), idle: LruCache::new(most), closed: false };
+        let (active, idle) = (HashMap::new(), LruCache::new(most));
+        let lists = Lists { active, idle, stuck: Vec::new(), closed: false };
         Self { kept: Mutex::new(lists), hits: AtomicU64::new(0) }
     }
 }
@@ -76,14 +79,20 @@ impl Lists {
         Ok(())
     }
 
-    /// One buffer less has it; if it was the last, it is kept. The range that goes for it, if there
+    /// One buffer less has it; if it was the last, it is kept. The one that goes for it, if there
     /// are too many.
-    pub(super) fn keep(&mut self, key: &Arc<Key>) -> Option<BfnRange> {
+    pub(super) fn keep(&mut self, key: &Arc<Key>) -> Option<(Arc<Key>, BfnRange)> {
         let range = self.leave(key)?;
         if self.closed {
-            return Some(range);
+            return Some((Arc::clone(key), range));
         }
-        Some(self.idle.push(Arc::clone(key), range)?.1)
+        self.idle.push(Arc::clone(key), range)
+    }
+
+    /// A mapping of these pages that could not be unmapped.
+    pub(super) fn take_stuck(&mut self, key: &Arc<Key>) -> Option<BfnRange> {
+        let at = self.stuck.iter().position(|(other, _)| other == key)?;
+        Some(self.stuck.swap_remove(at).1)
     }
 
     /// One buffer less has it. The range, if it was the last.

@@ -40,7 +40,7 @@ enum What {
     /// One of `active`.
     Kept(Arc<Key>),
     /// Of its own: another CPU mapped the same pages at the same time, or it could not be unmapped.
-    Own(BfnRange),
+    Own(Arc<Key>, BfnRange),
 }
 
 impl Mode for Reusing {}
@@ -84,23 +84,23 @@ impl Sealed for Reusing {
         let (first, pages) = (range.first(), Hold::pages(&range));
         let what = match self.0.kept.lock().add(&key, range) {
             Ok(()) => What::Kept(key),
-            Err(range) => What::Own(range),
+            Err(range) => What::Own(key, range),
         };
         Ok(Share { first, pages, of: Arc::clone(&self.0), what })
     }
 
     fn unmap<K: Kernel>(space: &DmaSpace<'_, K>, share: Share) -> Result<(), (Share, DmaError)> {
         let Share { first, pages, of, what } = share;
-        let range = match what {
-            What::Own(range) => range,
+        let (key, range) = match what {
+            What::Own(key, range) => (key, range),
             What::Kept(key) => match of.kept.lock().leave(&key) {
                 // Others have the same pages.
                 None => return Ok(()),
-                Some(range) => range,
+                Some(range) => (key, range),
             },
         };
         // A part of it may have gone, so it is nobody else's to find.
-        let own = |range| Share { first, pages, of, what: What::Own(range) };
+        let own = |range| Share { first, pages, of, what: What::Own(key, range) };
         space.unmap_now(range).map_err(|(range, cause)| (own(range), cause))
     }
 
@@ -109,6 +109,10 @@ impl Sealed for Reusing {
         loop {
             let last = self.0.kept.lock().idle.pop_lru();
             let Some((_, range)) = last else { break };
+            space.drop_range(range);
+        }
+        let stuck = mem::take(&mut self.0.kept.lock().stuck);
+        for (_, range) in stuck {
             space.drop_range(range);
         }
         // The device must not find it mapped when it is somewhere else and comes again.
@@ -132,17 +136,20 @@ impl<'d, K: Kernel, B> Mapping<'d, K, B, Reusing> {
     pub fn unmap(mut self) -> Kept<'d, K, B> {
         let space = self.space();
         let (buffer, Share { of, what, .. }) = self.take();
-        let (key, gone) = match what {
-            What::Own(range) => (None, Some(range)),
+        let (key, is_kept, gone) = match what {
+            What::Own(key, range) => (Arc::clone(&key), false, Some((key, range))),
             What::Kept(key) => {
                 let gone = of.kept.lock().keep(&key);
-                (Some(key), gone)
+                (key, true, gone)
             }
         };
-        if let Some(range) = gone {
-            space.drop_range(range);
+        if let Some((gone, range)) = gone
+            && let Err((range, _)) = space.unmap_later(range)
+        {
+            // Whoever reclaims its buffer tries again.
+            of.kept.lock().stuck.push((gone, range));
         }
-        Kept { space, of, key, left: None, buffer: Some(buffer) }
+        Kept { space, of, key, is_kept, buffer: Some(buffer) }
     }
 }
 
@@ -153,10 +160,9 @@ impl<'d, K: Kernel, B> Mapping<'d, K, B, Reusing> {
 pub struct Kept<'d, K: Kernel, B> {
     space: &'d DmaSpace<'d, K>,
     of: Arc<Cache>,
-    /// `None` if the mapping was not to be kept.
-    key: Option<Arc<Key>>,
-    /// What could not be unmapped. A part of it may have gone, so no map finds it any more.
-    left: Option<BfnRange>,
+    key: Arc<Key>,
+    /// False if the mapping was not to be kept.
+    is_kept: bool,
     /// Gone once it was taken.
     buffer: Option<B>,
 }
@@ -182,23 +188,23 @@ impl<K: Kernel, B> Kept<'_, K, B> {
     /// The buffer at once, although the device may read and change it for as long as its mapping is
     /// kept. The caller takes the risk that [`Reusing`] tells of.
     pub fn accept_exposure(mut self) -> B {
-        self.give_up();
         match self.buffer.take() {
             Some(buffer) => buffer,
             None => unreachable!("it has its buffer until it is consumed"),
         }
     }
 
-    fn end(&mut self) -> Result<(), DmaError> {
-        if let Some(range) = self.left.take() {
+    fn end(&self) -> Result<(), DmaError> {
+        loop {
+            let stuck = self.of.kept.lock().take_stuck(&self.key);
+            let Some(range) = stuck else { break };
             self.unmap_now(range)?;
         }
-        let Some(key) = &self.key else { return self.space.flush() };
         let mut lists = self.of.kept.lock();
-        if lists.active.contains_key(key) {
+        if self.is_kept && lists.active.contains_key(&self.key) {
             return Ok(());
         }
-        let idle = lists.idle.pop(key);
+        let idle = if self.is_kept { lists.idle.pop(&self.key) } else { None };
         drop(lists);
         match idle {
             Some(range) => self.unmap_now(range),
@@ -207,18 +213,11 @@ impl<K: Kernel, B> Kept<'_, K, B> {
         }
     }
 
-    fn unmap_now(&mut self, range: BfnRange) -> Result<(), DmaError> {
+    fn unmap_now(&self, range: BfnRange) -> Result<(), DmaError> {
         self.space.unmap_now(range).map_err(|(range, cause)| {
-            self.left = Some(range);
+            self.of.kept.lock().stuck.push((Arc::clone(&self.key), range));
             cause
         })
-    }
-
-    /// What could not be unmapped is tried once more, and its bus frames stay taken if it fails.
-    fn give_up(&mut self) {
-        if let Some(range) = self.left.take() {
-            self.space.drop_range(range);
-        }
     }
 }
 
@@ -229,7 +228,6 @@ impl<K: Kernel, B> Drop for Kept<'_, K, B> {
             Ok(()) => drop(buffer),
             Err(_) => mem::forget(buffer),
         }
-        self.give_up();
     }
 }
 

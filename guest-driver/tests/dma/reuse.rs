@@ -158,10 +158,13 @@ fn what_could_not_be_unmapped_is_not_found_again() {
         let kept = first.unmap();
         machine(|machine| machine.unmap_fails = Some(Errno::EIO));
         let still = kept.reclaim().unwrap_err();
+        let other = device.map(Memory::new(&[1, 7]), Direction::ToDevice).unwrap().unmap();
+        let still_other = other.reclaim().unwrap_err();
         assert_eq!(device.kept(), 0);
         let second = map();
         assert_ne!(second.address(), address, "a mapping of its own");
         machine(|machine| machine.unmap_fails = None);
+        drop(still_other);
         match taken_back {
             false => drop(still.mapping.accept_exposure()),
             true => drop(still.mapping.reclaim().unwrap()),
@@ -172,6 +175,26 @@ fn what_could_not_be_unmapped_is_not_found_again() {
         assert_eq!((entries(), alive()), (vec![], 0));
     }
     assert_eq!(device.hits(), 0);
+}
+
+/// The one that goes for another is not unmapped either: who has its buffer does not get it back as safe.
+#[test]
+fn what_had_to_go_and_could_not_be_unmapped_is_reclaimed_by_who_has_its_buffer() {
+    let storage = Storage::new();
+    let space = open(&storage);
+    let device = reusing(&space, 1);
+    // Nothing waits, so each unmap is a call of its own.
+    let kept = |frame: u64| device.map(Memory::new(&[frame]), Direction::Both).unwrap().unmap();
+    let first = kept(1);
+    machine(|machine| machine.unmap_fails = Some(Errno::EIO));
+    let second = kept(3);
+    let still = first.reclaim().unwrap_err();
+    assert!(entries().iter().any(|(_, frame)| *frame == 1));
+    machine(|machine| machine.unmap_fails = None);
+    drop(still.mapping.reclaim().unwrap());
+    assert!(entries().iter().all(|(_, frame)| *frame != 1));
+    drop(second.reclaim().unwrap());
+    assert_eq!((entries(), alive()), (vec![], 0));
 }
 
 #[test]
