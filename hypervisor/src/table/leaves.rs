@@ -22,7 +22,7 @@ pub(crate) fn store_run<F: Format>(
     by_eights(entries, raw, step, eight, |at, raw| store_all_or_none::<1>(at, raw, step, vacant))
 }
 
-/// Stores the run that starts with `raw`, of leaves of `size` frames, in all entries, which nobody reads yet but units; how many.
+/// Stores the run that starts with `raw`, of leaves of `size` frames, in all entries, whatever they say; how many.
 #[inline]
 pub(crate) fn store_all<F: Format>(entries: &[AtomicU64], raw: u64, size: u64) -> usize {
     store_each(entries, raw, F::NEXT_FRAME.wrapping_mul(size));
