@@ -18,7 +18,9 @@ use super::{
 pub(crate) struct State {
     pub(crate) owner: DomId,
     pub(crate) kind: FrameKind,
-    pub(crate) references: u32,
+    pub(crate) references: u16,
+    /// Of these, for devices that may write.
+    pub(crate) for_writing: u16,
     /// False until the frame is first used: its owner is then who finds it in its P2M.
     pub(crate) touched: bool,
     /// It has left its owner, and is freed when nothing holds it any more.
@@ -37,6 +39,7 @@ impl State {
                 owner: domain,
                 kind: FrameKind::Ram,
                 references: 0,
+                for_writing: 0,
                 touched: true,
                 leaving: false,
                 holds: 0,
@@ -53,7 +56,7 @@ impl State {
         gone
     }
 
-    /// Bits 31:0 references, 47:32 owner, 49:48 type, 50 touched, 51 leaving, 63:52 holds.
+    /// Bits 15:0 references, 31:16 those for writing, 47:32 owner, 49:48 type, 50 touched, 51 leaving, 63:52 holds.
     fn pack(self) -> u64 {
         let kind = match self.kind {
             FrameKind::Ram => 0,
@@ -62,6 +65,7 @@ impl State {
             FrameKind::Free => 3,
         };
         u64::from(self.references)
+            | u64::from(self.for_writing) << 16
             | u64::from(self.owner.0) << 32
             | kind << 48
             | u64::from(self.touched) << 50
@@ -79,7 +83,8 @@ impl State {
         Self {
             owner: DomId((word >> 32 & 0xffff) as u16),
             kind,
-            references: (word & 0xffff_ffff) as u32,
+            references: (word & 0xffff) as u16,
+            for_writing: (word >> 16 & 0xffff) as u16,
             touched: word >> 50 & 1 == 1,
             leaving: word >> 51 & 1 == 1,
             holds: (word >> 52) as u16,

@@ -42,7 +42,7 @@ pub struct Config {
     /// devices which nobody owns.
     pub quarantine: Option<Background>,
     /// References a frame can hold before an acquire is refused (INV-24).
-    pub max_references: u32,
+    pub max_references: u16,
     /// How many faults of a device are recorded, and how many stop it.
     pub faults: FaultRule,
 }
@@ -123,7 +123,7 @@ impl Default for Config {
             seed: 1,
             reserved: vec![reserved(window, ReservedKind::Msi)],
             quarantine: None,
-            max_references: 1 << 26,
+            max_references: u16::MAX,
             faults: FaultRule::default(),
         }
     }

@@ -51,7 +51,7 @@ pub(super) enum Backing {
 #[derive(Debug)]
 pub struct Frames {
     regions: Vec<Region>,
-    max_references: u32,
+    max_references: u16,
     references: AtomicU64,
     /// Operations that took or gave back one of them, so far.
     counted: AtomicU64,
@@ -61,7 +61,7 @@ pub struct Frames {
 impl Frames {
     /// A table without frames, whose reference counts stop at `max_references`.
     #[must_use]
-    pub fn new(max_references: u32) -> Self {
+    pub fn new(max_references: u16) -> Self {
         let (references, counted) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { regions: Vec::new(), max_references, references, counted, late: Late::none() }
     }
@@ -147,21 +147,28 @@ impl Frames {
                 return Err(AcquireError::Saturated);
             }
             state.references += 1;
+            state.for_writing += u16::from(write);
             Ok((state, ()))
         })
     }
 
-    /// Gives back a reference that `domain` took.
+    /// Gives back a reference that `domain` took for a device that reads, and writes if `write`.
     ///
     /// # Errors
-    /// [`Refused`] if none is held.
-    pub fn release(&self, frame: Mfn, domain: DomId) -> Result<(), Refused> {
+    /// [`Refused`] if no such reference is held.
+    pub fn release(&self, frame: Mfn, domain: DomId, write: bool) -> Result<(), Refused> {
         let cell = self.cell(frame).ok_or(Refused)?;
         let freed = cell.update(|mut state| {
             if state.owner != domain {
                 return Err(Refused);
             }
-            state.references = state.references.checked_sub(1).ok_or(Refused)?;
+            let for_reading = state.references - state.for_writing;
+            let alike = if write { state.for_writing } else { for_reading };
+            if alike == 0 {
+                return Err(Refused);
+            }
+            state.references -= 1;
+            state.for_writing -= u16::from(write);
             let freed = state.settle();
             Ok((state, freed))
         })?;
@@ -212,6 +219,7 @@ impl Frames {
     #[must_use]
     pub fn info(&self, frame: Mfn) -> Option<FrameInfo> {
         let State { owner, kind, references, leaving, touched, .. } = self.cell(frame)?.load();
+        let references = u32::from(references);
         Some(FrameInfo { owner, kind, references, leaving, touched })
     }
 

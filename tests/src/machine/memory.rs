@@ -32,7 +32,7 @@ impl Memory {
     #[must_use]
     pub fn bare(first_table: Mfn, tables: u32) -> Self {
         Self {
-            frames: Frames::new(u32::MAX),
+            frames: Frames::new(u16::MAX),
             tables: Tables::new(first_table, tables, true),
             violations: Arc::default(),
             rules: Rules::default(),

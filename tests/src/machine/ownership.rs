@@ -156,15 +156,16 @@ impl Platform<'_> {
         Ok(())
     }
 
-    /// Gives one reference on `frame` back; false if none is held.
-    fn release_page(&self, domain: DomId, kind: PageKind, frame: Mfn) -> bool {
+    /// Gives one reference on `frame`, of `run`, back; false if no such one is held.
+    fn release_page(&self, domain: DomId, run: &Run, frame: Mfn) -> bool {
         let board = self.board;
         let frames = &board.memory.frames;
-        if let PageKind::Foreign(handle) = kind {
-            return board.shares.unpin(frames, domain, handle, frame).is_ok();
+        let write = run.access.contains(Access::WRITE);
+        if let PageKind::Foreign(handle) = run.kind {
+            return board.shares.unpin(frames, domain, (handle, write), frame).is_ok();
         }
         let owner = board.lent.take(domain, frame).unwrap_or(domain);
-        frames.release(frame, owner).is_ok()
+        frames.release(frame, owner, write).is_ok()
     }
 }
 
@@ -225,7 +226,7 @@ unsafe impl PageOwnership for Platform<'_> {
             if board.sabotage.swallows_release(frame) {
                 continue;
             }
-            if self.release_page(domain, run.kind, frame) {
+            if self.release_page(domain, run, frame) {
                 given_back += 1;
             } else if !board.sabotage.is(Break::FirstPageOnly) {
                 let wrong = match run.kind {

@@ -91,7 +91,7 @@ impl Sabotage {
             for i in 0..cached.pages() {
                 let frame = Mfn(cached.frame.0 + i);
                 let Some(info) = memory.frames.info(frame) else { continue };
-                if memory.frames.release(frame, info.owner).is_ok() {
+                if memory.frames.release(frame, info.owner, cached.rights.write).is_ok() {
                     memory.frames.count_references(0, 1);
                     *lock(&self.early).entry(frame.0).or_default() += 1;
                 }

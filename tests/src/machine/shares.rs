@@ -179,7 +179,7 @@ impl Shares {
         &self,
         frames: &Frames,
         domain: DomId,
-        handle: ForeignHandle,
+        (handle, write): (ForeignHandle, bool),
         frame: Mfn,
     ) -> Result<(), Refused> {
         let mut table = lock(&self.table);
@@ -188,8 +188,9 @@ impl Shares {
         if share.frame != Some(frame) {
             return Err(Refused);
         }
+        frames.release(frame, share.owner, write)?;
         *pins -= 1;
-        frames.release(frame, share.owner)
+        Ok(())
     }
 
     /// Pins on a share, of all domains.

@@ -221,7 +221,7 @@ pub enum Violation {
         /// Levels asked for.
         levels: u8,
     },
-    /// A reference was given back that was not held (INV-21).
+    /// A reference was given back that was not held, or not for the same access (INV-21).
     ReleaseWithoutReference {
         /// Who gave it back.
         domain: DomId,

@@ -21,7 +21,7 @@ fn what_is_given_up_too_early_is_seen() {
         table.set(7, 2, 0);
         unit.check_table_freed(&memory, leaves);
         table.free(leaves);
-        memory.frames.release(Mfn(RAM), pviommu_abi::DomId(1)).unwrap();
+        memory.frames.release(Mfn(RAM), pviommu_abi::DomId(1), true).unwrap();
         unit.invalidate(&memory, TAG, Invalidation::Tables(bfns(7, 1)));
         let (unit, tag, frame) = (UNIT, TAG, Mfn(RAM));
         let expected = [

@@ -140,9 +140,10 @@ fn a_page_in_use_is_not_taken_and_a_freed_one_is_nobody_s() {
     assert_eq!(board.free_page(ONE, Gfn(5)), Err(Refused));
     assert_eq!(board.give_page(ONE, Gfn(5), TWO, Gfn(5)), Err(Refused));
     assert_eq!(board.set_page_kind(ONE, Gfn(5), FrameKind::GuestTable), Err(Refused));
-    assert_eq!(frames.release(frame, TWO), Err(Refused));
-    frames.release(frame, ONE).unwrap();
-    assert_eq!(frames.release(frame, ONE), Err(Refused));
+    assert_eq!(frames.release(frame, TWO, true), Err(Refused));
+    assert_eq!(frames.release(frame, ONE, false), Err(Refused), "as one for reading only");
+    frames.release(frame, ONE, true).unwrap();
+    assert_eq!(frames.release(frame, ONE, true), Err(Refused));
 
     board.free_page(ONE, Gfn(5)).unwrap();
     assert_eq!(board.machine_frame(ONE, Gfn(5)), None);

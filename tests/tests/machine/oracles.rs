@@ -52,7 +52,7 @@ fn inv_20_an_access_to_a_page_no_reference_holds_is_stopped() {
     let memory = memory();
     let (unit, _table) = unit(&memory);
     assert_eq!(read(&unit, &memory, 7), Ok(()));
-    memory.frames.release(FRAME, DOMAIN).unwrap();
+    memory.frames.release(FRAME, DOMAIN, true).unwrap();
     assert_eq!(read(&unit, &memory, 7), Err(FaultReason::Stopped));
     memory.frames.free(FRAME).unwrap();
     assert!(!unit.prefetch(&memory, DEVICE, 7 << 12));
@@ -108,7 +108,7 @@ fn inv_20_a_page_released_before_its_flush_is_seen_at_release_and_at_flush() {
     let (unit, table) = unit(&memory);
     read(&unit, &memory, 7).unwrap();
     table.set(7, 1, 0);
-    memory.frames.release(FRAME, DOMAIN).unwrap();
+    memory.frames.release(FRAME, DOMAIN, true).unwrap();
     unit.check_released(&memory, MfnRange::of_pages(FRAME, 1).unwrap());
     unit.invalidate(&memory, TAG, Invalidation::Leaves(seven()));
     let expected = [
@@ -125,7 +125,7 @@ fn a_page_flushed_before_its_release_is_in_order() {
     read(&unit, &memory, 7).unwrap();
     table.set(7, 1, 0);
     unit.invalidate(&memory, TAG, Invalidation::Leaves(seven()));
-    memory.frames.release(FRAME, DOMAIN).unwrap();
+    memory.frames.release(FRAME, DOMAIN, true).unwrap();
     unit.check_released(&memory, MfnRange::of_pages(FRAME, 1).unwrap());
     assert_eq!(memory.violations.list(), []);
 }
