@@ -61,6 +61,7 @@ pub struct Board {
     pub(crate) lock: PlatformLock,
     pub(crate) failed: Mutex<Vec<UnitId>>,
     pub(crate) spare: Mutex<Vec<Mfn>>,
+    pub(crate) allocation: PausePoint,
     pub(crate) invalidation: PausePoint,
     pub(crate) pieces: Pieces,
     recording: AtomicBool,
@@ -100,6 +101,7 @@ impl Board {
             lock: PlatformLock::default(),
             failed: Mutex::default(),
             spare: Mutex::new(layout.spare),
+            allocation: PausePoint::default(),
             invalidation: PausePoint::default(),
             pieces: Pieces::default(),
             recording: AtomicBool::new(false),
@@ -131,6 +133,12 @@ impl Board {
     #[must_use]
     pub fn pause_invalidation(&self) -> Pause {
         self.invalidation.arm()
+    }
+
+    /// Holds up the next call that asks for a table frame, before it gets one.
+    #[must_use]
+    pub fn pause_allocation(&self) -> Pause {
+        self.allocation.arm()
     }
 
     /// The units that the service has given up, in order.

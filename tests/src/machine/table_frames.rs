@@ -14,6 +14,7 @@ use super::{pieces::Work, platform::Platform, schedule::Step};
 // units read exactly this memory, or what was published of it.
 unsafe impl TableFrames for Platform<'_> {
     fn alloc(&self, domain: DomId, pool: Pool) -> Option<Mfn> {
+        self.board.allocation.pass();
         let _held = self.board.lock.enter("alloc");
         self.board.pieces.count(Work::Frames, 1);
         self.board.meanwhile();

@@ -4,7 +4,7 @@ use pviommu_abi::{AllocContextExt, Bfn, ContextId, Subop};
 use pviommu_hypervisor::SetupError;
 use pviommu_testbed::machine::try_run;
 
-use super::kit::{ALL, READ_ONLY, SECOND, check, direct, machine};
+use super::kit::{ALL, READ_ONLY, SECOND, THIRD, check, direct, machine};
 use crate::kit::{DEVICE, RW, Vm, with};
 
 fn narrow(vm: &Vm<'_>, first: u64, last: u64) -> ContextId {
@@ -34,6 +34,25 @@ fn a_range_outside_of_the_aperture_comes_and_goes_with_its_device() {
             }
         }
         assert_eq!(vm.map(context, 0x10, 1, 8, RW), (0, 8));
+        vm.end();
+    });
+}
+
+/// INV-31: what another device's firmware uses outside of the aperture does not stay because somebody else's is there, too.
+#[test]
+fn each_device_takes_its_own_range_outside_of_the_aperture_with_it() {
+    let (first, second) = (direct(0x8000, 3, READ_ONLY), direct(0x9000, 2, ALL));
+    with(&machine(&[&[first], &[second], &[first]]), |vm| {
+        let context = narrow(vm, 0x10, 0xff);
+        for device in [DEVICE, SECOND, THIRD] {
+            assert_eq!(vm.attach(device, context), 0);
+        }
+        assert_eq!(vm.attach(DEVICE, ContextId::DEFAULT), 0);
+        check(vm, SECOND, &second);
+        check(vm, THIRD, &first);
+        assert_eq!(vm.attach(THIRD, ContextId::DEFAULT), 0);
+        check(vm, SECOND, &second);
+        assert!((0x8000..0x8003).all(|bfn| vm.bed.dma_read(SECOND, bfn << 12, &mut [0]).is_err()));
         vm.end();
     });
 }

@@ -11,4 +11,5 @@ pub(crate) mod kit;
 mod life;
 mod opt_in;
 mod quarantine;
+mod replaced;
 mod setup;

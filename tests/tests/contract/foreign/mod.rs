@@ -8,6 +8,7 @@ pub(crate) mod kit;
 mod mmio;
 mod owners;
 mod preempted;
+mod quota;
 mod retarget;
 mod retarget_large;
 mod unreachable;
