@@ -17,8 +17,8 @@ use crate::{
 /// Pages of work between two looks at whether to give way.
 pub(crate) const WORK_UNIT: u64 = 256;
 
-/// Pages of work that a flush within a call counts for, or a search for empty tables: so many of them at most
-/// come between two looks, even if each is for one page.
+/// Pages of work that a flush within a call counts for: so many of them at most come between two looks, even if each
+/// is for one page. A search for empty tables looks by itself.
 const FLUSH_WORK: u64 = WORK_UNIT / 8;
 
 /// The edits of one call. What they changed is flushed by [`finish`](Self::finish) at the latest.
@@ -80,13 +80,7 @@ impl<'e, P: Platform, F: Format> Editor<'e, P, F> {
 
     /// Puts what an edit asked for into its stash. The CPU is outside.
     pub(super) fn stock(&mut self, frames: u8, pool: Pool) -> Result<(), End> {
-        let short = self.session.domain.tables().left() < u32::from(frames);
-        let stocked = self.session.stock(self.context, self.edit.stash, frames, pool, self.aside);
-        if short || stocked.is_err() {
-            // Empty tables were searched for.
-            self.has_flushed();
-        }
-        stocked
+        self.session.stock(self.context, self.edit.stash, frames, pool, self.aside)
     }
 
     /// Notes work that is not of pages.

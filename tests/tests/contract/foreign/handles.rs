@@ -75,6 +75,27 @@ fn each_page_is_given_back_with_its_own_handle_in_whatever_order() {
     });
 }
 
+/// Behind more of them than one piece of a trim looks at.
+#[test]
+fn a_trim_finds_the_last_of_many_tables_of_handles() {
+    with(&three(), |vm| {
+        let context = vm.attached_context();
+        let grants = grants(vm);
+        let far = |table: u64| 0x2_0000 + (table << 9);
+        let places: Vec<u64> = (0..40).map(far).collect();
+        map_all(vm, context, &places, &grants);
+        assert_eq!(vm.bed.trim(GUEST, 0), Ok(()));
+        let full = table_frames(vm);
+        for bfn in &places[39..] {
+            assert_eq!(vm.unmap(context, *bfn, 1), (0, 1));
+        }
+        assert_eq!(vm.bed.trim(GUEST, 0), Ok(()));
+        assert_eq!(table_frames(vm), full - 2, "the leaf table and that of its handles");
+        assert!(places[..39].iter().all(|bfn| vm.writes(DEVICE, *bfn)));
+        end(vm);
+    });
+}
+
 #[test]
 fn all_handles_go_with_the_context_and_with_the_domain_however_often_that_gives_way() {
     for (free, every) in [(true, 0), (false, 0), (true, 1), (false, 1)] {

@@ -75,6 +75,22 @@ fn registers_are_not_memory_and_memory_is_not_registers() {
     });
 }
 
+/// Where they could be large leaves, too.
+#[test]
+fn two_mib_of_memory_are_not_mapped_as_registers() {
+    let mut config = config();
+    config.domains[0].contiguous = vec![gfns(0x20_0000, 1024)];
+    config.domains[0].ram.push(gfns(0x20_0000, 1024));
+    with(&config, |vm| {
+        let context = vm.attached_context();
+        let registers = element(BOTH | ElementFlags::MMIO, 0x400, 0x20_0000, 1024);
+        assert_eq!(run(vm, context, registers), (err(Errno::EPERM), 0));
+        assert!([0x400, 0x600, 0x7ff].iter().all(|bfn| vm.hits_background(DEVICE, *bfn)));
+        assert_eq!(vm.bed.counters().references_live, 0);
+        end(vm);
+    });
+}
+
 /// Part of a BAR in several contexts, with a large leaf: it goes, and nothing else.
 #[test]
 fn registers_that_move_are_taken_from_every_context_before_they_do() {

@@ -64,14 +64,8 @@ fn a_list_of_its_own_pages_and_of_others_ends_where_there_is_no_room_for_one() {
             }
             vm.bed.guest_write(GUEST, LIST, list.as_bytes());
             let (op, flags, nr) = (BatchOp::MAP_LIST, BOTH, 4);
-            let element = BatchElement {
-                op,
-                flags,
-                bfn: Bfn(50),
-                page: LIST,
-                nr,
-                ..BatchElement::default()
-            };
+            let element =
+                BatchElement { op, flags, bfn: Bfn(50), page: LIST, nr, ..BatchElement::default() };
             let status = if done == 4 { 0 } else { err(Errno::ENOSPC) };
             assert_eq!(run_one_of(vm, context, GUEST, element), (status, done), "{list:?}");
             let mapped = usize::try_from(done).unwrap();

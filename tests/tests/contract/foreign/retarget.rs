@@ -165,6 +165,26 @@ fn a_failed_unit_keeps_no_page_in_the_contexts_of_other_units() {
     }
 }
 
+/// INV-15: nor is anything given back of a domain that could not die for such a unit.
+#[test]
+fn what_a_failed_unit_walks_of_a_dead_domain_stays_whatever_page_leaves() {
+    with(&three(), |vm| {
+        let context = vm.attached_context();
+        assert_eq!(vm.map(context, 10, 1, 2, RW), (0, 2));
+        assert!(vm.writes(DEVICE, 10));
+        vm.bed.schedule().set(Step::Invalidate, When::Nth(1));
+        assert_eq!(vm.bed.teardown(GUEST, 0), err(Errno::EIO));
+        vm.bed.schedule().clear();
+        let before = vm.bed.counters();
+        let gone = frames(vm, GUEST, 1);
+        assert_eq!(vm.bed.retarget(GUEST, &gone), Err(Errno::EIO));
+        let after = vm.bed.counters();
+        assert_eq!((after.references_live, before.references_live), (2, 2));
+        assert_eq!(after.table_frames_live, before.table_frames_live);
+        assert_eq!(vm.bed.violations(), []);
+    });
+}
+
 /// A context that is being freed, and was left half way.
 #[test]
 fn a_context_that_is_half_freed_gives_its_pages_back() {

@@ -1,13 +1,16 @@
 //! INV-23: frames that no device may reach are refused, although the embedder would give them.
 
-use pviommu_abi::{ContextId, Errno, Subop};
+use pviommu_abi::{ContextId, Errno, Gfn, Subop};
 use pviommu_hypervisor::{Backing, DefaultMap, Outcome, P2mChange, addr::Mfn, platform::Access};
-use pviommu_testbed::{iommu::Direction, machine::Reach};
+use pviommu_testbed::{
+    iommu::Direction,
+    machine::{Board, Config, Reach, run},
+};
 
 use super::kit::{gfns, three};
 use crate::{
     kinds,
-    kit::{DEVICE, GUEST, RW, Vm, over_scratch, with},
+    kit::{DEVICE, GUEST, RW, Vm, err, over_scratch, with},
     query::kit::question,
 };
 
@@ -88,5 +91,61 @@ fn only_the_frames_of_a_range_that_must_not_be_mapped_are_left_out() {
         // A guest that maps by itself gets none of it, either.
         let context = vm.context();
         assert_eq!(vm.map(context, 10, AT, 1, RW).1, 0);
+    });
+}
+
+/// Large leaves are made up to the first of them, and of nothing behind it.
+#[test]
+fn large_leaves_end_before_the_first_frame_that_is_out_of_reach() {
+    with(&three().with_default_map(DefaultMap::IdentityGfn), |vm| {
+        let put_aside = || vm.bed.counters().table_frames_reserved;
+        let before = put_aside();
+        let beyond = 1 << (kinds::unit().facts().host_address_bits - 12);
+        assert_eq!(give(vm, AT, Mfn(beyond - 1024), 2048, true), Errno::EPERM.to_ret());
+        assert!([0, 511, 512, 1023].iter().all(|i| !vm.hits_background(DEVICE, AT + i)));
+        assert!([1024, 1025, 1536, 2047].iter().all(|i| vm.hits_background(DEVICE, AT + i)));
+        assert_eq!(put_aside(), before + 2, "for a split of each leaf");
+    });
+}
+
+const GIB: u64 = 1 << 18;
+const MIB2: u64 = 512;
+
+/// The guest frame from which on nothing can be reached for 2 MiB.
+const LIMIT: u64 = 16 * GIB;
+
+/// A guest whose memory before [`LIMIT`] and for 2 MiB behind it is one piece, which `gib` GiB of are before; the
+/// 2 MiB after that are another one, at smaller machine frames.
+fn around_the_limit(gib: u64) -> Config {
+    let mut config = three();
+    let blocks = [gfns(LIMIT + MIB2, MIB2), gfns(LIMIT - gib * GIB, gib * GIB + MIB2)];
+    config.domains[0].contiguous = blocks.to_vec();
+    config.domains[0].ram.extend(blocks);
+    kinds::of_this_kind(&config)
+}
+
+/// The first 2 MiB of three can be reached, and the last, which are not put in the place of those between.
+#[test]
+fn what_a_guest_maps_ends_there_although_what_follows_could_be_reached() {
+    let frame = |config: &Config, gfn| Board::new(config).machine_frame(GUEST, Gfn(gfn)).unwrap().0;
+    let first = frame(&around_the_limit(1), LIMIT - GIB);
+    let limit = (first + 1).next_power_of_two();
+    let mut config = around_the_limit((limit - first) / GIB);
+    assert_eq!(frame(&config, LIMIT), limit);
+    for unit in &mut config.units {
+        unit.host_address_bits = u8::try_from(limit.ilog2()).unwrap() + 12;
+    }
+    run(&config, |bed| {
+        let vm = &Vm::new(bed, GUEST, 0);
+        let context = vm.attached_context();
+        let refused = vm.map(context, 0x8000, LIMIT - MIB2, 3 * MIB2 as u32, RW);
+        assert_eq!(refused, (err(Errno::EPERM), MIB2 as u32));
+        assert!([0, 100, MIB2 - 1].iter().all(|i| vm.writes(DEVICE, 0x8000 + i)));
+        assert!(
+            [MIB2, 2 * MIB2 - 1, 2 * MIB2].iter().all(|i| vm.hits_background(DEVICE, 0x8000 + i))
+        );
+        assert_eq!(vm.map(context, 0x9000, LIMIT + MIB2, MIB2 as u32, RW), (0, MIB2 as u32));
+        assert_eq!(vm.bed.counters().references_live, 2 * MIB2);
+        crate::foreign::kit::end(vm);
     });
 }

@@ -91,6 +91,26 @@ fn a_flush_that_fails_in_the_middle_of_an_element_is_told_to_those_before() {
     }
 }
 
+/// And what that flush covered may be relied on, although the next one fails.
+#[test]
+fn a_flush_in_the_middle_of_an_element_that_succeeds_is_one_for_those_before() {
+    with_guest(PAGES, |vm| {
+        let context = vm.attached_context();
+        mapped(vm, 100, 1900);
+        vm.bed.schedule().set(Step::Invalidate, When::Nth(2));
+        let mut elements = [unmap(100, 1), unmap(101, 2), unmap(103, 400), unmap(503, 1)];
+        run(vm, context, RUN_ALL, &mut elements);
+        assert_eq!(statuses(&elements[..3]), [Ok(()), Ok(()), IO]);
+        assert!((100..103).all(|bfn| vm.hits_background(DEVICE, bfn)));
+        let held = vm.bed.counters().references_live;
+        assert!(
+            (1496..1897).contains(&held),
+            "{held}: what was flushed is given back, and no more"
+        );
+        end_behind_a_failed_unit(vm);
+    });
+}
+
 /// INV-15: a context behind a failed unit is not edited any more, by the same batch neither.
 #[test]
 fn nothing_is_mapped_after_a_flush_has_failed() {

@@ -4,6 +4,7 @@ mod invalidations;
 #[cfg(feature = "log")]
 mod log_lines;
 mod pinned;
+mod tables;
 mod tags;
 
 use pviommu_abi::{ContextId, QueryLimits, Subop};

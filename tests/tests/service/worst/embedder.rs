@@ -2,12 +2,12 @@
 
 use pviommu_abi::{ContextId, Gfn};
 use pviommu_hypervisor::{
-    DefaultMap, Outcome, Sweep,
+    DefaultMap, Outcome, Role, Sweep,
     addr::{GfnRange, Mfn, MfnRange},
-    platform::Access,
+    platform::{Access, UnitFeatures},
 };
 
-use super::kit::{G1, M2, Measure, config, map_sparsely, measure};
+use super::kit::{G1, M2, Measure, config, map_sparsely, measure, measure_part};
 use crate::{
     deferred::unmap_later,
     kit::{DEVICE, GUEST, RW, SECOND},
@@ -22,9 +22,11 @@ fn fill(of: &Measure<'_>) -> ContextId {
     assert_eq!(vm.map(context, 0, 0, 20_000, RW), (0, 20_000));
     for _ in 1..128 {
         let other = vm.alloc().unwrap();
+        assert_eq!(vm.attach(SECOND, other), 0);
         assert_eq!(vm.map(other, 0, 0, 32, RW), (0, 32));
         assert_eq!(unmap_later(vm, other, 0, 31), (0, 31));
     }
+    assert_eq!(vm.bed.domain(GUEST).stats().deferred_pages, 127 * 31);
     context
 }
 
@@ -39,6 +41,21 @@ fn set_default() {
     measure("set_default", &config, |of| {
         of.by("a guest map", || {
             assert_eq!(of.vm.bed.set_default(GUEST, DefaultMap::Guest), Ok(()));
+        });
+    });
+}
+
+/// Of the hardware domain, and by small leaves only.
+#[test]
+fn set_default_to_host() {
+    let mut config = config();
+    config.units[0].features.remove(UnitFeatures::LEAF_1G | UnitFeatures::LEAF_2M);
+    config.domains[0].role = Role::Hardware;
+    config.domains[0].limits.default_map_frames = 4096;
+    let row = "set_default";
+    measure_part(row, &config, |of| {
+        of.by("a host map", || {
+            assert_eq!(of.vm.bed.set_default(GUEST, DefaultMap::Host), Ok(()));
         });
     });
 }
@@ -116,6 +133,12 @@ fn flush_deferred() {
         });
         assert_eq!(unmap_later(of.vm, context, 5000, 4096), (0, 4096));
         of.by("all in one", || until_done(|| bed.iommu().flush_deferred(bed.domain(GUEST), 0)));
+        // Of frames that follow each other, so that what waits are runs of many pages.
+        for run in 0..16 {
+            assert_eq!(of.vm.map(context, 24 * G1, G1 + run * 300, 200, RW), (0, 200));
+            assert_eq!(unmap_later(of.vm, context, 24 * G1, 200), (0, 200));
+        }
+        of.by("runs", || until_done(|| bed.iommu().flush_deferred(bed.domain(GUEST), 0)));
     });
 }
 
