@@ -103,7 +103,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
             let mapped = table.map(*bfn, (&run).into(), 1, Maker::Guest, &mut self.edit);
             drop(inside);
             match mapped.stop {
-                None if mapped.pages == 1 => {
+                None => {
                     done = done.saturating_add(1);
                     left.next();
                 }

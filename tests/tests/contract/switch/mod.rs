@@ -8,6 +8,7 @@ mod forms;
 mod half_way;
 mod host;
 pub(crate) mod kit;
+mod over_initial;
 mod p2m;
 mod p2m_short;
 mod tags;
