@@ -36,7 +36,7 @@ readonly STEPS=(
     "fuzz      every fuzz target, for FUZZ_SECONDS (6) each"
     "msrv      the crates with the oldest compiler they promise"
     "deny      licences, sources and duplicates of dependencies"
-    "sabotage  every patch that breaks the service makes its test fail; in CI an eighth of them, by turns"
+    "sabotage  every patch that breaks the service makes its test fail; in CI a twelfth of them, by turns"
 )
 
 # --- what steps need ---

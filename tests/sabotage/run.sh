@@ -10,7 +10,7 @@ readonly place=$target/sabotage
 patches=(tests/sabotage/*.patch)
 # All of them take half of what CI has for everything, so it takes turns.
 if [ -n "${CI:-}" ] && [ $# = 0 ]; then
-    readonly TURNS=8
+    readonly TURNS=12
     turn=$(($(git rev-list --count HEAD) % TURNS)) all=("${patches[@]}") patches=()
     for ((i = turn; i < ${#all[@]}; i += TURNS)); do
         patches+=("${all[i]}")
