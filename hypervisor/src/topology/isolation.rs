@@ -5,7 +5,7 @@
 //! that there is nothing where a capability is, and in what egress control does.
 
 use super::{
-    AcsBits, Function, Kind, Traits,
+    Function, Kind, Traits,
     node::Nodes,
     quirks::{self, Claim, Place},
 };
@@ -32,7 +32,7 @@ impl Nodes<'_> {
         }
         let place = Place { multifunction: true, on_root_bus, ivrs: around.ivrs };
         match quirks::claim(function, place) {
-            Some(Claim::On(bits)) if bits.contains(AcsBits::ISOLATION) => return true,
+            Some(Claim::Isolates) => return true,
             // All ones is what is read where nothing answers.
             Some(Claim::ChipsetPort)
                 if self.chipset(function).is_some_and(|it| it != u32::MAX && is_enabled(it)) =>
@@ -64,8 +64,7 @@ impl Nodes<'_> {
         };
         let on_root_bus = self.above(node).is_none();
         let place = Place { multifunction: true, on_root_bus, ivrs: around.ivrs };
-        let claim = quirks::claim(physical, place);
-        matches!(claim, Some(Claim::On(bits)) if bits.contains(AcsBits::ISOLATION))
+        quirks::claim(physical, place) == Some(Claim::Isolates)
     }
 
     /// The same as Linux answers it: `pci_acs_enabled()`.
@@ -76,7 +75,7 @@ impl Nodes<'_> {
         let on_root_bus = self.above(node).is_none();
         let place = Place { multifunction, on_root_bus, ivrs: around.ivrs };
         match quirks::claim(function, place) {
-            Some(Claim::On(bits)) => return bits.contains(AcsBits::ISOLATION),
+            Some(Claim::Isolates) => return true,
             Some(Claim::Nothing) => return false,
             // A bridge that is not there answers a read with all ones.
             Some(Claim::ChipsetPort) => return self.chipset(function).is_none_or(is_enabled),

@@ -1,17 +1,18 @@
 //! What a vendor says of the access control of its functions, against or without their capability.
 
+use Claim::Isolates;
 use Ids::{Range, These};
 use Of::{All, Ports, RootComplexEndpoints, RootPorts, Southbridge};
 
 use super::ids::{ANY, Ids, contain};
 use super::intel::{INTEL, PCH};
-use crate::topology::{AcsBits, Function, Kind};
+use crate::topology::{Function, Kind};
 
 /// What the vendor says of a function's access control.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::topology) enum Claim {
-    /// These bits count as on, and no others.
-    On(AcsBits),
+    /// All that isolation asks for counts as on.
+    Isolates,
     /// Nothing is on, whatever the capability says.
     Nothing,
     /// A root port that isolates if the registers of its chipset could be reached: bit 0 of the dword
@@ -81,62 +82,54 @@ const fn row(vendor: u16, devices: &'static [Ids], of: Of, claim: Claim) -> Row 
     Row { vendor, devices, of, claim }
 }
 
-/// As a full capability, all of it on.
-const ISOLATED: Claim = Claim::On(AcsBits::ISOLATION);
-
-/// Functions of a card that do not talk to each other.
-const SEPARATE: Claim = Claim::On(
-    AcsBits::ISOLATION.union(AcsBits::TRANSLATION_BLOCKING).union(AcsBits::DIRECT_TRANSLATED),
-);
-
 /// Sorted by vendor; of a vendor, the first row that covers the function decides.
 pub(super) const CLAIMS: &[Row] = &[
     // Loongson.
-    row(0x0014, LOONGSON, All, ISOLATED),
+    row(0x0014, LOONGSON, All, Isolates),
     // AMD's chipsets, by the name of ATI and by its own: redirection is hard-wired.
     row(
         0x1002,
         &[Range(0x4383, 0x4385), These(&[0x4399]), Range(0x439c, 0x439d)],
         Southbridge,
-        ISOLATED,
+        Isolates,
     ),
-    row(0x1022, &[These(&[0x7809, 0x780f])], Southbridge, ISOLATED),
+    row(0x1022, &[These(&[0x7809, 0x780f])], Southbridge, Isolates),
     // Emulex.
-    row(0x10df, &[These(&[0x0720])], All, SEPARATE),
+    row(0x10df, &[These(&[0x0720])], All, Isolates),
     // AppliedMicro X-Gene.
-    row(0x10e8, &[These(&[0xe004])], All, ISOLATED),
+    row(0x10e8, &[These(&[0xe004])], All, Isolates),
     // Broadcom: network cards, and a root port.
-    row(0x14e4, &[These(&[0x16d7]), Range(0x1750, 0x1752), Range(0x1760, 0x1763)], All, SEPARATE),
-    row(0x14e4, &[These(&[0xd714])], All, ISOLATED),
+    row(0x14e4, &[These(&[0x16d7]), Range(0x1750, 0x1752), Range(0x1760, 0x1763)], All, Isolates),
+    row(0x14e4, &[These(&[0xd714])], All, Isolates),
     // Cavium ThunderX: root ports, then network functions.
-    row(0x177d, &[Range(0xa000, 0xa7ff), These(&[0xaf84, 0xb884])], RootPorts, ISOLATED),
-    row(0x177d, &[These(&[0xa026, 0xa059, 0xa060])], All, SEPARATE),
+    row(0x177d, &[Range(0xa000, 0xa7ff), These(&[0xaf84, 0xb884])], RootPorts, Isolates),
+    row(0x177d, &[These(&[0xa026, 0xa059, 0xa060])], All, Isolates),
     // Qualcomm.
-    row(0x17cb, QUALCOMM, All, ISOLATED),
+    row(0x17cb, QUALCOMM, All, Isolates),
     // Solarflare.
-    row(0x1924, &[These(&[0x0903, 0x0923, 0x0a03])], All, SEPARATE),
+    row(0x1924, &[These(&[0x0903, 0x0923, 0x0a03])], All, Isolates),
     // NXP Layerscape.
-    row(0x1957, NXP, All, ISOLATED),
+    row(0x1957, NXP, All, Isolates),
     // Emulex, as ServerEngines.
-    row(0x19a2, &[These(&[0x0710])], All, SEPARATE),
+    row(0x19a2, &[These(&[0x0710])], All, Isolates),
     // Annapurna Labs (Amazon).
-    row(0x1c36, &[These(&[0x0031])], RootPorts, ISOLATED),
+    row(0x1c36, &[These(&[0x0031])], RootPorts, Isolates),
     // Zhaoxin: a port that it does not name does not isolate.
-    row(0x1d17, &[These(&[0x3038, 0x3104, 0x9083])], All, SEPARATE),
-    row(0x1d17, &[Range(0x0710, 0x071e), These(&[0x0721]), Range(0x0723, 0x0752)], Ports, ISOLATED),
+    row(0x1d17, &[These(&[0x3038, 0x3104, 0x9083])], All, Isolates),
+    row(0x1d17, &[Range(0x0710, 0x071e), These(&[0x0721]), Range(0x0723, 0x0752)], Ports, Isolates),
     row(0x1d17, ANY, Ports, Claim::Nothing),
     // HXT.
-    row(0x1dbf, &[These(&[0x0401])], All, ISOLATED),
+    row(0x1dbf, &[These(&[0x0401])], All, Isolates),
     // Ampere.
-    row(0x1def, &[Range(0xe005, 0xe00c)], All, ISOLATED),
+    row(0x1def, &[Range(0xe005, 0xe00c)], All, Isolates),
     // Intel: network cards; then VT-d (section 3.16 of its specification) keeps endpoints of the root
     // complex from each other; then root ports. Those with registers of 32 bits need no claim: their
     // capability is read as they lay it out.
-    row(INTEL, INTEL_NETWORK, All, SEPARATE),
-    row(INTEL, ANY, RootComplexEndpoints, ISOLATED),
+    row(INTEL, INTEL_NETWORK, All, Isolates),
+    row(INTEL, ANY, RootComplexEndpoints, Isolates),
     row(INTEL, PCH, RootPorts, Claim::ChipsetPort),
     // Wangxun: a card that it does not name does not isolate.
-    row(0x8088, WANGXUN, All, ISOLATED),
+    row(0x8088, WANGXUN, All, Isolates),
     row(0x8088, ANY, All, Claim::Nothing),
 ];
 

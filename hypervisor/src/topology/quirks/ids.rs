@@ -5,8 +5,8 @@
 pub(super) enum Ids {
     /// From the first to the last.
     Range(u16, u16),
-    /// Every other one from the first to the last.
-    EveryOther(u16, u16),
+    /// The even ones from the first to the last.
+    Even(u16, u16),
     /// One by one.
     These(&'static [u16]),
 }
@@ -18,9 +18,7 @@ pub(super) const ANY: &[Ids] = &[Ids::Range(0, u16::MAX)];
 pub(super) fn contain(ids: &[Ids], device: u16) -> bool {
     ids.iter().any(|ids| match *ids {
         Ids::Range(first, last) => (first..=last).contains(&device),
-        Ids::EveryOther(first, last) => {
-            (first..=last).contains(&device) && (device ^ first) & 1 == 0
-        }
+        Ids::Even(first, last) => (first..=last).contains(&device) && device & 1 == 0,
         Ids::These(list) => list.contains(&device),
     })
 }

@@ -1,6 +1,6 @@
 //! Root ports of Intel chipsets whose access control is not where the specification puts it.
 
-use Ids::{EveryOther, Range};
+use Ids::{Even, Range};
 
 use super::ids::{Ids, contain};
 use crate::topology::{Function, Identity, Kind};
@@ -10,15 +10,15 @@ pub(super) const INTEL: u16 = 0x8086;
 
 /// Root ports without an ACS capability, whose chipset has registers to the same effect (`enable.rs`).
 pub(super) const PCH: &[Ids] = &[
-    Range(0x1c10, 0x1c1f),      // 6 series
-    EveryOther(0x1d10, 0x1d1e), // X79
-    Range(0x1e10, 0x1e1f),      // 7 series
-    Range(0x3b42, 0x3b51),      // 5 series
-    Range(0x8c10, 0x8c1f),      // 8 series
-    EveryOther(0x8c90, 0x8c9e), // 9 series
-    Range(0x8d10, 0x8d1e),      // X99
-    Range(0x9c10, 0x9c1b),      // 8 series, low power
-    Range(0x9c90, 0x9c9b),      // 9 series, low power
+    Range(0x1c10, 0x1c1f), // 6 series
+    Even(0x1d10, 0x1d1e),  // X79
+    Range(0x1e10, 0x1e1f), // 7 series
+    Range(0x3b42, 0x3b51), // 5 series
+    Range(0x8c10, 0x8c1f), // 8 series
+    Even(0x8c90, 0x8c9e),  // 9 series
+    Range(0x8d10, 0x8d1e), // X99
+    Range(0x9c10, 0x9c1b), // 8 series, low power
+    Range(0x9c90, 0x9c9b), // 9 series, low power
 ];
 
 /// Root ports whose ACS capability has registers of 32 bits: control is at +8, not at +6.
