@@ -5,10 +5,7 @@ use core::fmt;
 use pviommu_abi::PciDevice;
 
 use super::{
-    Acs, AcsBits, Function, Group, Kind, Node, Reason, Topology,
-    groups::at,
-    node::{Marks, NONE},
-    quirks,
+    Acs, AcsBits, Function, Group, Kind, Node, Reason, Topology, groups::at, node::Marks, quirks,
     report::Bits,
 };
 
@@ -116,12 +113,12 @@ impl Topology<'_> {
                         if inside.facts.kind != Kind::DownstreamPort {
                             each(Remedy::InsideSwitch(&inside.facts));
                         } else if inside.marks.contains(Marks::OPEN) {
-                            each(remedy_of(inside));
+                            each(remedy_of(&inside.facts));
                         }
                     }
                 }
                 Some((bridge, Reason::ConventionalBus)) => each(Remedy::OtherSlot(&bridge.facts)),
-                Some((bridge, _)) => each(remedy_of(bridge)),
+                Some((bridge, _)) => each(remedy_of(&bridge.facts)),
                 None => {}
             }
         }
@@ -134,7 +131,7 @@ impl Topology<'_> {
             return;
         }
         for open in of_device().filter(|other| other.marks.contains(Marks::OPEN)) {
-            each(remedy_of(open));
+            each(remedy_of(&open.facts));
         }
     }
 }
@@ -155,8 +152,7 @@ fn remedies_beside<'t>(group: &Group<'t>, node: &Node, each: &mut dyn FnMut(Reme
 }
 
 /// What a function would need to isolate.
-fn remedy_of<'t>(node: &'t Node) -> Remedy<'t> {
-    let function = &node.facts;
+fn remedy_of(function: &Function) -> Remedy<'_> {
     match function.acs {
         _ if function.kind == Kind::Unknown => Remedy::ReadAll(function),
         acs @ Acs::Present { .. } if !acs.missing().is_empty() => {
@@ -164,12 +160,7 @@ fn remedy_of<'t>(node: &'t Node) -> Remedy<'t> {
         }
         acs if acs.has_egress_control() => Remedy::SwitchEgressControlOff(function),
         Acs::Unknown if function.kind.is_pcie() => Remedy::ReadAll(function),
-        _ if is_of_chipset(node) => Remedy::ReachChipset(function),
+        _ if quirks::is_pch_root_port(function) => Remedy::ReachChipset(function),
         _ => Remedy::AskVendor(function),
     }
-}
-
-fn is_of_chipset(node: &Node) -> bool {
-    let place = quirks::Place { multifunction: true, on_root_bus: node.above == NONE, ivrs: false };
-    matches!(quirks::claim(&node.facts, place), Some(quirks::Claim::ChipsetPort))
 }

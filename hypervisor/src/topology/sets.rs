@@ -52,7 +52,7 @@ impl Nodes<'_> {
     /// Puts the groups of two functions together.
     pub(super) fn tie(&mut self, one: u32, other: u32, reason: Reason) {
         let (a, b) = (self.first(one), self.first(other));
-        let (parent, later) = if a < b { (a, b) } else { (b, a) };
+        let (parent, later) = (a.min(b), a.max(b));
         if parent != later
             && let Some(node) = self.at(later)
         {
@@ -63,7 +63,7 @@ impl Nodes<'_> {
     /// The same for two functions whose requests can carry one id.
     pub(super) fn share(&mut self, one: u32, other: u32) {
         let (a, b) = (self.first_sharing(one), self.first_sharing(other));
-        let (parent, later) = if a < b { (a, b) } else { (b, a) };
+        let (parent, later) = (a.min(b), a.max(b));
         if let Some(node) = self.at(later) {
             node.shares = parent;
         }
