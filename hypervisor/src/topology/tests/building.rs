@@ -1,4 +1,7 @@
-use super::{at, bridge, build, endpoint, function, groups, isolating, nodes, switch};
+use super::{
+    RICOH, SWITCHTEC, at, bridge, build, endpoint, function, groups, isolating, made_by, nodes,
+    switch,
+};
 use crate::{
     platform::{Access, SourceId},
     topology::{
@@ -31,6 +34,12 @@ fn what_cannot_be_is_refused_with_the_functions_that_say_so() {
     assert_eq!(refused(&two), Contradiction::Overlap(at("00:01.0"), at("00:02.0"), 3));
     let same = [port("00:01.0", 1, 1), port("00:02.0", 1, 1)];
     assert_eq!(refused(&same), Contradiction::Overlap(at("00:01.0"), at("00:02.0"), 1));
+    let below = [
+        port("00:01.0", 1, 3),
+        bridge("01:00.0", Kind::UpstreamPort, 2, 3),
+        bridge("01:01.0", Kind::UpstreamPort, 3, 3),
+    ];
+    assert_eq!(refused(&below), Contradiction::Overlap(at("01:00.0"), at("01:01.0"), 3));
     let outside = [port("00:01.0", 1, 2), bridge("01:00.0", Kind::UpstreamPort, 2, 3)];
     assert_eq!(refused(&outside), Contradiction::Outside(at("01:00.0"), at("00:01.0")));
     let elsewhere =
@@ -159,9 +168,14 @@ fn what_firmware_says_ties_functions_and_has_to_be_in_order() {
     let firmware = Firmware { direct: &reversed, ..firmware };
     let unsorted = Topology::build(&mut room, 5, firmware, Mode::Safe).map(|_| ()).unwrap_err();
     assert_eq!(unsorted, Contradiction::NotSorted(at("00:04.0")));
+    let aliases = [alias("00:03.0", "00:1f.7"), alias("00:02.0", "00:1f.6")];
+    let firmware = Firmware { aliases: &aliases, direct: &direct, ..firmware };
+    let unsorted = Topology::build(&mut room, 5, firmware, Mode::Safe).map(|_| ()).unwrap_err();
+    assert_eq!(unsorted, Contradiction::NotSorted(at("00:02.0")));
 }
 
-/// The id is no function's own: it is a phantom's, or what a bridge puts in place of those below it.
+/// The id is no function's own: it is a phantom's, one that its maker lets a function use, or what a bridge puts in
+/// place of those below it.
 #[test]
 fn who_has_by_firmware_an_id_that_others_carry_moves_with_them() {
     let functions = [
@@ -169,16 +183,29 @@ fn who_has_by_firmware_an_id_that_others_carry_moves_with_them() {
         endpoint("00:03.0"),
         endpoint("00:04.0"),
         bridge("00:05.0", Kind::PcieToPciBridge, 1, 1),
+        endpoint("00:06.0"),
+        made_by(RICOH, endpoint("00:07.1")),
+        endpoint("00:08.0"),
         endpoint("01:01.0"),
+        isolating(bridge("00:09.0", Kind::RootPort, 2, 2)),
+        made_by(SWITCHTEC, endpoint("02:00.0")),
     ];
     let alias = |function, id| IdAlias { function: at(function), id: SourceId(at(id)) };
-    let aliases = [alias("00:03.0", "00:02.4"), alias("00:04.0", "01:00.0")];
+    let aliases = [
+        alias("00:03.0", "00:02.4"),
+        alias("00:06.0", "00:07.0"),
+        alias("00:04.0", "01:00.0"),
+        alias("00:08.0", "02:1f.7"),
+    ];
     let firmware = Firmware { aliases: &aliases, ..Firmware::default() };
     let mut room = nodes(&functions, 0);
-    let topology = Topology::build(&mut room, 5, firmware, Mode::Safe).unwrap();
-    assert_eq!(groups(&topology), ["00:02.0 00:03.0", "00:04.0 00:05.0 01:01.0"]);
+    let topology = Topology::build(&mut room, functions.len(), firmware, Mode::Safe).unwrap();
+    let expected =
+        ["00:02.0 00:03.0", "00:04.0 00:05.0 01:01.0", "00:06.0 00:07.1", "00:08.0 02:00.0"];
+    assert_eq!(groups(&topology), expected);
     assert_eq!(topology.moves_with(at("00:03.0")), Some(at("00:02.0")));
     assert_eq!(topology.moves_with(at("01:01.0")), Some(at("00:04.0")));
+    assert_eq!(topology.moves_with(at("02:00.0")), Some(at("00:08.0")));
 }
 
 #[test]
@@ -197,6 +224,23 @@ fn functions_with_registers_in_one_page_are_together() {
     let mut room = nodes(&functions, 0);
     let topology = build(&mut room, functions.len());
     assert_eq!(groups(&topology), ["00:02.0 00:03.0"]);
+}
+
+/// Six of each function. Were each page compared to all before it, this would take hundreds of times as long.
+#[test]
+fn registers_in_many_pages_tie_nothing() {
+    let functions: Vec<_> = (0..8192)
+        .map(|id| {
+            let mut function = Function::new(pviommu_abi::PciDevice::from_sbdf(id));
+            for (region, page) in function.regions.iter_mut().zip(u64::from(id) * 6..) {
+                *region = 0x80_0000_0000 + (page << 12);
+            }
+            isolating(Function { kind: Kind::RootComplexEndpoint, ..function })
+        })
+        .collect();
+    let mut room = nodes(&functions, 0);
+    let topology = build(&mut room, functions.len());
+    assert!(groups(&topology).is_empty());
 }
 
 #[test]

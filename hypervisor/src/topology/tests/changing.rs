@@ -1,5 +1,5 @@
 use super::{at, bridge, build, endpoint, groups, isolating, nodes, switch};
-use crate::topology::{AcsBits, Change, Contradiction, Function, Kind, Topology};
+use crate::topology::{Acs, AcsBits, Change, Contradiction, Function, Kind, Topology};
 
 const ALL_BELOW_THE_SWITCH: &str = "01:00.0 02:00.0 02:01.0 03:00.0 04:00.0";
 
@@ -32,6 +32,51 @@ fn peer_to_peer_below_a_switch_makes_one_group_of_it_and_redirection_parts_it_ag
     let redirected = Change::PeerToPeer { below: at("00:01.0"), allowed: false };
     topology.plan(redirected).unwrap().keep();
     assert_eq!(everything(&topology), before);
+}
+
+#[test]
+fn peer_to_peer_below_one_port_leaves_the_next_one_as_it_is() {
+    let port = |name, bus| isolating(bridge(name, Kind::RootPort, bus, bus));
+    let mut room = nodes(&[port("00:01.0", 1), port("00:02.0", 2)], 0);
+    let mut topology = build(&mut room, 2);
+    let straight = Change::PeerToPeer { below: at("00:01.0"), allowed: true };
+    assert_eq!(names(topology.plan(straight).unwrap().altered()), ["00:01.0"]);
+}
+
+/// A root port that can switch isolation and egress control, and has this on.
+fn port_with(control: AcsBits) -> Function {
+    let capability = AcsBits::ISOLATION | AcsBits::EGRESS_CONTROL | AcsBits::ENHANCED;
+    let acs = Acs::Present { capability, control, at: 0x100 };
+    Function { acs, ..bridge("00:01.0", Kind::RootPort, 1, 1) }
+}
+
+#[test]
+fn what_is_switched_off_is_all_that_the_function_can_switch_and_is_not_to_be_on() {
+    let mut room = nodes(&[port_with(AcsBits::ISOLATION)], 0);
+    let mut topology = build(&mut room, 1);
+    let (function, on) = (at("00:01.0"), AcsBits::SOURCE_VALIDATION);
+    let plan = topology.plan(Change::Access { function, control: on }).unwrap();
+    let written = plan.writes().map(|(_, change)| change.unwrap());
+    let off = (AcsBits::ISOLATION | AcsBits::EGRESS_CONTROL) - on;
+    let bits = |bits: AcsBits| u32::from(bits.bits());
+    assert!(written.map(|it| (it.clear, it.set)).eq([(bits(off), bits(on))]));
+}
+
+#[test]
+fn egress_control_that_is_switched_on_weakens_and_off_does_not() {
+    let of = |from, control| {
+        let mut room = nodes(&[port_with(from)], 0);
+        let mut topology = build(&mut room, 1);
+        let plan = topology.plan(Change::Access { function: at("00:01.0"), control }).unwrap();
+        (plan.weakens(), plan.mixed().is_some())
+    };
+    let redirected = AcsBits::ISOLATION;
+    let by_vector = redirected | AcsBits::EGRESS_CONTROL;
+    assert_eq!(of(redirected, by_vector), (true, false));
+    assert_eq!(of(by_vector, redirected), (false, false));
+    let not_validated = redirected - AcsBits::SOURCE_VALIDATION;
+    assert_eq!(of(by_vector, not_validated), (true, true));
+    assert_eq!(of(not_validated, by_vector), (true, true));
 }
 
 #[test]

@@ -3,12 +3,15 @@
 
 mod building;
 mod changing;
+mod ids;
+mod isolating;
+mod like_linux;
 mod parting;
 mod words;
 
 use pviommu_abi::PciDevice;
 
-use super::{Acs, AcsBits, BusNumbers, Firmware, Function, Kind, Mode, Node, Topology};
+use super::{Acs, AcsBits, BusNumbers, Firmware, Function, Identity, Kind, Mode, Node, Topology};
 
 /// `bb:dd.f`.
 pub(super) fn at(text: &str) -> PciDevice {
@@ -33,6 +36,17 @@ pub(super) fn bridge(name: &str, kind: Kind, secondary: u8, subordinate: u8) -> 
 pub(super) fn isolating(function: Function) -> Function {
     let bits = AcsBits::ISOLATION;
     Function { acs: Acs::Present { capability: bits, control: bits, at: 0x100 }, ..function }
+}
+
+/// Vendor and device of a function that may use the id of the first function of its slot.
+pub(super) const RICOH: (u16, u16) = (0x1180, 0xe476);
+/// Of the management function of a switch, that may use any id.
+pub(super) const SWITCHTEC: (u16, u16) = (0x11f8, 0x4000);
+/// Of a card whose functions do not talk to each other, its maker says.
+pub(super) const EMULEX: (u16, u16) = (0x10df, 0x0720);
+
+pub(super) fn made_by((vendor, device): (u16, u16), function: Function) -> Function {
+    Function { identity: Identity { vendor, device, ..function.identity }, ..function }
 }
 
 /// A switch with two ports that isolate below a root port that does, and a card below each.
@@ -67,4 +81,11 @@ pub(super) fn groups(topology: &Topology<'_>) -> Vec<String> {
             names.collect::<Vec<_>>().join(" ")
         })
         .collect()
+}
+
+/// The same of these functions.
+pub(super) fn groups_in(functions: &[Function], mode: Mode) -> Vec<String> {
+    let mut room = nodes(functions, 0);
+    let firmware = Firmware::default();
+    groups(&Topology::build(&mut room, functions.len(), firmware, mode).unwrap())
 }

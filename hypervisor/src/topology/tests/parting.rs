@@ -1,5 +1,5 @@
-use super::{at, bridge, build, endpoint, function, isolating, nodes, switch};
-use crate::topology::{Acs, AcsBits, Function, Kind, Remedy, Topology};
+use super::{at, bridge, build, endpoint, function, isolating, made_by, nodes, switch};
+use crate::topology::{Acs, AcsBits, Firmware, Function, Kind, Mode, Remedy, Topology};
 
 /// What would part `name`, each thing once.
 fn remedies<'t>(topology: &'t Topology<'_>, name: &str) -> Vec<Remedy<'t>> {
@@ -20,6 +20,12 @@ fn of_one_that_is_alone_nothing_is_told() {
     assert!(
         functions.iter().all(|it| remedies(&topology, &it.address.to_string()[5..]).is_empty())
     );
+    // What is behind no unit gets no group of Linux's, whatever is above it.
+    let functions =
+        [bridge("00:01.0", Kind::RootPort, 1, 1), Function { unit: None, ..endpoint("01:00.0") }];
+    let mut room = nodes(&functions, 0);
+    let topology = Topology::build(&mut room, 2, Firmware::default(), Mode::AsLinux).unwrap();
+    assert_eq!(remedies(&topology, "01:00.0"), []);
 }
 
 #[test]
@@ -46,6 +52,9 @@ fn what_is_to_be_switched_is_what_is_wrong() {
         with("01:00.3", Kind::Endpoint, Acs::Absent),
         with("01:00.4", Kind::Endpoint, Acs::Unknown),
         isolating(endpoint("01:00.5")),
+        with("01:00.6", Kind::Unknown, Acs::Absent),
+        // It has none for certain.
+        with("01:00.7", Kind::Conventional, Acs::Unknown),
     ];
     let mut room = nodes(&functions, 0);
     let topology = build(&mut room, functions.len());
@@ -56,6 +65,16 @@ fn what_is_to_be_switched_is_what_is_wrong() {
         Remedy::AskVendor(of("01:00.2")),
         Remedy::AskVendor(of("01:00.3")),
         Remedy::ReadAll(of("01:00.4")),
+        Remedy::ReadAll(of("01:00.6")),
+        Remedy::AskVendor(of("01:00.7")),
     ];
     assert_eq!(remedies(&topology, "01:00.5"), expected, "all of it");
+}
+
+#[test]
+fn a_port_of_a_chipset_needs_its_registers_and_no_word_of_its_vendor() {
+    let port = made_by((0x8086, 0x1c10), bridge("00:1c.0", Kind::RootPort, 1, 1));
+    let mut room = nodes(&[port, endpoint("01:00.0")], 0);
+    let topology = build(&mut room, 2);
+    assert_eq!(remedies(&topology, "01:00.0"), [Remedy::ReachChipset(&port)]);
 }

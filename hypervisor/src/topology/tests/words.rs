@@ -1,14 +1,17 @@
 //! What a person reads of a machine that contradicts itself, and of what keeps functions together.
 
-use super::{at, bridge, build, endpoint, function, isolating, nodes};
+use super::{RICOH, at, bridge, build, endpoint, function, isolating, made_by, nodes, switch};
 use crate::{
     addr::PAGE_SHIFT,
     platform::Access,
     topology::{
         Acs, AcsBits, BusNumbers, ConfigError, Contradiction, DirectRange, Firmware, Function,
-        HostBuses, InterruptReason, Kind, Mode, RegionError, Topology, Window,
+        HostBuses, InterruptReason, Kind, Mode, RegionError, Topology, Traits, Window,
     },
 };
+
+/// Vendor and device of a function that may use the id of the second function of its slot.
+const MARVELL: (u16, u16) = (0x1b4b, 0x9183);
 
 #[test]
 fn every_contradiction_names_the_functions_it_is_between() {
@@ -112,6 +115,13 @@ fn every_reason_of_interrupts_says_what_a_device_could_do() {
     }
 }
 
+/// What ties the group of `name`.
+fn ties(functions: &[Function], name: &str) -> Vec<String> {
+    let mut room = nodes(functions, 0);
+    let topology = build(&mut room, functions.len());
+    topology.group_of(at(name)).unwrap().ties().map(|tie| tie.to_string()).collect()
+}
+
 /// A card of two functions, of which the second is open for one reason or another.
 #[test]
 fn an_open_function_is_named_with_the_reason() {
@@ -120,6 +130,7 @@ fn an_open_function_is_named_with_the_reason() {
     let of = |kind, acs| Function { acs, ..function("01:00.1", kind) };
     let open = [
         (of(Kind::Unknown, Acs::Unknown), "is of a kind that is not known"),
+        (of(Kind::Conventional, Acs::Absent), "is conventional PCI"),
         (of(Kind::EventCollector, Acs::Absent), "is an event collector"),
         (of(Kind::Endpoint, Acs::Unknown), "is not known to have access control (ACS)"),
         (of(Kind::Endpoint, Acs::Absent), "has no access control (ACS)"),
@@ -138,14 +149,59 @@ fn an_open_function_is_named_with_the_reason() {
             isolating(endpoint("01:00.0")),
             second,
         ];
-        let mut room = nodes(&functions, 0);
-        let topology = build(&mut room, functions.len());
-        let group = topology.group_of(at("01:00.0")).unwrap();
-        let ties: Vec<_> = group.ties().map(|tie| tie.to_string()).collect();
         let said = format!(
             "0000:01:00.0 and 0000:01:00.1 are functions of one device, and 0000:01:00.1 {why}"
         );
-        assert_eq!(ties, [said]);
+        assert_eq!(ties(&functions, "01:00.0"), [said]);
+    }
+}
+
+#[test]
+fn functions_of_one_device_are_told_to_be_virtual_where_one_is() {
+    let (physical, traits) = (Some(at("01:00.0")), Traits::VIRTUAL);
+    let functions = [
+        isolating(bridge("00:01.0", Kind::RootPort, 1, 1)),
+        isolating(endpoint("01:00.0")),
+        Function { physical, traits, ..endpoint("01:00.1") },
+    ];
+    let said = "0000:01:00.0 and 0000:01:00.1 are of one device with virtual functions, and 0000:01:00.1 has no \
+                access control (ACS)";
+    assert_eq!(ties(&functions, "01:00.0"), [said]);
+}
+
+#[test]
+fn a_bridge_is_named_with_what_makes_the_bus_below_it_conventional() {
+    for (kind, why) in [
+        (Kind::Conventional, "leads to a conventional bus"),
+        (Kind::PcieToPciBridge, "joins PCI Express and a conventional bus"),
+        (Kind::PciToPcieBridge, "joins PCI Express and a conventional bus"),
+        (Kind::RootComplexEndpoint, "does not isolate"),
+    ] {
+        let functions = [isolating(bridge("00:01.0", kind, 1, 1)), endpoint("01:00.0")];
+        let said = format!(
+            "0000:01:00.0 is on the bus below 0000:00:01.0, which {why}: all there reach each other and send with one id"
+        );
+        assert_eq!(ties(&functions, "01:00.0"), [said]);
+    }
+}
+
+#[test]
+fn a_switch_is_open_on_account_of_a_function_that_is_named() {
+    let port = isolating(bridge("02:02.0", Kind::DownstreamPort, 5, 5));
+    for (inside, why) in [
+        (isolating(endpoint("02:02.0")), "is no port: it reaches all others, and they reach it"),
+        (made_by(MARVELL, port), "may use the ids of its neighbours"),
+        (Function { acs: Acs::Absent, ..port }, "has no access control (ACS)"),
+    ] {
+        let mut functions = switch();
+        for leads_there in functions.iter_mut().take(2) {
+            leads_there.buses.as_mut().unwrap().subordinate = 5;
+        }
+        functions.push(inside);
+        let said =
+            format!("0000:02:00.0 is in the switch below 0000:01:00.0, where 0000:02:02.0 {why}");
+        let ties = ties(&functions, "01:00.0");
+        assert!(ties.len() == 5 && ties.contains(&said), "{ties:#?}");
     }
 }
 
@@ -194,4 +250,13 @@ fn what_firmware_has_tied_is_told_with_the_setting_that_would_part_it() {
     let (tie, remedy) = tie_and_remedy(&[one, child], &[]);
     assert_eq!(tie, "all requests of 0000:00:03.0 are sent by 0000:00:02.0");
     assert_eq!(remedy, "a firmware setting: 0000:00:02.0 sends all requests of 0000:00:03.0 (VMD)");
+}
+
+#[test]
+fn what_shares_an_id_is_told_that_nothing_parts_it() {
+    let may_use_first = made_by(RICOH, endpoint("00:03.1"));
+    let pair = [endpoint("00:03.0"), may_use_first].map(isolating);
+    let (tie, remedy) = tie_and_remedy(&pair, &[]);
+    assert_eq!(tie, "requests of 0000:00:03.1 and 0000:00:03.0 may carry the same id");
+    assert_eq!(remedy, "nothing: 0000:00:03.1 and 0000:00:03.0 share requester ids");
 }

@@ -10,8 +10,10 @@ fn memory_regions_are_found_between_those_of_io() {
     image.dword(0x1c, 0x38).dword(0x20, 0xfebd_0000).dword(0x24, 0xfebe_0004);
     let low = 0xfebc_0000;
     assert_eq!(image.read().regions, [low, 0, 0x38_4000_0000, 0, 0xfebd_0000, 0xfebe_0000]);
-    image.bytes(0x0e, &[1]);
-    assert_eq!(image.read().regions, [low, 0, 0, 0, 0, 0]);
+    for bridge in [2, 1] {
+        image.bytes(0x0e, &[bridge]);
+        assert_eq!(image.read().regions, [low, 0, 0, 0, 0, 0]);
+    }
     // Half of a region behind the last register is not the bus numbers.
     image.dword(0x14, 0xfebd_0004);
     assert_eq!(image.read().regions, [low, 0xfebd_0000, 0, 0, 0, 0]);

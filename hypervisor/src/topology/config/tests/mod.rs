@@ -108,6 +108,19 @@ fn every_type_of_port_has_its_kind_and_reserved_ones_have_none() {
 }
 
 #[test]
+fn a_list_is_where_the_layout_has_it_if_the_status_says_that_there_is_one() {
+    let mut image = Image::new(0);
+    image.express(7);
+    assert_eq!(image.read().kind, Kind::PcieToPciBridge);
+    image.word(0x06, 0);
+    assert_eq!(image.read().kind, Kind::Conventional);
+    let mut cardbus = Image::new(2);
+    cardbus.express(7).bytes(0x34, &[0]);
+    assert_eq!(cardbus.read().kind, Kind::Conventional);
+    assert_eq!(cardbus.bytes(0x14, &[0x80]).read().kind, Kind::PcieToPciBridge);
+}
+
+#[test]
 fn extended_capabilities_tell_of_acs_ari_and_ats() {
     let mut image = Image::new(0);
     image.express(0).dword(0x84, 2 << 3);
@@ -161,6 +174,7 @@ fn a_list_that_is_out_of_order_leaves_the_rest_of_it_unknown() {
     let mut image = Image::new(0);
     image.list(0x40).bytes(0x40, &[9, 0x44]).bytes(0x44, &[9, 0x40]);
     assert_eq!(image.read().kind, Kind::Unknown);
+    assert_eq!(image.read().acs, Acs::Unknown, "nor is it known whether there are more");
     assert_eq!(image.bytes(0x45, &[0x3c]).read().kind, Kind::Unknown);
     assert_eq!(image.bytes(0x45, &[0x50]).bytes(0x50, &[0xff, 0]).read().kind, Kind::Unknown);
     assert_eq!(Image::new(3).list(0x40).read().kind, Kind::Unknown);
