@@ -20,9 +20,9 @@ impl Nodes<'_> {
             }
         }
         let mut from = 0;
-        while let Some(root) = self.next_root(from) {
-            self.scan(root);
-            from = root.saturating_add(1);
+        while let Some(bus) = self.next_root(from) {
+            self.scan(bus);
+            from = self.bus(bus).1;
         }
         // Virtual functions come when their driver asks for them.
         for node in 0..self.count() {
@@ -32,23 +32,15 @@ impl Nodes<'_> {
         }
     }
 
-    /// The first function of the next root bus.
+    /// The first root bus with functions from this one on.
     fn next_root(&self, from: u32) -> Option<u32> {
-        let starts = |node: u32| {
-            let key = |node| self.facts(node).map(super::Function::bus_key);
-            node.checked_sub(1).is_none_or(|before| key(before) != key(node))
-        };
-        let of_root = |node: &u32| {
-            let scanned = self.facts(*node).is_some_and(|function| !function.is_virtual());
-            scanned && self.above(*node).is_none() && starts(*node)
-        };
-        (from..self.count()).find(of_root)
+        let root = (from..self.count()).find(|node| self.above(*node).is_none())?;
+        self.facts(root).map(super::Function::bus_key)
     }
 
     /// Places what is on and below a root bus: each bus first, then what is below its bridges.
-    fn scan(&mut self, root: u32) {
-        let Some(mut key) = self.facts(root).map(super::Function::bus_key) else { return };
-        let top = key;
+    fn scan(&mut self, top: u32) {
+        let mut key = top;
         let (mut first, mut end) = self.bus(key);
         (first..end).for_each(|node| self.place_unless_virtual(node));
         // Each bus is entered once and left once.
@@ -67,14 +59,8 @@ impl Nodes<'_> {
                 }
             }
             // Nothing is below, or nothing is there: on with the next bridge, further up if need be.
-            let bridge = match below {
-                Some((bridge, _)) => bridge,
-                None if key == top => return,
-                None => match self.bridge_to(key) {
-                    Some(bridge) => bridge,
-                    None => return,
-                },
-            };
+            let bridge = below.map(|(bridge, _)| bridge).or_else(|| self.bridge_to(key));
+            let Some(bridge) = bridge else { return };
             key = self.facts(bridge).map_or(top, super::Function::bus_key);
             end = self.bus(key).1;
             first = bridge.saturating_add(1);

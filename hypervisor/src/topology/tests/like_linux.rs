@@ -1,6 +1,6 @@
 //! What Linux makes of machines, where it takes more than one step to find it.
 
-use super::{bridge, endpoint, groups_in, isolating, made_by};
+use super::{at, bridge, endpoint, groups_in, isolating, made_by};
 use crate::topology::{Function, Kind, Mode, Traits};
 
 fn linux(functions: &[Function]) -> Vec<String> {
@@ -25,6 +25,19 @@ fn functions_below_ports_of_every_root_bus_are_found() {
         endpoint("83:00.0"),
     ];
     assert_eq!(linux(&functions), ["00:01.0 01:00.0", "80:01.0 81:00.0", "80:03.0 83:00.0"]);
+}
+
+/// Its physical function is on the bus before.
+#[test]
+fn functions_of_a_root_bus_are_found_behind_a_virtual_one() {
+    let (physical, traits) = (Some(at("00:10.0")), Traits::VIRTUAL);
+    let functions = [
+        endpoint("00:10.0"),
+        Function { physical, traits, ..endpoint("01:00.0") },
+        first_of_several("01:02.0"),
+        endpoint("01:02.1"),
+    ];
+    assert_eq!(linux(&functions), ["01:02.0 01:02.1"]);
 }
 
 #[test]
