@@ -102,7 +102,7 @@ impl fmt::Display for Inside<'_> {
         if self.0.kind != Kind::DownstreamPort {
             return f.write_str("is no port: it reaches all others, and they reach it");
         }
-        if !quirks::aliases(self.0).is_empty() {
+        if !quirks::aliases(self.0).is_empty() || quirks::may_use_any_id(&self.0.identity) {
             return f.write_str("may use the ids of its neighbours");
         }
         Open(self.0).fmt(f)

@@ -1,6 +1,8 @@
 //! What a person reads of a machine that contradicts itself, and of what keeps functions together.
 
-use super::{RICOH, at, bridge, build, endpoint, function, isolating, made_by, nodes, switch};
+use super::{
+    RICOH, SWITCHTEC, at, bridge, build, endpoint, function, isolating, made_by, nodes, switch,
+};
 use crate::{
     addr::PAGE_SHIFT,
     platform::Access,
@@ -191,6 +193,7 @@ fn a_switch_is_open_on_account_of_a_function_that_is_named() {
     for (inside, why) in [
         (isolating(endpoint("02:02.0")), "is no port: it reaches all others, and they reach it"),
         (made_by(MARVELL, port), "may use the ids of its neighbours"),
+        (made_by(SWITCHTEC, port), "may use the ids of its neighbours"),
         (Function { acs: Acs::Absent, ..port }, "has no access control (ACS)"),
     ] {
         let mut functions = switch();
