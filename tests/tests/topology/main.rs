@@ -21,10 +21,13 @@ mod guest;
 #[path = "../kinds/mod.rs"]
 mod kinds;
 mod kit;
+#[path = "../service/listener.rs"]
+mod listener;
 mod mails;
 mod mistakes;
 mod msi_doorbells;
 mod order;
+mod overrides;
 mod reserved_regions;
 
 /// Tests that have to do with units: what guests get of machines.
