@@ -226,23 +226,6 @@ fn functions_with_registers_in_one_page_are_together() {
     assert_eq!(groups(&topology), ["00:02.0 00:03.0"]);
 }
 
-/// Six of each function. Were each page compared to all before it, this would take hundreds of times as long.
-#[test]
-fn registers_in_many_pages_tie_nothing() {
-    let functions: Vec<_> = (0..8192)
-        .map(|id| {
-            let mut function = Function::new(pviommu_abi::PciDevice::from_sbdf(id));
-            for (region, page) in function.regions.iter_mut().zip(u64::from(id) * 6..) {
-                *region = 0x80_0000_0000 + (page << 12);
-            }
-            isolating(Function { kind: Kind::RootComplexEndpoint, ..function })
-        })
-        .collect();
-    let mut room = nodes(&functions, 0);
-    let topology = build(&mut room, functions.len());
-    assert!(groups(&topology).is_empty());
-}
-
 #[test]
 fn the_children_of_a_vmd_are_one_with_it() {
     let mut child = isolating(function("00:00.0", Kind::Endpoint));
