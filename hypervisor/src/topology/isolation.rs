@@ -57,11 +57,10 @@ impl Nodes<'_> {
     /// True for a virtual function of a device of which the vendor says that its functions do not talk to
     /// each other.
     fn physical_is_vouched_for(&self, function: &Function, around: Surroundings) -> bool {
-        let physical = function.physical;
+        // It is listed, and not virtual: `connect_virtual`.
+        let physical = function.physical.filter(|_| function.is_virtual());
         let Some(node) = physical.and_then(|physical| self.find(physical)) else { return false };
-        let Some(physical) = self.facts(node).filter(|physical| !physical.is_virtual()) else {
-            return false;
-        };
+        let Some(physical) = self.facts(node) else { return false };
         let on_root_bus = self.above(node).is_none();
         let place = Place { multifunction: true, on_root_bus, ivrs: around.ivrs };
         quirks::claim(physical, place) == Some(Claim::Isolates)

@@ -88,18 +88,20 @@ fn a_port_without_the_capability_isolates_where_the_registers_of_its_chipset_can
 
 #[test]
 fn what_a_vendor_says_of_a_card_is_said_of_its_virtual_functions() {
-    let card = |maker| {
-        let (physical, traits) = (Some(at("01:00.0")), Traits::VIRTUAL);
-        let virtual_one = |name| Function { physical, traits, ..endpoint(name) };
-        [
+    let groups = |maker, traits| {
+        let physical = Some(at("01:00.0"));
+        let of_card = |name| Function { physical, traits, ..endpoint(name) };
+        let functions = [
             isolating(bridge("00:01.0", Kind::RootPort, 1, 1)),
             made_by(maker, endpoint("01:00.0")),
-            virtual_one("01:00.1"),
-            virtual_one("01:00.2"),
-        ]
+            of_card("01:00.1"),
+            of_card("01:00.2"),
+        ];
+        groups_in(&functions, Mode::Safe)
     };
-    assert!(groups_in(&card(EMULEX), Mode::Safe).is_empty());
+    assert!(groups(EMULEX, Traits::VIRTUAL).is_empty());
+    let all = ["01:00.0 01:00.1 01:00.2"];
     let (vendor, device) = EMULEX;
-    let next = card((vendor, device + 1));
-    assert_eq!(groups_in(&next, Mode::Safe), ["01:00.0 01:00.1 01:00.2"]);
+    assert_eq!(groups((vendor, device + 1), Traits::VIRTUAL), all);
+    assert_eq!(groups(EMULEX, Traits::empty()), all, "of none that is not virtual");
 }
