@@ -1,6 +1,6 @@
 //! Passes over whole tables, and looks at them, while others edit.
 
-use pviommu_abi::{Bfn, Errno, FreeFlags};
+use pviommu_abi::{Bfn, Errno, FreeFlags, Lookup, Subop};
 use pviommu_hypervisor::DumpLine;
 use pviommu_testbed::machine::Config;
 
@@ -51,6 +51,38 @@ fn a_trim_meets_maps_into_tables_that_have_emptied() {
             }
         };
         race(vm, &[&edit, &trim]);
+        vm.end();
+    });
+}
+
+/// INV-07: who has found the way into a table that an unmap has emptied is awaited before it is freed.
+#[test]
+fn tables_that_an_unmap_gives_back_are_looked_into_meanwhile() {
+    explore(one_guest, |vm| {
+        let context = vm.context();
+        let at = |table: u64| table << 9;
+        for table in 0..10 {
+            assert_eq!(vm.map(context, at(table), 1, 1, RW), (0, 1));
+        }
+        // As many as stay without entries, so that the others go at once.
+        for table in 0..8 {
+            assert_eq!(vm.unmap(context, at(table), 1), (0, 1));
+        }
+        let edit = |vm: &Vm<'_>| {
+            for table in [8, 9] {
+                assert_eq!(vm.unmap(context, at(table), 1), (0, 1));
+            }
+        };
+        let look = |vm: &Vm<'_>| {
+            for table in [8, 9, 8, 9] {
+                let (ctx_id, bfn) = (u32::from(context.0), Bfn(at(table)));
+                let mut argument = Lookup { ctx_id, bfn, ..Lookup::default() };
+                let status = vm.op(Subop::LOOKUP, &mut argument);
+                assert!([0, err(Errno::ENOENT)].contains(&status), "{status}");
+            }
+        };
+        race(vm, &[&edit, &look]);
+        assert_eq!(vm.bed.violations(), []);
         vm.end();
     });
 }
