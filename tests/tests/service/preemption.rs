@@ -1,7 +1,7 @@
 //! Calls that give way: the same result as without, progress each time, nothing trusted.
 
 use pviommu_abi::{Errno, FreeFlags, Gfn, Subop};
-use pviommu_hypervisor::{Outcome, addr::GfnRange};
+use pviommu_hypervisor::{DefaultMap, Outcome, Role, addr::GfnRange, platform::UnitFeatures};
 use pviommu_testbed::machine::{Config, Step, When};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -49,6 +49,27 @@ fn it_is_asked_at_least_every_256_pages_whether_to_give_way() {
         let least = u64::from(PAGES) / 256;
         let looks = [mapped - start, asked(vm) - mapped];
         assert!(looks.iter().all(|looks| (least..least * 4).contains(looks)), "{looks:?}");
+        vm.end();
+    });
+}
+
+/// INV-54: also in the middle of a run of memory that is mapped as one.
+#[test]
+fn a_host_map_gives_way_each_time_that_it_is_asked_to() {
+    let pages = 1 << 16;
+    let mut config = Config::one_guest(64).with_default_map(DefaultMap::Host);
+    let domain = &mut config.domains[0];
+    domain.contiguous = vec![GfnRange::of_pages(Gfn(1 << 18), pages).unwrap()];
+    domain.ram.extend(domain.contiguous.clone());
+    (domain.role, domain.default_map) = (Role::Hardware, DefaultMap::Blocked);
+    config.units[0].features.remove(UnitFeatures::LEAF_1G | UnitFeatures::LEAF_2M);
+    with(&config, |vm| {
+        yielding_every(vm, 1);
+        let (domain, mut given) = (vm.bed.domain(GUEST), 0);
+        while vm.bed.iommu().set_default(domain, 0, DefaultMap::Host) == Outcome::Continue {
+            given += 1;
+        }
+        assert!(given >= pages / 256, "{given} times");
         vm.end();
     });
 }

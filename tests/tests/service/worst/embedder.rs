@@ -135,9 +135,10 @@ fn flush_deferred() {
         of.by("all in one", || until_done(|| bed.iommu().flush_deferred(bed.domain(GUEST), 0)));
         // Of frames that follow each other, so that what waits are runs of many pages.
         for run in 0..16 {
-            assert_eq!(of.vm.map(context, 24 * G1, G1 + run * 300, 200, RW), (0, 200));
-            assert_eq!(unmap_later(of.vm, context, 24 * G1, 200), (0, 200));
+            assert_eq!(of.vm.map(context, 24 * G1 + run * M2, G1 + run * 300, 255, RW), (0, 255));
+            assert_eq!(unmap_later(of.vm, context, 24 * G1 + run * M2, 255), (0, 255));
         }
+        assert_eq!(bed.domain(GUEST).stats().deferred_pages, 16 * 255);
         of.by("runs", || until_done(|| bed.iommu().flush_deferred(bed.domain(GUEST), 0)));
     });
 }
