@@ -361,7 +361,10 @@
 #define PVIOMMU_ELEM_MMIO                         (1U << 5)
 /* Map: only privileged requests may use the pages. */
 #define PVIOMMU_ELEM_PRIVILEGED                   (1U << 6)
-/* Unmap: a BFN without a mapping is passed over instead of -ENOENT. */
+/*
+ * Unmap: a BFN without a mapping is passed over instead of -ENOENT. Without NO_FLUSH, what
+ * was unmapped there before and waits for its flush is flushed, too.
+ */
 #define PVIOMMU_ELEM_SKIP_HOLES                   (1U << 7)
 
 /* The form of the ownership switch of context 0. */

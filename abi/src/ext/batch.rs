@@ -56,7 +56,8 @@ flags! {
         MMIO = 1 << 5,
         /// Map: only privileged requests may use the pages.
         PRIVILEGED = 1 << 6,
-        /// Unmap: a BFN without a mapping is passed over instead of `-ENOENT`.
+        /// Unmap: a BFN without a mapping is passed over instead of `-ENOENT`. Without NO_FLUSH, what was unmapped there
+        /// before and waits for its flush is flushed, too.
         SKIP_HOLES = 1 << 7,
     }
 }

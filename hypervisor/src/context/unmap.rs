@@ -47,7 +47,23 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
                 None => {}
             }
         };
-        Progress { pages: done, end }
+        match self.flush_holes(plan, done) {
+            Ok(()) => Progress { pages: done, end },
+            Err(errno) => Progress { pages: done, end: End::Failed(errno) },
+        }
+    }
+
+    /// Flushes what waits where the first `pages` were unmapped or passed over: a hole may be what another call took out,
+    /// and left to be flushed later.
+    fn flush_holes(&mut self, plan: &UnmapPlan, pages: u64) -> Result<(), Errno> {
+        if plan.how.later || !plan.how.skip_holes {
+            return Ok(());
+        }
+        match BfnRange::of_pages(plan.bfns.first(), pages) {
+            None => Ok(()),
+            // To look for many pages takes longer than a flush.
+            Some(range) => self.flush_waiting(Some(range).filter(|it| it.pages() <= WORK_UNIT)),
+        }
     }
 
     /// Unmaps from `at` on, at most `rest` pages. No page at all, and no reason why, asks for
