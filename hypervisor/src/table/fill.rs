@@ -132,7 +132,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                     self.put_table(&spot.place, at, here, missing, edit)?
                 }
                 Step::Large { .. } | Step::Blocked => return Err(Stop::Occupied),
-                Step::Locked | Step::Bad => return Err(Stop::BadTable),
+                Step::Bad => return Err(Stop::BadTable),
             };
             here = here.saturating_sub(1);
         }

@@ -5,12 +5,13 @@ use pviommu_abi::Bfn;
 use super::{
     Edit, Place, Stop, Table, leaves,
     maker::{LeafWords, Maker},
+    unmap::is_mapping,
     upper_lock::{Spot, UpperLock},
     walk::Step,
 };
 use crate::{
     addr::{BfnRange, MfnRange},
-    format::{Entry, Format, Leaf, Origin, TableSoft, pages_at},
+    format::{Entry, Format, Leaf, TableSoft, pages_at},
     platform::{AlikeRuns, PageKind, Run, TableFrames},
     sync::{AtomicU64, Ordering},
 };
@@ -143,7 +144,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                     }
                 }
                 Step::Large { .. } | Step::Blocked => return Err(Stop::Occupied),
-                Step::Locked | Step::Bad => return Err(Stop::BadTable),
+                Step::Bad => return Err(Stop::BadTable),
             }
         }
         let place = self.place(node.frame, level, at).ok_or(Stop::BadTable)?;
@@ -202,7 +203,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         let vacant = self.beside.vacancy.word(1);
         // Looked at before it is locked: most often there is a leaf table.
         let spot = self.spot_at(at, 1);
-        let Some(spot) = spot.filter(|it| self.mapping_of(it.place.entry, vacant).is_some()) else {
+        let Some(spot) = spot.filter(|it| Self::mapping_of(it.place.entry).is_some()) else {
             return 0;
         };
         let Some(mut lock) = self.lock_upper(&spot) else { return 0 };
@@ -239,12 +240,12 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         let (mut cleared, mut paid) = (0u64, 0u32);
         let mut next = at;
         for entry in entries {
-            let leaf = self.mapping_of(entry, vacant).filter(|_| !edit.pending.runs_full());
+            let leaf = Self::mapping_of(entry).filter(|_| !edit.pending.runs_full());
             let Some(leaf) = leaf else { break };
             entry.store(vacant, Ordering::Release);
             // Large leaves are the domain's own.
             match MfnRange::of_pages(leaf.frame, size) {
-                Some(frames) if leaf.soft.referenced() && !leaf.soft.foreign() => {
+                Some(frames) if leaf.soft.referenced() => {
                     let Leaf { access, .. } = leaf;
                     edit.pending.take_run(Run { frames, kind: PageKind::Ram, access });
                 }
@@ -271,13 +272,11 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
 
     /// The leaf of level 1 that `entry` is, if it may be unmapped.
     #[inline]
-    fn mapping_of(&self, entry: &AtomicU64, vacant: u64) -> Option<Leaf> {
-        let raw = entry.load(Ordering::Relaxed);
-        match F::decode(raw, 1) {
-            Entry::Leaf(leaf) if raw != vacant => {
-                Some(leaf).filter(|leaf| leaf.soft.origin() != Origin::Reserved)
-            }
-            _ => None,
+    fn mapping_of(entry: &AtomicU64) -> Option<Leaf> {
+        // No vacant entry of this level is a leaf.
+        match F::decode(entry.load(Ordering::Relaxed), 1) {
+            Entry::Leaf(leaf) => Some(leaf).filter(is_mapping),
+            Entry::Empty | Entry::Table(_) => None,
         }
     }
 }

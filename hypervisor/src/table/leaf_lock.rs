@@ -23,15 +23,19 @@ pub(crate) struct LeafLock<'t> {
 }
 
 impl<'t> LeafLock<'t> {
-    /// Tries to lock the leaf table that `raw`, read at `place` without the lock bit, points to.
-    /// `None` if the entry has changed meanwhile.
+    /// Tries to lock the leaf table that `raw`, read at `place`, points to. `None` if it is locked, or the entry has
+    /// changed meanwhile.
     pub(crate) fn try_take<F: Format>(
         place: Place<'t>,
         raw: u64,
         frame: Mfn,
         entries: &'t [AtomicU64],
     ) -> Option<Self> {
-        let locked = F::with_soft(raw, TableSoft::from_bits(F::soft(raw)).lock().bits());
+        let soft = TableSoft::from_bits(F::soft(raw));
+        if soft.locked() {
+            return None;
+        }
+        let locked = F::with_soft(raw, soft.lock().bits());
         let order = (Ordering::Acquire, Ordering::Relaxed);
         // Lazily: dropping a lock that was not taken would release somebody else's.
         let taken = place.entry.compare_exchange(raw, locked, order.0, order.1).is_ok();
@@ -116,5 +120,27 @@ fn occupancy_beside(
 impl Drop for LeafLock<'_> {
     fn drop(&mut self) {
         self.place.entry.store(self.release, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, feature = "vtd"))]
+mod tests {
+    use super::*;
+    use crate::format::VtdSecondStage as Vtd;
+
+    #[test]
+    fn a_leaf_table_has_one_who_locks_it() {
+        let free = Vtd::table(Mfn(7), 1, TableSoft::occupied_at(3));
+        let entry = AtomicU64::new(free);
+        let load = || entry.load(Ordering::Relaxed);
+        let place = Place { table: Mfn(6), index: 0, entry: &entry };
+        let lock = LeafLock::try_take::<Vtd>(place, free, Mfn(7), &[]).unwrap();
+        let locked = load();
+        assert_ne!(locked, free);
+        assert!(LeafLock::try_take::<Vtd>(place, locked, Mfn(7), &[]).is_none());
+        assert!(LeafLock::try_take::<Vtd>(place, free, Mfn(7), &[]).is_none());
+        assert_eq!(load(), locked, "who did not get it leaves it alone");
+        drop(lock);
+        assert_eq!(load(), free);
     }
 }

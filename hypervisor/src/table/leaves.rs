@@ -232,6 +232,11 @@ mod tests {
                     }
                     let longer: Vec<AtomicU64> = entries();
                     assert_eq!(store_scattered(&longer, &runs, vacant, word), end);
+                    // All of those after it are longer, too.
+                    for run in runs.iter_mut().skip(end + 1) {
+                        *run = run.union(MfnRange::single(Mfn(run.first().0 + 1)));
+                    }
+                    assert_eq!(store_scattered(&entries(), &runs, vacant, word), end);
                     let stored: Vec<_> = before.iter().copied().chain(rest.clone()).collect();
                     assert_eq!(longer.iter().map(load).collect::<Vec<_>>(), stored);
 

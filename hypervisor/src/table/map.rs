@@ -189,15 +189,13 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
 
     /// Tables that are not there on the way to the leaf of `at`.
     fn missing_tables(&self, at: Bfn) -> u8 {
-        let mut level = self.top_level();
         let mut node = self.top();
-        while level > 0 {
+        for level in (1..=self.top_level()).rev() {
             match self.step(node, level, at) {
                 Step::Table(next) => node = next,
                 Step::Vacant { .. } => return level,
                 _ => return 0,
             }
-            level = level.saturating_sub(1);
         }
         0
     }

@@ -82,7 +82,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                     self.missing_for(Some(child), below, start, brush)
                 }
                 // A split asks for its own.
-                Some((raw, Entry::Leaf(_))) if raw != vacant => 0,
+                Some((_, Entry::Leaf(_))) => 0,
                 _ if painted.is_some() && inside => 0,
                 _ => self.missing_for(None, below, start, brush).saturating_add(1),
             };
@@ -174,7 +174,8 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
             match (F::decode(raw, level), word) {
                 _ if painted == Some(raw) => {}
                 (Entry::Table(child), _) if raw != vacant => return Ok(Some((child, start))),
-                (Entry::Leaf(leaf), _) if raw != vacant => {
+                // Also the scratch page, which holds nothing.
+                (Entry::Leaf(leaf), _) => {
                     if !matches!(leaf.soft.origin(), Origin::Initial | Origin::Reserved) {
                         return Err(Stop::Occupied);
                     }

@@ -48,12 +48,11 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
                 _ if raw == self.beside.vacancy.word(level) => Decides::Vacant,
                 Entry::Empty => Decides::Blocked,
                 Entry::Leaf(leaf) => Decides::Leaf(leaf),
-                Entry::Table(next) if level > 0 => {
+                Entry::Table(next) => {
                     table = next;
-                    level = level.saturating_sub(1);
+                    level = level.checked_sub(1)?;
                     continue;
                 }
-                Entry::Table(_) => return None,
             };
             return Some(Stretch { bfns: Self::span(bfn, level), level, decides });
         }

@@ -138,10 +138,7 @@ impl<F: Format, T: TableFrames> Table<'_, F, T> {
         at: Bfn,
     ) -> Result<(), Stop> {
         let raw = place.entry.load(Ordering::Acquire);
-        let leaf = match F::decode(raw, level) {
-            Entry::Leaf(leaf) if raw != self.beside.vacancy.word(level) => leaf,
-            _ => return Ok(()),
-        };
+        let Entry::Leaf(leaf) = F::decode(raw, level) else { return Ok(()) };
         if !matches!(pass.selection.share(leaf, pages_at::<F>(level)), Share::Some) {
             return Ok(());
         }

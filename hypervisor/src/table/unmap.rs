@@ -27,7 +27,8 @@ impl Unmapped {
 }
 
 /// True if the leaf is not what a device's firmware needs, which is no mapping here.
-fn is_mapping(leaf: &Leaf) -> bool {
+#[inline]
+pub(super) fn is_mapping(leaf: &Leaf) -> bool {
     leaf.soft.origin() != Origin::Reserved
 }
 

@@ -159,3 +159,34 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         Ok(Node { frame, pointer: place.entry, said })
     }
 }
+
+#[cfg(all(test, feature = "vtd"))]
+mod tests {
+    use super::*;
+    use crate::{addr::Mfn, format::VtdSecondStage as Vtd};
+
+    fn pointer(frame: u64, soft: TableSoft) -> u64 {
+        Vtd::table(Mfn(frame), 2, soft)
+    }
+
+    #[test]
+    fn a_table_is_locked_whatever_is_recorded_of_it_meanwhile() {
+        let kept = pointer(7, TableSoft::KEPT);
+        let entry = AtomicU64::new(kept);
+        let lock = UpperLock::take::<Vtd>(&entry, pointer(7, TableSoft::EMPTY)).unwrap();
+        assert_eq!(lock.soft::<Vtd>(), TableSoft::KEPT);
+        assert_eq!(entry.load(Ordering::Relaxed), pointer(7, TableSoft::KEPT.lock()));
+        drop(lock);
+        assert_eq!(entry.load(Ordering::Relaxed), kept);
+    }
+
+    #[test]
+    fn what_took_the_place_of_a_table_is_not_locked() {
+        for there in [Vtd::EMPTY, pointer(8, TableSoft::EMPTY), pointer(8, TableSoft::EMPTY.lock())]
+        {
+            let entry = AtomicU64::new(there);
+            assert!(UpperLock::take::<Vtd>(&entry, pointer(7, TableSoft::EMPTY)).is_none());
+            assert_eq!(entry.load(Ordering::Relaxed), there);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use pviommu_abi::Bfn;
 use super::{Beside, Node, Table, TableStyle, Translation, leaf_lock::LeafLock, upper_lock::Spot};
 use crate::{
     addr::BfnRange,
-    format::{Entry, Format, Leaf, Origin, TableSoft, pages_at},
+    format::{Entry, Format, Leaf, Origin, pages_at},
     platform::{TableFrames, TableRoot},
     sync::{Ordering, relax},
 };
@@ -27,17 +27,8 @@ pub(crate) enum Walk<'t> {
 /// What an entry above the leaves turned out to be.
 pub(crate) enum Step<'t> {
     Table(Node<'t>),
-    /// A leaf table that somebody is changing.
-    Locked,
-    Large {
-        spot: Spot<'t>,
-        raw: u64,
-        leaf: Leaf,
-    },
-    Vacant {
-        spot: Spot<'t>,
-        vacant: u64,
-    },
+    Large { spot: Spot<'t>, raw: u64, leaf: Leaf },
+    Vacant { spot: Spot<'t>, vacant: u64 },
     Blocked,
     Bad,
 }
@@ -55,10 +46,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
         match F::decode(raw, level) {
             Entry::Empty => Step::Blocked,
             Entry::Leaf(leaf) => Step::Large { spot, raw, leaf },
-            // That a table above the leaves is being changed is in nobody's way.
-            Entry::Table(_) if level == 1 && TableSoft::from_bits(F::soft(raw)).locked() => {
-                Step::Locked
-            }
+            // Also one that is being changed, which is in nobody's way.
             Entry::Table(frame) => Step::Table(Node { frame, pointer: place.entry, said: raw }),
         }
     }
@@ -83,7 +71,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
     fn try_leaf_table_below(&self, levels: u8, bfn: Bfn) -> Option<LeafLock<'t>> {
         let mut level = levels.checked_sub(1)?;
         let mut table = self.root.frame;
-        while level > 0 {
+        loop {
             let place = self.place(table, level, bfn)?;
             let raw = place.entry.load(Ordering::Acquire);
             let next = F::table_below(raw, level)?;
@@ -92,15 +80,11 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 return None;
             }
             if level == 1 {
-                if TableSoft::from_bits(F::soft(raw)).locked() {
-                    return None;
-                }
                 return LeafLock::try_take::<F>(place, raw, next, self.frames.table(next));
             }
             table = next;
-            level = level.saturating_sub(1);
+            level = level.checked_sub(1)?;
         }
-        None
     }
 
     /// Walks to the leaf table of `bfn` and locks it, or to what is there instead.
@@ -113,7 +97,7 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
                 Step::Large { spot, raw, leaf } => return Walk::Large { spot, level, raw, leaf },
                 Step::Vacant { spot, vacant } => return Walk::Vacant { spot, level, vacant },
                 Step::Blocked => return Walk::Blocked,
-                Step::Locked | Step::Bad => return Walk::Bad,
+                Step::Bad => return Walk::Bad,
             }
             level = level.saturating_sub(1);
         }
@@ -133,13 +117,13 @@ impl<'t, F: Format, T: TableFrames> Table<'t, F, T> {
             match F::decode(raw, 1) {
                 Entry::Empty => return Walk::Blocked,
                 Entry::Leaf(leaf) => return Walk::Large { spot, level: 1, raw, leaf },
-                // The holder stores a bounded run and calls nobody: it will be gone soon.
-                Entry::Table(_) if TableSoft::from_bits(F::soft(raw)).locked() => relax(),
                 Entry::Table(leaf) => {
                     let entries = self.frames.table(leaf);
                     if let Some(lock) = LeafLock::try_take::<F>(place, raw, leaf, entries) {
                         return Walk::Locked(lock);
                     }
+                    // The holder stores a bounded run and calls nobody: it will be gone soon.
+                    relax();
                 }
             }
         }
