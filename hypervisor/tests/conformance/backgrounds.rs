@@ -63,6 +63,12 @@ pub(crate) fn a_direct_range_leads_to_the_frames_of_its_numbers<F: Format>(rig: 
         {
             rig.is_mapped(bfn, bfn, Access::READ);
             assert_eq!(rig.map(bfn, 1, 1, RW), (0, Some(Stop::Occupied)));
+            // Neither all of it, nor a part, nor a page: it is no mapping.
+            for pages in [1, last - bfn + 1] {
+                assert_eq!(rig.unmap_once(bfn, pages), (0, Some(Stop::Hole)));
+            }
+            assert_eq!(rig.unmap_singles(&[bfn]), [false]);
+            rig.is_mapped(bfn, bfn, Access::READ);
         }
         rig.paint(first, last, Paint::Vacant);
         rig.is_vacant(last);
@@ -97,4 +103,29 @@ pub(crate) fn neighbours_of_a_map_lead_to_the_scratch_page_at_every_instant<F: F
     rig.arena.watch(None);
     assert_eq!(seen.get() > 0, rig.publishes());
     assert_eq!(rig.device(mapped).map(|(leaf, _)| leaf.frame), Some(Mfn(Rig::<F>::SCRATCH.0)));
+}
+
+/// Of two CPUs that make the same tables at a time, one is first, and the other uses these.
+pub(crate) fn a_frame_that_was_not_linked_is_as_it_came<F: Format + 'static>(rig: &mut Rig<F>) {
+    for level in 0..rig.levels() - 1 {
+        // In another table of this level.
+        let bfn = pages_at::<F>(level + 1);
+        if rig.publishes() {
+            let (other_cpu, done) = (rig.other_cpu(), Cell::new(false));
+            rig.arena.watch(Some(Box::new(move |arena| {
+                if !done.replace(true) {
+                    other_cpu(arena, bfn, 5);
+                }
+            })));
+        }
+        assert_eq!(rig.map(bfn + 1, 6, 1, RW), (1, None));
+        rig.arena.watch(None);
+        rig.is_mapped(bfn + 1, 6, RW);
+        rig.unmap(bfn + 1, 1);
+        if rig.publishes() {
+            rig.is_mapped(bfn, 5, Access::READ);
+            rig.unmap(bfn, 1);
+        }
+        rig.is_empty();
+    }
 }

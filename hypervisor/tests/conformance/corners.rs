@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use pviommu_hypervisor::{
+    abi::Bfn,
+    addr::{Mfn, MfnRange},
     format::{Format, pages_at},
-    platform::Access,
-    table::{SplitPaid, Stop},
+    platform::{Access, PageKind, Run},
+    table::{Maker, Mapped, SplitPaid, Stop},
 };
 
 use super::rig::Rig;
@@ -89,5 +91,20 @@ pub(crate) fn nothing_is_mapped_beyond_the_table<F: Format>(rig: &mut Rig<F>) {
     rig.is_mapped(top - 1, 0x77, RW);
     rig.is_vacant(0);
     rig.unmap(top - 1, 1);
+    rig.is_empty();
+}
+
+pub(crate) fn a_map_says_what_it_ended_at<F: Format>(rig: &mut Rig<F>) {
+    assert_eq!(rig.map(3, 0x33, 1, RW), (1, None));
+    let frames = MfnRange::of_pages(Mfn(0x10), 5).unwrap();
+    let run = Run { frames, kind: PageKind::Ram, access: RW };
+    let map =
+        |at| rig.once(0, |table, edit| table.map(Bfn(at), (&run).into(), 5, Maker::HostMap, edit));
+    let stop = Some(Stop::Occupied);
+    assert_eq!(map(3), Mapped { pages: 0, stop });
+    rig.unmap(3, 1);
+    assert_eq!(rig.map(9, 0x39, 1, RW), (1, None));
+    assert_eq!(map(6), Mapped { pages: 3, stop });
+    rig.unmap(6, 4);
     rig.is_empty();
 }

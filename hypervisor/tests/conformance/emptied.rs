@@ -1,9 +1,10 @@
 //! What is left of the tables when nothing is mapped any more.
 
 use pviommu_hypervisor::{
+    abi::Bfn,
     format::{Format, pages_at},
     platform::Access,
-    table::SplitPaid,
+    table::{SplitPaid, Unmapped},
 };
 
 use super::rig::Rig;
@@ -112,4 +113,61 @@ pub(crate) fn the_tables_of_one_page_or_leaf_stay<F: Format>(rig: &mut Rig<F>) {
         rig.unmap(0, pages);
         rig.is_empty();
     }
+}
+
+/// By removals that wait for their flush, with which nothing else may go.
+pub(crate) fn tables_that_had_to_stay_are_counted_until_they_go<F: Format>(rig: &mut Rig<F>) {
+    for level in rig.leaf_levels() {
+        let pages = pages_at::<F>(level);
+        for far in distances(rig, level) {
+            for n in 0..MANY {
+                match level {
+                    0 => assert_eq!(rig.map(n * far, n, 1, RW), (1, None)),
+                    _ => rig.map_leaf(n * far, level, n * pages, RW, SplitPaid::No).unwrap(),
+                }
+            }
+            let tables = rig.arena.live();
+            for n in 0..MANY {
+                let unmapped = rig.once(0, |table, edit| {
+                    edit.keep_tables = true;
+                    table.unmap(Bfn(n * far), pages, pages, edit)
+                });
+                assert_eq!(unmapped, Unmapped { pages, stop: None });
+            }
+            assert_eq!(rig.arena.live(), tables, "leaves of {level} of {:?}", rig.kind);
+            rig.is_empty_but_for_tables();
+        }
+    }
+}
+
+/// So that the next map where a single page was takes no table, however many others there are.
+pub(crate) fn tables_that_are_in_use_leave_room_for_others<F: Format>(rig: &mut Rig<F>) {
+    let pages = pages_at::<F>(1);
+    let a_page_leaves_its_table = |rig: &Rig<F>| {
+        assert_eq!(rig.map(3 * pages, 1, 1, RW), (1, None));
+        let tables = rig.arena.live();
+        rig.unmap(3 * pages, 1);
+        assert_eq!(rig.arena.live(), tables, "{:?}", rig.kind);
+    };
+    if *rig.leaf_levels().end() == 0 || rig.levels() < 3 {
+        return;
+    }
+    let far = pages_at::<F>(2);
+    let many = MANY.min(rig.pages() / far);
+    // They were empty, and are used again.
+    let map = |n| assert_eq!(rig.map_leaves(n * far, 1, &[0, pages]), Ok(2));
+    (0..many).for_each(map);
+    (0..many).for_each(|n| rig.unmap(n * far, 2 * pages));
+    (0..many).for_each(map);
+    a_page_leaves_its_table(rig);
+    (0..many).for_each(|n| rig.unmap(n * far, 2 * pages));
+    rig.is_empty();
+    // Something is left in them.
+    for n in 0..many {
+        map(n);
+        rig.unmap(n * far, pages);
+    }
+    a_page_leaves_its_table(rig);
+    (0..many).for_each(|n| rig.unmap(n * far + pages, pages));
+    rig.is_empty();
 }

@@ -39,7 +39,7 @@ pub(crate) fn a_run_is_filled_with_the_largest_leaves_that_fit<F: Format>(rig: &
     let first = largest - 5;
     let pages = 5 + largest + small + 7;
     // In pieces, frames with the same numbers.
-    assert_eq!(rig.fill(first, pages, 100), Ok(()));
+    assert_eq!(rig.fill(first, first, pages, 100), Ok(()));
     for (page, leaf) in [(0, 1), (5, largest), (5 + largest, small), (pages - 1, 1)] {
         rig.is_mapped(first + page, first + page, RW);
         assert_eq!(rig.leaf_of(first + page), leaf, "page {page} of {:?}", rig.kind);
@@ -50,10 +50,24 @@ pub(crate) fn a_run_is_filled_with_the_largest_leaves_that_fit<F: Format>(rig: &
     rig.is_empty();
 
     assert_eq!(rig.map(first + 3, 0x40, 1, RW), (1, None));
-    assert_eq!(rig.fill(first, pages, 100), Err(Stop::Occupied));
+    assert_eq!(rig.fill(first, first, pages, 100), Err(Stop::Occupied));
     rig.is_mapped(first + 2, first + 2, RW);
     rig.is_mapped(first + 3, 0x40, RW);
     rig.is_vacant(first + 4);
     rig.unmap(first, 4);
+    rig.is_empty();
+}
+
+pub(crate) fn leaves_that_follow_each_other_go_by_one_call<F: Format>(rig: &mut Rig<F>) {
+    if *rig.leaf_levels().end() == 0 {
+        return;
+    }
+    let pages = pages_at::<F>(1);
+    let frames = [3, 1, 2].map(|n| n * pages);
+    assert_eq!(rig.map_leaves(pages, 1, &frames), Ok(3));
+    assert_eq!(rig.unmap_once(pages, 2 * pages), (2 * pages, None));
+    rig.is_vacant(2 * pages);
+    rig.is_mapped(3 * pages, 2 * pages, RW);
+    assert_eq!(rig.unmap_once(3 * pages, 9 * pages), (pages, None));
     rig.is_empty();
 }

@@ -19,12 +19,17 @@ mod bits;
 mod corners;
 mod device;
 mod emptied;
+mod foreign;
+mod initial;
 mod large;
 mod odd;
+mod passes;
 mod random;
 mod rig;
 mod singles;
 mod splits;
+mod taken;
+mod told;
 
 #[cfg(feature = "amdvi")]
 use pviommu_hypervisor::format::AmdV1;
@@ -162,6 +167,116 @@ macro_rules! conformance {
             #[test]
             fn the_tables_of_one_page_or_leaf_stay() {
                 rigs(emptied::the_tables_of_one_page_or_leaf_stay);
+            }
+
+            #[test]
+            fn what_is_blocked_stays_when_empty_tables_go() {
+                rigs(passes::what_is_blocked_stays_when_empty_tables_go);
+            }
+
+            #[test]
+            fn a_piece_takes_no_table_with_what_is_before_it() {
+                rigs(passes::a_piece_takes_no_table_with_what_is_before_it);
+            }
+
+            #[test]
+            fn a_piece_takes_out_no_more_pages_than_it_may() {
+                rigs(passes::a_piece_takes_out_no_more_pages_than_it_may);
+            }
+
+            #[test]
+            fn a_pass_for_empty_tables_looks_at_no_pages() {
+                rigs(passes::a_pass_for_empty_tables_looks_at_no_pages);
+            }
+
+            #[test]
+            fn handles_stay_while_their_pages_do() {
+                rigs(foreign::handles_stay_while_their_pages_do);
+            }
+
+            #[test]
+            fn no_table_is_linked_before_there_are_enough() {
+                rigs(foreign::no_table_is_linked_before_there_are_enough);
+            }
+
+            #[test]
+            fn nothing_is_mapped_by_a_handle_that_there_is_not() {
+                rigs(foreign::nothing_is_mapped_by_a_handle_that_there_is_not);
+            }
+
+            #[test]
+            fn no_larger_leaf_is_filled_in_than_frames_are_aligned_to() {
+                rigs(initial::no_larger_leaf_is_filled_in_than_frames_are_aligned_to);
+            }
+
+            #[test]
+            fn filling_links_no_table_for_what_comes_after() {
+                rigs(initial::filling_links_no_table_for_what_comes_after);
+            }
+
+            #[test]
+            fn a_guests_leaf_takes_the_place_of_one_it_started_with() {
+                rigs(initial::a_guests_leaf_takes_the_place_of_one_it_started_with);
+            }
+
+            #[test]
+            fn a_part_that_is_blocked_takes_only_what_was_paid_for() {
+                rigs(initial::a_part_that_is_blocked_takes_only_what_was_paid_for);
+            }
+
+            #[test]
+            fn a_map_over_scratch_is_flushed_as_far_up_as_it_changed() {
+                rigs(told::a_map_over_scratch_is_flushed_as_far_up_as_it_changed);
+            }
+
+            #[test]
+            fn a_page_that_is_blocked_is_flushed_as_a_leaf() {
+                rigs(told::a_page_that_is_blocked_is_flushed_as_a_leaf);
+            }
+
+            #[test]
+            fn what_there_is_no_room_for_is_left_until_after_the_flush() {
+                rigs(told::what_there_is_no_room_for_is_left_until_after_the_flush);
+            }
+
+            #[test]
+            fn a_leaf_that_goes_as_a_whole_takes_no_tables() {
+                rigs(taken::a_leaf_that_goes_as_a_whole_takes_no_tables);
+            }
+
+            #[test]
+            fn a_table_whose_pages_were_taken_out_is_empty() {
+                rigs(taken::a_table_whose_pages_were_taken_out_is_empty);
+            }
+
+            #[test]
+            fn tables_that_had_to_stay_are_counted_until_they_go() {
+                rigs(emptied::tables_that_had_to_stay_are_counted_until_they_go);
+            }
+
+            #[test]
+            fn tables_that_are_in_use_leave_room_for_others() {
+                rigs(emptied::tables_that_are_in_use_leave_room_for_others);
+            }
+
+            #[test]
+            fn leaves_that_follow_each_other_go_by_one_call() {
+                rigs(large::leaves_that_follow_each_other_go_by_one_call);
+            }
+
+            #[test]
+            fn a_leaf_that_cannot_be_split_goes_as_a_whole_if_it_may() {
+                rigs(splits::a_leaf_that_cannot_be_split_goes_as_a_whole_if_it_may);
+            }
+
+            #[test]
+            fn a_map_says_what_it_ended_at() {
+                rigs(corners::a_map_says_what_it_ended_at);
+            }
+
+            #[test]
+            fn a_frame_that_was_not_linked_is_as_it_came() {
+                rigs(backgrounds::a_frame_that_was_not_linked_is_as_it_came);
             }
 
             #[test]

@@ -3,10 +3,11 @@
 use std::{cell::Cell, rc::Rc};
 
 use pviommu_hypervisor::{
+    abi::Bfn,
     addr::Mfn,
     format::{Format, LeafSoft, pages_at},
-    platform::Access,
-    table::{SplitPaid, Stop, split_cost},
+    platform::{Access, Pool},
+    table::{SplitPaid, Stop, Unmapped, split_cost},
 };
 
 use super::rig::Rig;
@@ -83,6 +84,25 @@ pub(crate) fn no_leaf_is_formed_where_tables_are<F: Format>(rig: &mut Rig<F>) {
         rig.is_mapped(pages - 1, 9, RO);
         rig.is_vacant(0);
         rig.unmap(pages - 1, 1);
+        rig.is_empty();
+    }
+}
+
+/// What it takes to have the hypervisor's removals not fail for memory.
+pub(crate) fn a_leaf_that_cannot_be_split_goes_as_a_whole_if_it_may<F: Format>(rig: &mut Rig<F>) {
+    for level in rig.leaf_levels().skip(1) {
+        let pages = pages_at::<F>(level);
+        rig.map_leaf(0, level, 0, RO, SplitPaid::No).unwrap();
+        let stopped = Some(Stop::NeedTables(1, Pool::Open));
+        assert_eq!(rig.unmap_once(1, 1), (0, stopped));
+        rig.is_mapped(1, 1, RO);
+        let unmapped = rig.once(0, |table, edit| {
+            edit.whole_leaves = true;
+            table.unmap(Bfn(1), 1, 1, edit)
+        });
+        assert_eq!(unmapped, Unmapped { pages: 1, stop: None });
+        rig.is_vacant(0);
+        rig.is_vacant(pages - 1);
         rig.is_empty();
     }
 }
