@@ -165,27 +165,25 @@ mod tests {
     use super::*;
     use crate::{addr::Mfn, format::VtdSecondStage as Vtd};
 
-    fn pointer(frame: u64, soft: TableSoft) -> u64 {
-        Vtd::table(Mfn(frame), 2, soft)
-    }
-
     #[test]
     fn a_table_is_locked_whatever_is_recorded_of_it_meanwhile() {
-        let kept = pointer(7, TableSoft::KEPT);
+        let pointer = |soft| Vtd::table(Mfn(7), 2, soft);
+        let kept = pointer(TableSoft::KEPT);
         let entry = AtomicU64::new(kept);
-        let lock = UpperLock::take::<Vtd>(&entry, pointer(7, TableSoft::EMPTY)).unwrap();
+        let lock = UpperLock::take::<Vtd>(&entry, pointer(TableSoft::EMPTY)).unwrap();
         assert_eq!(lock.soft::<Vtd>(), TableSoft::KEPT);
-        assert_eq!(entry.load(Ordering::Relaxed), pointer(7, TableSoft::KEPT.lock()));
+        assert_eq!(entry.load(Ordering::Relaxed), pointer(TableSoft::KEPT.lock()));
         drop(lock);
         assert_eq!(entry.load(Ordering::Relaxed), kept);
     }
 
     #[test]
     fn what_took_the_place_of_a_table_is_not_locked() {
-        for there in [Vtd::EMPTY, pointer(8, TableSoft::EMPTY), pointer(8, TableSoft::EMPTY.lock())]
-        {
+        let said = Vtd::table(Mfn(7), 2, TableSoft::EMPTY);
+        let other = |soft| Vtd::table(Mfn(8), 2, soft);
+        for there in [Vtd::EMPTY, other(TableSoft::EMPTY), other(TableSoft::EMPTY.lock())] {
             let entry = AtomicU64::new(there);
-            assert!(UpperLock::take::<Vtd>(&entry, pointer(7, TableSoft::EMPTY)).is_none());
+            assert!(UpperLock::take::<Vtd>(&entry, said).is_none());
             assert_eq!(entry.load(Ordering::Relaxed), there);
         }
     }

@@ -3,7 +3,8 @@
 use std::{cell::Cell, rc::Rc};
 
 use pviommu_hypervisor::{
-    addr::Mfn,
+    abi::Bfn,
+    addr::{BfnRange, Mfn},
     format::{Format, pages_at},
     platform::Access,
     table::{Paint, Stop},
@@ -47,6 +48,20 @@ pub(crate) fn a_blocked_range_is_not_present_and_not_mapped<F: Format>(rig: &mut
         }
         rig.paint(first, last, Paint::Vacant);
         rig.is_vacant(first);
+        rig.is_empty();
+    }
+}
+
+/// Whether it is aligned or not.
+pub(crate) fn what_is_as_it_is_to_be_takes_no_tables<F: Format>(rig: &mut Rig<F>) {
+    for (first, last) in ranges(rig) {
+        let range = BfnRange::new(Bfn(first), Bfn(last)).unwrap();
+        for paint in [Paint::Vacant, Paint::Blocked, Paint::Vacant] {
+            rig.paint(first, last, paint);
+            let before = rig.arena.live();
+            assert_eq!(rig.once(0, |table, edit| table.paint(range, paint, edit)), Ok(()));
+            assert_eq!(rig.arena.live(), before);
+        }
         rig.is_empty();
     }
 }

@@ -140,6 +140,11 @@ macro_rules! conformance {
             }
 
             #[test]
+            fn what_is_as_it_is_to_be_takes_no_tables() {
+                rigs(backgrounds::what_is_as_it_is_to_be_takes_no_tables);
+            }
+
+            #[test]
             fn a_direct_range_leads_to_the_frames_of_its_numbers() {
                 rigs(backgrounds::a_direct_range_leads_to_the_frames_of_its_numbers);
             }
