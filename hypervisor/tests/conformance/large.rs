@@ -71,3 +71,17 @@ pub(crate) fn leaves_that_follow_each_other_go_by_one_call<F: Format>(rig: &mut 
     assert_eq!(rig.unmap_once(3 * pages, 9 * pages), (pages, None));
     rig.is_empty();
 }
+
+/// Also if more pages are to go than it has.
+pub(crate) fn what_is_before_an_unmap_in_its_leaf_stays<F: Format>(rig: &mut Rig<F>) {
+    for level in rig.leaf_levels().skip(1) {
+        let pages = pages_at::<F>(level);
+        assert_eq!(rig.map_leaves(0, level, &[3 * pages, pages]), Ok(2));
+        rig.unmap(1, 2 * pages - 1);
+        rig.is_mapped(0, 3 * pages, RW);
+        rig.is_vacant(1);
+        rig.is_vacant(2 * pages - 1);
+        rig.unmap(0, 1);
+        rig.is_empty();
+    }
+}

@@ -265,6 +265,11 @@ macro_rules! conformance {
             }
 
             #[test]
+            fn what_is_before_an_unmap_in_its_leaf_stays() {
+                rigs(large::what_is_before_an_unmap_in_its_leaf_stays);
+            }
+
+            #[test]
             fn leaves_that_follow_each_other_go_by_one_call() {
                 rigs(large::leaves_that_follow_each_other_go_by_one_call);
             }
