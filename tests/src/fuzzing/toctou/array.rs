@@ -163,7 +163,9 @@ impl Run<'_> {
                 Pages::Guest { owner, gfns: (from..from + u64::from(pages)).collect() }
             }
             _ => match list {
-                super::lists::Reading::Unclear => return Some(Effect::Unclear { place }),
+                super::lists::Reading::Unclear(gfns) => {
+                    return Some(Effect::Unclear { place, of: Pages::Guest { owner, gfns } });
+                }
                 super::lists::Reading::One(gfns) => {
                     Pages::Guest { owner, gfns: gfns[..pages as usize].to_vec() }
                 }

@@ -39,9 +39,10 @@ pub(super) enum Effect {
         holes: bool,
         later: bool,
     },
-    /// Pages of a list were mapped, and nobody can tell which of two readings.
+    /// Pages of a list were mapped, and nobody can tell which of two readings: these are all there are.
     Unclear {
         place: Place,
+        of: Pages,
     },
     Opened(Place),
     Freed {

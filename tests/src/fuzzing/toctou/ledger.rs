@@ -80,7 +80,7 @@ impl Ledger {
             Effect::Unmapped { place, first, pages, holes, later } => {
                 self.unmapped((place, first.0, pages), holes, later);
             }
-            Effect::Unclear { place } => self.context(place).blur(),
+            Effect::Unclear { place, of } => self.unclear(bed, place, &of),
             Effect::Opened(place) => {
                 let before = self.contexts.insert(place, Context::Clear(BTreeMap::new()));
                 let was_free = !matches!(before, Some(Context::Clear(_)));
@@ -119,9 +119,7 @@ impl Ledger {
         (access, visible): (Access, bool),
     ) {
         let frame = |owner: DomId, gfn: u64| {
-            let frame = bed.board().machine_frame(owner, Gfn(gfn));
-            let held = !(MMIO..MMIO + 8).contains(&gfn);
-            frame.map(|frame| Leaf { frame, access, held, visible })
+            frame_of(bed, owner, gfn).map(|(frame, held)| Leaf { frame, access, held, visible })
         };
         let leaves: Vec<_> = match of {
             Pages::Guest { owner, gfns } => {
@@ -153,6 +151,16 @@ impl Ledger {
                 }
                 Context::Unclear(held) => held.extend(leaf.held.then_some(leaf.frame)),
             }
+        }
+    }
+
+    /// Some pages were mapped, all of them among these.
+    fn unclear(&mut self, bed: &Bed<'_>, place: Place, of: &Pages) {
+        let context = self.context(place);
+        context.blur();
+        if let (Context::Unclear(held), Pages::Guest { owner, gfns }) = (context, of) {
+            let frames = gfns.iter().filter_map(|gfn| frame_of(bed, *owner, *gfn));
+            held.extend(frames.filter_map(|(frame, is_held)| is_held.then_some(frame)));
         }
     }
 
@@ -233,4 +241,10 @@ impl Ledger {
             Outcome::Done(_) => {}
         }
     }
+}
+
+/// The frame behind a guest frame, and whether it is memory, which mappings hold.
+fn frame_of(bed: &Bed<'_>, owner: DomId, gfn: u64) -> Option<(Mfn, bool)> {
+    let held = !(MMIO..MMIO + 8).contains(&gfn);
+    Some((bed.board().machine_frame(owner, Gfn(gfn))?, held))
 }

@@ -24,7 +24,8 @@ pub(super) struct Asked {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Reading {
     One(Vec<u64>),
-    Unclear,
+    /// The first entries of this and that: as many as it has mapped are among these.
+    Unclear(Vec<u64>),
 }
 
 /// What each element has read, of `reads`.
@@ -51,12 +52,16 @@ pub(super) fn assign(elements: impl Iterator<Item = Asked>, reads: &[&Seen]) -> 
                     continue;
                 }
                 next.push(to);
-                let own = Reading::One(entries(&reads[*from..to]));
-                reading = match reading {
-                    Some(other) if other != own && element.pages > 0 => Some(Reading::Unclear),
-                    Some(other) => Some(other),
-                    None => Some(own),
-                };
+                let own = entries(&reads[*from..to]);
+                reading = Some(match reading {
+                    None => Reading::One(own),
+                    Some(Reading::One(other)) if other == own || element.pages == 0 => {
+                        Reading::One(other)
+                    }
+                    Some(Reading::One(other) | Reading::Unclear(other)) => {
+                        Reading::Unclear([other, own].concat())
+                    }
+                });
             }
         }
         next.sort_unstable();
