@@ -99,6 +99,7 @@ impl<K: Kernel> DmaSpace<'_, K> {
             bfn = at.checked_add(1);
         }
         let outcome = self.client().submit(&mut batch).map(|_| ());
+        let has_ended = outcome.is_ok();
         let error = match (batch.done().first_error(), outcome) {
             // The one that failed may have been mapped all the same.
             (Some((index, MapError { done, cause })), _) => {
@@ -108,9 +109,9 @@ impl<K: Kernel> DmaSpace<'_, K> {
             (None, Ok(())) => return Ok(()),
         };
         drop(room);
-        // Of those before the one that failed; all, if nobody knows.
+        // Those before the one that failed; all, if it may not be the last that was begun.
         let pages = u32::try_from(range.pages()).unwrap_or(u32::MAX);
-        let is_known = error.done > 0 && !matches!(error.cause, Error::BadReply(_));
+        let is_known = has_ended && error.done > 0 && !matches!(error.cause, Error::BadReply(_));
         let pages = if is_known { error.done.min(pages) } else { pages };
         self.clear(range.first(), pages).map_err(DmaError::StillMapped)?;
         Err(DmaError::Map(error))

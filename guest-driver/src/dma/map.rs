@@ -132,12 +132,13 @@ impl<K: Kernel> DmaSpace<'_, K> {
         for index in 0..maps {
             match done.element(index) {
                 Some(Ok(element)) => mapped = mapped.saturating_add(element.pages),
-                Some(Err(MapError { done, cause })) => {
+                Some(Err(MapError { done, cause })) if outcome.is_ok() => {
                     return Err(Stopped::new(asked, mapped.saturating_add(done), cause));
                 }
-                // The call itself ended before, and may have done a part of this one.
-                None => {
-                    let cause = outcome.err().unwrap_or(Error::Failed(Errno::EIO));
+                // The call itself failed, and this one may not be the last that it began.
+                told => {
+                    let of_call = outcome.err().unwrap_or(Error::Failed(Errno::EIO));
+                    let cause = told.and_then(Result::err).map_or(of_call, |error| error.cause);
                     return Err(Stopped { done: 0, perhaps: asked, cause });
                 }
             }

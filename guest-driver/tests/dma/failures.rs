@@ -1,12 +1,12 @@
 //! Calls that fail, and hypervisors that can do little: what was not flushed is never taken for safe.
 
-use pviommu_abi::{Bfn, Errno, Gfn, Subop};
+use pviommu_abi::{Bfn, DomId, Errno, Gfn, Subop};
 use pviommu_guest::dma::{Deferral, Direction, DmaError, DmaStorage, Remedy};
 use pviommu_guest::{Error, MapError};
 
 use crate::fake::machine::Garbage;
 use crate::fake::{DEVICE, Page, machine};
-use crate::kit::{LOW, Memory, alive, entries, open, page};
+use crate::kit::{LOW, Memory, alive, entries, mapped, open, page};
 
 type Storage = DmaStorage<128, 1>;
 
@@ -66,6 +66,31 @@ fn an_unmap_whose_answer_cannot_be_believed_is_made_again_before_its_buffer_come
     space.flush().unwrap();
     assert!(waits.iter().all(|waits| waits.is_safe()));
     assert_eq!((entries(), space.free_pages()), (vec![], free + 2));
+}
+
+/// INV-20: whichever of them failed first: a call that fails says of no element that it was the last to be begun.
+#[test]
+fn all_that_a_call_may_have_mapped_is_taken_back_when_it_fails() {
+    let storage = Storage::new();
+    let space = open(&storage);
+    let device = space.attach(DEVICE, LOW).unwrap();
+    let owner = DomId(4);
+    machine(|machine| machine.grants = (8..14).map(|grant| (owner, grant)).collect());
+    let free = space.free_pages();
+    let fails = || machine(|machine| machine.garbage = Some((Subop::BATCH, Garbage::Call)));
+    fails();
+    let grants: Vec<u64> = (8..14).collect();
+    let failed = device.map_grants(owner, grants, Direction::Both).unwrap_err();
+    assert!(matches!(failed.cause, DmaError::Map(_)), "{}", failed.cause);
+    assert_eq!((mapped(), space.free_pages()), (0, free));
+    fails();
+    // Runs that are shorter as elements than as a list.
+    let runs: Vec<u64> = (0..4).flat_map(|run| run * 100..run * 100 + 20).collect();
+    let apart = Memory::new(&runs);
+    let failed = device.map(apart, Direction::Both).unwrap_err();
+    assert!(matches!(failed.cause, DmaError::Map(_)), "{}", failed.cause);
+    drop(failed);
+    assert_eq!((mapped(), alive(), space.free_pages()), (0, 0, free));
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(crate) enum Garbage {
     Field,
     /// Of a batch: the first element did more pages than it was asked for.
     Element,
+    /// Of a batch: all is done, and then the call has failed, and its second element.
+    Call,
 }
 
 /// What is mapped, and what is to go wrong.
@@ -280,6 +282,11 @@ fn lie(
         (Garbage::Element, Subop::BATCH) => {
             let (element, _) = BatchElement::mut_from_prefix(buffer.unwrap()).unwrap();
             element.done = element.nr + 1;
+        }
+        (Garbage::Call, Subop::BATCH) => {
+            let ([_, second], _) = <[BatchElement; 2]>::mut_from_prefix(buffer.unwrap()).unwrap();
+            (second.status, second.done) = (Errno::EIO.to_status(), 0);
+            return Errno::EIO.to_ret();
         }
         (_, Subop::QUERY_CAPABILITIES) => read::<Capabilities>(arg).pgsize_mask = 0,
         (_, Subop::ALLOC_CONTEXT) => read::<AllocContext>(arg).ctx_no = ContextId::DEFAULT,
