@@ -84,7 +84,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// Gives back what `charge` has for more than the first `mapped` pages.
     #[inline]
     pub(super) fn settle(&self, charge: Charge, mapped: u64) {
-        if mapped < charge.pages && (charge.held, charge.foreign) != (0, 0) {
+        if mapped < charge.pages {
             self.settle_part(charge, mapped);
         }
     }
@@ -117,7 +117,7 @@ impl<P: Platform> Session<'_, P> {
         let quota = self.domain.foreign();
         let may = u32::try_from(pages).unwrap_or(u32::MAX).min(quota.left());
         // Others may have been quicker.
-        if may > 0 && quota.take(may) { u64::from(may) } else { 0 }
+        if quota.take(may) { u64::from(may) } else { 0 }
     }
 
     /// Gives back what was charged for pages that nobody holds: `held` in all, `foreign` of other domains.

@@ -199,9 +199,7 @@ impl<'s, P: Platform> Session<'s, P> {
         let mut frames = [Mfn(0); AT_ONCE];
         let found = self.platform().alloc_some(self.domain.id(), &mut frames);
         let missing = u32::try_from(AT_ONCE.saturating_sub(found)).unwrap_or(0);
-        if missing > 0 {
-            self.domain.tables().give(missing);
-        }
+        self.domain.tables().give(missing);
         for frame in frames.iter().take(found) {
             if stash.put(*frame, Pool::Open).is_err() {
                 self.free(*frame, Pool::Open);

@@ -24,8 +24,8 @@ pub(crate) enum Told {
 impl Told {
     fn bit(self) -> u32 {
         match self {
-            Self::Embedder => 1 << 0,
-            Self::Guest => 1 << 1,
+            Self::Embedder => 1,
+            Self::Guest => 2,
         }
     }
 }

@@ -35,8 +35,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         let mut done = 0u64;
         let end = loop {
             let rest = plan.bfns.pages().saturating_sub(done);
-            let at = plan.bfns.first().checked_add(done);
-            let Some(at) = at.filter(|_| rest > 0) else { break End::Finished };
+            let Some(at) = plan.bfns.first().checked_add(done) else { break End::Finished };
             let piece = self.unmap_piece(plan, at, rest);
             done = done.saturating_add(piece.pages);
             let yields = self.worked(piece.pages);
@@ -93,18 +92,19 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
             Some(Stop::PendingFull) => self.flush().err().map(End::Failed),
             Some(Stop::NeedTables(frames, pool)) => self.stock(frames, pool).err(),
             Some(Stop::Hole) if !plan.how.skip_holes => Some(End::Failed(Errno::ENOENT)),
-            Some(Stop::Hole) if unmapped.pages == 0 => return self.pass_over(plan, at, rest),
-            Some(Stop::Hole) => None,
+            Some(Stop::Hole) => return self.pass_over(plan, at, rest, unmapped.pages),
             Some(_) => Some(End::Failed(Errno::EIO)),
         };
         Piece { pages: unmapped.pages, stop }
     }
 
-    /// Passes over what is not mapped, by the tables and not page by page.
-    fn pass_over(&self, plan: &UnmapPlan, at: Bfn, rest: u64) -> Piece {
-        let Some(range) = BfnRange::of_pages(at, rest) else { return Piece::of(rest) };
+    /// Passes over what is not mapped behind the first `done` of `rest` pages, by the tables and not page by page.
+    fn pass_over(&self, plan: &UnmapPlan, at: Bfn, rest: u64, done: u64) -> Piece {
+        let hole = at.checked_add(done).zip(rest.checked_sub(done));
+        let hole = hole.and_then(|(first, pages)| BfnRange::of_pages(first, pages));
+        let Some(range) = hole else { return Piece::of(rest) };
         let Ok(_inside) = self.context.enter(self.session.gate, plan.epoch) else {
-            return Piece::stopped(End::Yield);
+            return Piece { pages: done, stop: Some(End::Yield) };
         };
         match self.session.table::<F>(self.context).first_mapped(range, Sought::Any, WORK_UNIT) {
             Search::Found(next) | Search::Unfinished(next) => {

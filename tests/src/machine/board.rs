@@ -76,7 +76,14 @@ impl Board {
     pub fn pieces_of(&self, act: impl FnOnce()) -> Piece {
         self.pieces.begin();
         act();
-        self.pieces.stop()
+        self.pieces.stop().0
+    }
+
+    /// Counts all the work of what `act` has one CPU do.
+    pub fn work_of(&self, act: impl FnOnce()) -> Piece {
+        self.pieces.begin();
+        act();
+        self.pieces.stop().1
     }
 
     /// The machine that `config` describes, with all devices blocked.

@@ -50,6 +50,7 @@ pub(crate) struct Pieces {
     counting: AtomicBool,
     now: [AtomicU64; KINDS],
     most: [AtomicU64; KINDS],
+    all: [AtomicU64; KINDS],
 }
 
 impl Pieces {
@@ -62,21 +63,27 @@ impl Pieces {
     /// A piece ends here.
     pub(crate) fn end(&self) {
         if self.counting.load(Ordering::Relaxed) {
-            for (now, most) in self.now.iter().zip(&self.most) {
-                most.fetch_max(now.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+            for ((now, most), all) in self.now.iter().zip(&self.most).zip(&self.all) {
+                let now = now.swap(0, Ordering::Relaxed);
+                most.fetch_max(now, Ordering::Relaxed);
+                all.fetch_add(now, Ordering::Relaxed);
             }
         }
     }
 
     pub(crate) fn begin(&self) {
-        self.now.iter().chain(&self.most).for_each(|count| count.store(0, Ordering::Relaxed));
+        let counts = self.now.iter().chain(&self.most).chain(&self.all);
+        counts.for_each(|count| count.store(0, Ordering::Relaxed));
         self.counting.store(true, Ordering::Relaxed);
     }
 
-    /// The most of each kind in any piece since the beginning.
-    pub(crate) fn stop(&self) -> Piece {
+    /// The most of each kind in any piece since the beginning, and all there was.
+    pub(crate) fn stop(&self) -> (Piece, Piece) {
         self.end();
         self.counting.store(false, Ordering::Relaxed);
-        std::array::from_fn(|kind| self.most[kind].load(Ordering::Relaxed))
+        let read = |counts: &[AtomicU64; KINDS]| {
+            std::array::from_fn(|kind| counts[kind].load(Ordering::Relaxed))
+        };
+        (read(&self.most), read(&self.all))
     }
 }

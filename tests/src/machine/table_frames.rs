@@ -24,6 +24,22 @@ unsafe impl TableFrames for Platform<'_> {
         self.board.memory.tables.alloc(domain, pool, &self.board.memory.violations)
     }
 
+    // As one whose memory has a lock of its own: it is taken once.
+    fn alloc_some(&self, domain: DomId, frames: &mut [Mfn]) -> usize {
+        self.board.allocation.pass();
+        let _held = self.board.lock.enter("alloc_some");
+        self.board.pieces.count(Work::Frames, 1);
+        self.board.meanwhile();
+        let memory = &self.board.memory;
+        let each = frames.iter_mut().map_while(|frame| {
+            let fails = self.board.schedule.hit(Step::Alloc);
+            let found = || memory.tables.alloc(domain, Pool::Open, &memory.violations);
+            *frame = if fails { None } else { found() }?;
+            Some(())
+        });
+        each.count()
+    }
+
     fn free(&self, domain: DomId, frame: Mfn, pool: Pool) {
         let _held = self.board.lock.enter("free");
         self.board.pieces.count(Work::Frames, 1);
@@ -59,12 +75,14 @@ unsafe impl TableFrames for Platform<'_> {
     fn reserve(&self, domain: DomId, frames: u32) -> bool {
         let _held = self.board.lock.enter("reserve");
         self.board.pieces.count(Work::Frames, 1);
+        assert!(frames > 0, "nothing is put aside");
         !self.board.schedule.hit(Step::Reserve) && self.board.memory.tables.reserve(domain, frames)
     }
 
     fn unreserve(&self, domain: DomId, frames: u32) {
         let _held = self.board.lock.enter("unreserve");
         self.board.pieces.count(Work::Frames, 1);
+        assert!(frames > 0, "nothing comes back");
         let memory = &self.board.memory;
         memory.tables.unreserve(domain, frames, &memory.violations);
     }

@@ -339,30 +339,3 @@ fn a_map_that_is_made_visible_later_is_not_told_to_the_unit_until_then() {
         vm.end();
     });
 }
-
-/// INV-03: a hole that an unmap passes over may be what was removed before, and left to be flushed later.
-#[test]
-fn an_unmap_that_passes_holes_over_flushes_what_waits_there() {
-    let skip_holes = |vm: &Vm<'_>, context, bfn, nr| {
-        let (op, flags) = (BatchOp::UNMAP, ElementFlags::SKIP_HOLES);
-        let element = BatchElement { op, flags, bfn: Bfn(bfn), nr, ..BatchElement::default() };
-        assert_eq!(run(vm, context, element), (0, nr));
-    };
-    for pages in [20, 100_000] {
-        with_guest(64, |vm| {
-            let context = vm.attached_context();
-            assert_eq!(vm.map(context, 50, 1, 4, RW), (0, 4));
-            assert!((50..54).all(|bfn| vm.writes(DEVICE, bfn)));
-            assert_eq!(unmap_later(vm, context, 50, 4), (0, 4));
-            let flushes = vm.bed.counters().iotlb_flushes;
-            skip_holes(vm, context, 1000, 20);
-            assert_eq!(vm.bed.counters().iotlb_flushes, flushes, "nothing waits there");
-            skip_holes(vm, context, 40, pages);
-            assert!((50..54).all(|bfn| vm.hits_background(DEVICE, bfn)));
-            assert_eq!(vm.bed.counters().iotlb_flushes, flushes + 1);
-            assert_eq!(flush_all(vm, context).0, 0);
-            assert_eq!((references(vm), waiting(vm)), (0, 0));
-            vm.end();
-        });
-    }
-}

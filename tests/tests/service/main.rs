@@ -18,6 +18,7 @@ mod failures;
 mod faults;
 mod flush_order;
 mod groups;
+mod holes;
 mod hook;
 #[path = "../kinds/mod.rs"]
 mod kinds;

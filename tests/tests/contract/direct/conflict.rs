@@ -1,8 +1,11 @@
 //! INV-30, INV-32: a guest and a device that want the same bus frames, in either order.
 
 use pviommu_abi::{BatchOp, ContextId, DomId, Errno, OwnershipMode};
-use pviommu_hypervisor::{DefaultMap, Reserved, platform::Access};
-use pviommu_testbed::machine::DomainConfig;
+use pviommu_hypervisor::{
+    DefaultMap, Reserved,
+    platform::{Access, UnitFeatures},
+};
+use pviommu_testbed::machine::{DomainConfig, Work};
 
 use super::kit::{ALL, DEVICES, READ_ONLY, SECOND, check, direct, machine};
 use crate::{
@@ -43,6 +46,27 @@ fn what_a_guest_has_mapped_keeps_a_device_away_at_every_position() {
         }
         assert_eq!(vm.bed.trim(GUEST, 0), Ok(()));
         assert_eq!(vm.bed.domain(GUEST).stats().table_frames, before);
+        vm.end();
+    });
+}
+
+/// INV-32: it is known before anything is changed, also of ranges that nothing is in the way of.
+#[test]
+fn a_device_that_is_kept_away_has_changed_no_entry() {
+    let ranges = [direct(0x7000, 3, ALL), range()];
+    let mut config = machine(&[&ranges, &[]]);
+    config.units[0].features.remove(UnitFeatures::COHERENT);
+    with(&config, |vm| {
+        let context = vm.context();
+        assert_eq!(vm.attach(SECOND, context), 0);
+        for first in [0x7002, 0x8202] {
+            assert_eq!(vm.map(context, first, 1, 1, RW), (0, 1));
+            let work = vm.bed.board().work_of(|| {
+                assert_eq!(vm.attach(DEVICE, context), IN_USE);
+            });
+            assert_eq!(work[Work::Entries as usize], 0, "{first:#x}");
+            assert_eq!(vm.unmap(context, first, 1), (0, 1));
+        }
         vm.end();
     });
 }

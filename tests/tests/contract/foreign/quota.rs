@@ -1,7 +1,7 @@
 //! How many pages of others a domain may hold (INV-57).
 
 use pviommu_abi::{BatchElement, BatchOp, Bfn, Errno, Gfn};
-use pviommu_testbed::machine::Config;
+use pviommu_testbed::machine::{Config, Work};
 use zerocopy::IntoBytes;
 
 use super::kit::{BOTH, GRANTER, READ, end, map_grant, run_one_of, three};
@@ -84,4 +84,28 @@ fn a_list_of_its_own_pages_and_of_others_ends_where_there_is_no_room_for_one() {
             end(vm);
         });
     }
+}
+
+/// Neither are pages of two kinds acquired again because they are stored apart.
+#[test]
+fn a_list_of_its_own_pages_and_of_others_is_acquired_by_one_call() {
+    with(&config(64, 100), |vm| {
+        let context = vm.attached_context();
+        for page in 0..32 {
+            let foreign = (GRANTER, Gfn(page));
+            assert_eq!(vm.bed.map_foreign(GUEST, Gfn(FOREIGN + page), foreign, false), Ok(()));
+        }
+        let list: Vec<u64> =
+            (0..64).map(|i| if i % 2 == 0 { i } else { FOREIGN + i / 2 }).collect();
+        vm.bed.guest_write(GUEST, LIST, list.as_bytes());
+        let (op, flags, nr) = (BatchOp::MAP_LIST, BOTH, 64);
+        let element =
+            BatchElement { op, flags, bfn: Bfn(50), page: LIST, nr, ..BatchElement::default() };
+        let work = vm.bed.board().work_of(|| {
+            assert_eq!(run_one_of(vm, context, GUEST, element), (0, 64));
+        });
+        assert_eq!((work[Work::Acquires as usize], work[Work::Released as usize]), (1, 0));
+        assert!((0..64).all(|page| vm.writes(DEVICE, 50 + page)));
+        end(vm);
+    });
 }

@@ -2,8 +2,9 @@
 
 use pviommu_abi::{Errno, Gfn};
 use pviommu_hypervisor::{
-    DefaultMap,
+    Backing, DefaultMap, Outcome, P2mChange,
     addr::{GfnRange, Mfn},
+    platform::Access,
 };
 use pviommu_testbed::{
     iommu::Direction,
@@ -134,4 +135,21 @@ fn a_populate_that_finds_no_memory_can_be_made_good_later() {
             vm.end();
         });
     }
+}
+
+/// And that there is none is found out once for all of them.
+#[test]
+fn a_range_that_there_is_no_memory_for_is_not_tried_page_by_page() {
+    with(&config(DefaultMap::IdentityGfn, 4096), |vm| {
+        let (first, at) = (frame(vm, GIB), gfns(4 * GIB + 1, 2000));
+        let new = Backing { first, access: Access::all(), mmio: true };
+        let mut change = P2mChange::new(at, None, Some(new));
+        vm.bed.schedule().set(Step::Alloc, When::From(1));
+        let done = vm.bed.board().under_p2m_lock(GUEST, || {
+            vm.bed.iommu().p2m_changed(vm.bed.domain(GUEST), 0, &mut change)
+        });
+        assert_eq!(done, Outcome::Done(Errno::ENOMEM.to_ret()));
+        assert!(vm.bed.schedule().calls(Step::Alloc) < 20);
+        assert!([1, 777, 2000].iter().all(|page| lands(vm, 4 * GIB + page).is_none()));
+    });
 }

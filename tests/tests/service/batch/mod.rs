@@ -9,3 +9,4 @@ pub(crate) mod kit;
 mod list;
 mod operations;
 mod order;
+mod together;
