@@ -26,10 +26,15 @@ impl<P: Platform> Session<'_, P> {
     pub(crate) fn p2m_changed(&self, change: &mut P2mChange, room: &mut EditRoom) -> End {
         let map = self.domain.default.map();
         let context = self.domain.at(self.domain.default_slot());
-        let context = context.filter(|context| map.need_iommu() && context.is_live());
-        let Some(context) = context else { return End::Finished };
+        let Some(context) = context.filter(|_| map.need_iommu()) else { return End::Finished };
+        // Looked at first: whoever closes it has seen before which devices left it for certain.
+        let is_live = context.is_live();
+        // Also of a domain that has died: what is maintained holds no page that a failed unit may reach.
         if self.is_frozen(context) {
             return End::Failed(Errno::EIO);
+        }
+        if !is_live {
+            return End::Finished;
         }
         let end = with_format!(self.iommu.format(), F => {
             self.carry_over::<F>(context, map, change, room)

@@ -1,6 +1,6 @@
 //! INV-71: whatever fails during a switch, the old map is in force as a whole, or the new one.
 
-use pviommu_abi::{ContextId, Errno, OwnershipMode};
+use pviommu_abi::{ContextId, Errno, Gfn, OwnershipMode};
 use pviommu_hypervisor::{DefaultMap, Reserved, platform::UnitId};
 use pviommu_testbed::machine::{Config, Half, Step, When, poor_facts, vtd_facts};
 
@@ -239,5 +239,23 @@ fn a_unit_that_fails_during_a_switch_leaves_every_device_in_one_map() {
                 }
             }
         }
+    }
+}
+
+/// INV-15, INV-27: what is maintained holds no pages, so they stay for as long as a unit that has failed may reach them:
+/// also when the domain has died, as far as it could.
+#[test]
+fn a_page_does_not_go_while_a_failed_unit_may_reach_it_in_the_map_of_a_dead_domain() {
+    for map in [DefaultMap::IdentityGfn, DefaultMap::IdentityMfn] {
+        with(&Config::one_guest(64).with_default_map(map), |vm| {
+            let frame = vm.bed.board().machine_frame(GUEST, Gfn(12)).unwrap();
+            let bfn = if map == DefaultMap::IdentityGfn { 12 } else { frame.0 };
+            assert!(vm.writes(DEVICE, bfn));
+            vm.bed.schedule().set(Step::Invalidate, When::Nth(1));
+            assert_eq!(vm.bed.teardown(GUEST, 0), err(Errno::EIO));
+            vm.bed.schedule().clear();
+            assert_eq!(vm.bed.balloon_out(GUEST, Gfn(12)), Err(Errno::EIO));
+            assert_eq!(vm.bed.violations(), []);
+        });
     }
 }
