@@ -84,7 +84,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
     /// Gives back what `charge` has for more than the first `mapped` pages.
     #[inline]
     pub(super) fn settle(&self, charge: Charge, mapped: u64) {
-        if mapped < charge.pages {
+        if mapped != charge.pages {
             self.settle_part(charge, mapped);
         }
     }
@@ -123,7 +123,7 @@ impl<P: Platform> Session<'_, P> {
     /// Gives back what was charged for pages that nobody holds: `held` in all, `foreign` of other domains.
     pub(crate) fn uncharge(&self, held: u64, foreign: u64) {
         self.domain.pinned().give(self.gate.drawer(), held);
-        if foreign > 0 {
+        if foreign != 0 {
             self.domain.foreign().give(u32::try_from(foreign).unwrap_or(u32::MAX));
         }
     }

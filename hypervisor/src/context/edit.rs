@@ -154,7 +154,7 @@ impl<'s, P: Platform> Session<'s, P> {
         for frame in released.tables {
             self.free(*frame, Pool::Open);
         }
-        if released.unreserved > 0 {
+        if released.unreserved != 0 {
             self.unreserve(released.unreserved);
         }
     }
@@ -284,7 +284,7 @@ impl<'s, P: Platform> Session<'s, P> {
     /// Releases the pages of `runs` after the first `kept`: no entry ever named them.
     #[inline]
     pub(crate) fn release_unmapped(&self, runs: &Runs, kept: u64) {
-        if kept < runs.pages() {
+        if kept != runs.pages() {
             self.release_rest(runs, kept);
         }
     }

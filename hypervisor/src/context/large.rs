@@ -118,7 +118,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         let leaf = Run { frames, ..first };
         let mut paid = None;
         let mut count = 0u64;
-        while count < leaves {
+        while count != leaves {
             let Some(split) = self.pay_for_split(target.maker, split_cost::<F>(level)) else {
                 break;
             };

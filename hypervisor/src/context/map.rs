@@ -202,7 +202,7 @@ impl<P: Platform, F: Format> Editor<'_, P, F> {
         let table = self.session.table::<F>(self.context);
         while let Some(alike) = self.acquired.alike_from(stored.runs) {
             let left = wanted.saturating_sub(stored.pages);
-            let at = target.at.checked_add(stored.pages).filter(|_| left > 0)?;
+            let at = target.at.checked_add(stored.pages).filter(|_| left != 0)?;
             let mapped = table.map(at, alike, left, target.maker, &mut self.edit);
             stored.pages = stored.pages.saturating_add(mapped.pages);
             stored.runs = stored.runs.saturating_add(alike.frames.len());

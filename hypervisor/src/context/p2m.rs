@@ -87,7 +87,7 @@ impl<P: Platform> Session<'_, P> {
             let before = change.done;
             let end = self.put_in::<F>(context, Rest { bfns, first }, new, change, room);
             match end {
-                End::Finished if change.done > before => {}
+                End::Finished if change.done != before => {}
                 End::Finished => return End::Yield,
                 end => return end,
             }

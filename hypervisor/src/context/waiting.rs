@@ -264,7 +264,7 @@ impl Chain {
             let index = usize::try_from(left).ok()?.checked_add(FIRST_RUN)?;
             decode(words.get(index)?.load(Ordering::Relaxed))
         });
-        if let (Some(left), Some(word)) = (left.filter(|left| *left > 0), words.get(COUNT)) {
+        if let (Some(left), Some(word)) = (left.filter(|left| *left != 0), words.get(COUNT)) {
             word.store(left, Ordering::Relaxed);
             return Some(Popped { run, emptied: None });
         }

@@ -78,6 +78,28 @@ fn single_pages_that_waited_are_given_back_256_at_a_time() {
     });
 }
 
+/// And of what is in a row, at most a run more than that.
+#[test]
+fn runs_that_waited_are_given_back_256_pages_at_a_time() {
+    let mut config = Config::one_guest(64);
+    let block = GfnRange::of_pages(Gfn(0x1000), 2048).unwrap();
+    config.domains[0].contiguous = vec![block];
+    config.domains[0].ram.push(block);
+    with(&config, |vm| {
+        let context = vm.attached_context();
+        for run in 0..8 {
+            // No large leaf, and nowhere two runs that follow each other.
+            let (bfn, gfn) = (run * 1024 + 1, 0x1000 + (7 - run) * 256);
+            assert_eq!(vm.map(context, bfn, gfn, 256, RW), (0, 256));
+            assert_eq!(unmap_later(vm, context, bfn, 256), (0, 256));
+        }
+        let board = vm.bed.board();
+        let most = board.pieces_of(|| assert_eq!(flush_all(vm, context).0, 0));
+        assert_eq!(most[Work::Released as usize], 256);
+        vm.end();
+    });
+}
+
 /// The hardware domain with so many pages in a row, before it has a map; its unit has small leaves only.
 fn host(pages: u64) -> Config {
     let mut config = Config::one_guest(64).with_default_map(DefaultMap::Host);

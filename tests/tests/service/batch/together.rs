@@ -96,7 +96,22 @@ fn what_is_acquired_ahead_of_large_leaves_in_vain_is_little() {
     }
 }
 
-/// Nor one by one asked for: an embedder takes a lock for each call.
+/// Where no large leaf can be, none is looked for.
+#[test]
+fn pages_before_a_hole_are_acquired_by_one_call() {
+    let mut config = Config::one_guest(64);
+    let block = GfnRange::of_pages(Gfn(0x1000), 100).unwrap();
+    config.domains[0].contiguous = vec![block];
+    config.domains[0].ram.push(block);
+    with(&config, |vm| {
+        let context = vm.attached_context();
+        let refused = || assert_eq!(vm.map(context, 0x4000, 0x1000, 1024, RW).1, 100);
+        assert_eq!(work_of(vm, refused)(Work::Acquires), 1);
+        vm.end();
+    });
+}
+
+/// An embedder takes a lock for each call.
 #[test]
 fn table_frames_of_a_large_map_are_asked_for_some_at_a_time() {
     let pages = 100 * 512;
