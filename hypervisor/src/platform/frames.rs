@@ -54,10 +54,10 @@ pub unsafe trait TableFrames {
     /// Takes a frame back; into [`Pool::Reserved`] it counts as reserved again.
     fn free(&self, domain: DomId, frame: Mfn, pool: Pool);
 
-    /// Puts `frames` frames aside for [`Pool::Reserved`], all or none; false if there are none.
+    /// Puts `frames` frames, one or more, aside for [`Pool::Reserved`], all or none; false if there are none.
     fn reserve(&self, domain: DomId, frames: u32) -> bool;
 
-    /// Gives up `frames` reserved frames that were not allocated.
+    /// Gives up `frames` reserved frames, one or more, that were not allocated.
     fn unreserve(&self, domain: DomId, frames: u32);
 
     /// A zeroed frame that devices of `domain` may read and write as they like, or `None` if there

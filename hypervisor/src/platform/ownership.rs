@@ -160,7 +160,7 @@ pub unsafe trait PageOwnership {
     }
 
     /// Gives back one reference on each frame of `run`, which `domain` acquired: one of the runs
-    /// [`acquire`](Self::acquire) returned, a part of one, or several joined.
+    /// [`acquire`](Self::acquire) returned, a part of one, or several joined, with the access that they have.
     ///
     /// Not called for [`PageKind::Mmio`].
     fn release(&self, domain: DomId, run: &Run);
