@@ -38,6 +38,7 @@ mod sharing;
 mod superpages;
 mod tables;
 mod teardown;
+mod together;
 mod v7;
 mod worst;
 

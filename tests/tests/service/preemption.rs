@@ -1,6 +1,6 @@
 //! Calls that give way: the same result as without, progress each time, nothing trusted.
 
-use pviommu_abi::{Errno, FreeFlags, Gfn, Subop};
+use pviommu_abi::{Errno, FreeFlags, Gfn, OwnershipMode, Subop, TakeOwnership};
 use pviommu_hypervisor::{
     Backing, DefaultMap, Outcome, P2mChange, Role,
     addr::GfnRange,
@@ -122,6 +122,20 @@ fn a_host_map_gives_way_each_time_that_it_is_asked_to() {
             given += 1;
         }
         assert!((pages / 256..pages / 256 + 8).contains(&given), "{given} times");
+        vm.end();
+    });
+}
+
+/// A call is continued only if it was asked to give way.
+#[test]
+fn a_switch_that_nobody_hurries_is_one_entry() {
+    with(&Config::one_guest(2000).with_default_map(DefaultMap::Guest), |vm| {
+        for mode in [OwnershipMode::CLEAR, OwnershipMode::GIVE_BACK, OwnershipMode::KEEP] {
+            let before = vm.guest.entries();
+            let mut take = TakeOwnership { mode, ..TakeOwnership::default() };
+            assert_eq!(vm.op(Subop::TAKE_OWNERSHIP, &mut take), 0);
+            assert_eq!(vm.guest.entries() - before, 1, "{mode:?}");
+        }
         vm.end();
     });
 }

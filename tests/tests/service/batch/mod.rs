@@ -9,4 +9,3 @@ pub(crate) mod kit;
 mod list;
 mod operations;
 mod order;
-mod together;

@@ -1,6 +1,6 @@
 //! Table frames: what is charged is what there is, and the search for empty ones.
 
-use pviommu_abi::{Errno, Gfn, OwnershipMode, Subop, TakeOwnership};
+use pviommu_abi::{Errno, Gfn};
 use pviommu_hypervisor::{DefaultMap, Role, addr::GfnRange};
 use pviommu_testbed::machine::{Config, DomainConfig, Step, When};
 
@@ -90,20 +90,6 @@ fn a_search_for_empty_tables_gives_way_if_it_is_time_and_not_otherwise() {
         vm.bed.schedule().set(Step::Yield, When::Every(1));
         assert!(entries_of(1 << 30) > 1);
         vm.bed.schedule().clear();
-        vm.end();
-    });
-}
-
-/// A call goes on where it stopped, and is continued only if it was asked to give way.
-#[test]
-fn a_switch_that_nobody_hurries_is_one_entry() {
-    with(&Config::one_guest(2000).with_default_map(DefaultMap::Guest), |vm| {
-        for mode in [OwnershipMode::CLEAR, OwnershipMode::GIVE_BACK, OwnershipMode::KEEP] {
-            let before = vm.guest.entries();
-            let mut take = TakeOwnership { mode, ..TakeOwnership::default() };
-            assert_eq!(vm.op(Subop::TAKE_OWNERSHIP, &mut take), 0);
-            assert_eq!(vm.guest.entries() - before, 1, "{mode:?}");
-        }
         vm.end();
     });
 }

@@ -1,4 +1,4 @@
-//! What comes together is done together: single pages of a batch, pages of a list, large leaves.
+//! What comes together is done together: single pages of a batch, large leaves, table frames of a large map.
 
 use pviommu_abi::{BatchElement, ContextId, Gfn};
 use pviommu_hypervisor::{DefaultMap, Role, addr::GfnRange, platform::UnitFeatures};
